@@ -1,0 +1,77 @@
+/* attention.h: scaled dot-product attention over a paged cache of keys and values.
+ *
+ * A page holds 64 positions of one layer. Keys of a head lie in tiles of 16 positions, transposed:
+ * [n_head_kv][4][head_dim_k][16], so that the scores of 16 keys come out as one vector; values lie
+ * [n_head_kv][64][head_dim_v]. Types: F32, F16, and Q8_0 (int8 with one float32 scale per position and
+ * head, scales behind the values: [n_head_kv][64]).
+ *
+ * The order of arithmetic (contract C4): the keys of a query are walked in chunks of 256 positions
+ * that begin at absolute multiples of 256. A chunk gives a partial result: the greatest score m, the
+ * sum l of exp(score - m), and the vector sum of exp(score - m) * value, positions ascending. Partials
+ * are joined in ascending order (online softmax: Milakov and Gimelshein 2018, arXiv:1805.02867; tiles
+ * as in FlashAttention: Dao et al. 2022, arXiv:2205.14135). Only positions a query may see are
+ * touched: never a stale or unwritten one. So the result for a query depends on its position, the
+ * window, and the keys and values alone, in prefill and decode alike. */
+#ifndef QN_KERNEL_ATTENTION_H
+#define QN_KERNEL_ATTENTION_H
+
+#include "gguf/tensor_type.h"
+
+enum { QN_PAGE_POSITIONS = 64, QN_ATTENTION_CHUNK = 256 };
+
+typedef struct qn_kv_layout {
+    qn_tensor_type type_k, type_v;  /* F32, F16 or Q8_0 */
+    size_t n_head_kv, head_dim_k, head_dim_v;
+    size_t v_offset, layer_bytes;   /* of one layer's part of a page; multiples of 64 */
+} qn_kv_layout;
+
+bool qn_kv_type_supported(qn_tensor_type type);
+/* Fills in the offsets. Dimensions have been bounded at load. */
+void qn_kv_layout_init(qn_kv_layout *l, qn_tensor_type type_k, qn_tensor_type type_v, size_t n_head_kv,
+                       size_t head_dim_k, size_t head_dim_v);
+
+/* Writes one position: k [n_head_kv][head_dim_k], v [n_head_kv][head_dim_v], to slot 0..63 of the
+ * layer's part of a page (64-byte aligned). */
+typedef void qn_kv_write_fn(const qn_kv_layout *l, void *page, size_t slot, const float *k, const float *v);
+
+/* Consecutive new positions of one sequence. */
+typedef struct qn_attention {
+    qn_kv_layout layout;
+    const char *layer_base;         /* page p of this layer begins at layer_base + p * page_stride */
+    size_t page_stride;
+    const int32_t *pages;           /* page of positions [64 i, 64 i + 64); entries before the window may be -1 */
+    size_t n_head;                  /* a multiple of n_head_kv */
+    float scale, softcap;           /* score = scale * q.k; softcap > 0: cap * tanh(score / cap) */
+    int32_t window;                 /* > 0: a query at p sees positions p - window + 1 .. p; 0: all up to p */
+    int32_t position;               /* of the first query; query i stands at position + i */
+    const float *q;                 /* [n_tokens][q_stride], heads of head_dim_k side by side */
+    float *out;                     /* [n_tokens][out_stride], heads of head_dim_v side by side */
+    size_t q_stride, out_stride;
+    const float *sinks;             /* [n_head]: a score that takes part in the softmax without a value; or NULL */
+} qn_attention;
+
+/* Scratch per thread, bytes. */
+size_t qn_attention_scratch_bytes(const qn_kv_layout *l, size_t n_head);
+
+/* All keys for queries [token_begin, token_end) and the query heads of one kv head; writes out. */
+typedef void qn_attention_fn(const qn_attention *a, size_t head_kv, size_t token_begin, size_t token_end, void *scratch);
+
+/* The same in two steps, for few queries over many keys: partial results of one chunk of keys (chunk c:
+ * positions [256 c, 256 c + 256)) for the query heads of one kv head of query `token`, written to
+ * partial [n_head / n_head_kv][qn_attention_partial_floats]; then the join over chunks
+ * [chunk_begin, chunk_end), whose partials lie partial_stride floats apart, into out. */
+static inline size_t qn_attention_partial_floats(const qn_kv_layout *l) { return (l->head_dim_v + 2 + 15) / 16 * 16; }
+typedef void qn_attention_chunk_fn(const qn_attention *a, size_t head_kv, size_t token, size_t chunk, float *partial,
+                                   void *scratch);
+typedef void qn_attention_join_fn(const qn_attention *a, size_t head_kv, size_t token, size_t n_chunks,
+                                  const float *partials, size_t partial_stride);
+
+/* The chunks that the query at `position` sees: [*begin, *end). */
+static inline void qn_attention_chunks(int32_t position, int32_t window, size_t *begin, size_t *end)
+{
+    const int32_t first = window > 0 && position >= window ? position - window + 1 : 0;
+    *begin = (size_t)first / QN_ATTENTION_CHUNK;
+    *end = (size_t)position / QN_ATTENTION_CHUNK + 1;
+}
+
+#endif
