@@ -29,7 +29,8 @@ typedef struct qn_gguf_value {
     qn_gguf_kind kind;
     qn_gguf_kind element_kind; /* of an ARRAY; arrays of arrays are refused */
     uint64_t count;            /* of an ARRAY; else 1 */
-    const char *data;          /* raw little-endian scalars, unaligned; for STRING the bytes */
+    const char *data;          /* as in the file: little-endian scalars, unaligned; for STRING the bytes;
+                                * for an array of strings each with its u64 length before it */
     size_t n_bytes;            /* of data; for STRING its length */
     const qn_string *strings;  /* [count] for an array of strings; else NULL */
 } qn_gguf_value;
@@ -40,7 +41,8 @@ typedef struct qn_gguf_tensor {
     uint32_t n_dims;           /* 1..4 */
     uint64_t dims[4];          /* fastest first; unused ones are 1 */
     uint64_t n_values;
-    const char *data;          /* whole tensor, inside file `file` */
+    const char *data;          /* whole tensor; a multiple of general.alignment from the file's begin,
+                                * which may be as little as 1 */
     size_t n_bytes;
     uint32_t file;             /* index of the split part */
     size_t file_offset;        /* of data within that file */
@@ -53,7 +55,7 @@ typedef struct qn_gguf {
     qn_gguf_tensor *tensors;
     qn_hash_map value_index, tensor_index;
     size_t n_files;
-    qn_file_map *files;        /* [n_files]; empty when parsed from memory */
+    qn_file_map *files;        /* [n_files]; NULL when parsed from memory */
     size_t total_bytes;        /* of all parts */
 } qn_gguf;
 
@@ -75,9 +77,11 @@ const qn_gguf_tensor *qn_gguf_find_tensor(const qn_gguf *g, const char *name); /
  * or F64, and must be finite. */
 quern_status qn_gguf_get_uint(const qn_gguf *g, const char *key, bool required, uint64_t min, uint64_t max,
                               uint64_t *out, quern_error *err);
-quern_status qn_gguf_get_float(const qn_gguf *g, const char *key, bool required, float *out, quern_error *err);
+quern_status qn_gguf_get_float(const qn_gguf *g, const char *key, bool required, float *out,
+                               quern_error *err);
 quern_status qn_gguf_get_bool(const qn_gguf *g, const char *key, bool required, bool *out, quern_error *err);
-quern_status qn_gguf_get_string(const qn_gguf *g, const char *key, bool required, qn_string *out, quern_error *err);
+quern_status qn_gguf_get_string(const qn_gguf *g, const char *key, bool required, qn_string *out,
+                                quern_error *err);
 /* An array of strings; *strings borrowed from g. Missing: *count = 0. */
 quern_status qn_gguf_get_strings(const qn_gguf *g, const char *key, bool required, const qn_string **strings,
                                  size_t *count, quern_error *err);
