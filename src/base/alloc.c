@@ -107,7 +107,7 @@ void *qn_alloc_pages(size_t n_bytes)
     if (slack == 0) return counted(map);
     char *start = (char *)(((uintptr_t)map + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));
     if (start > map) munmap(map, (size_t)(start - map));
-    if (start + total < map + padded) munmap(start + total, (size_t)(map + padded - start - total));
+    if (start + total < map + padded) munmap(start + total, (size_t)(map + padded - (start + total)));
 #ifdef MADV_HUGEPAGE
     madvise(start, total, MADV_HUGEPAGE); /* advice only: without huge pages it is merely slower */
 #endif
