@@ -87,20 +87,10 @@ static quern_status take_string(reader *r, qn_string *out)
 
 /* ---- values ---- */
 
-static uint32_t scalar_bytes(uint32_t kind) /* 0: not a scalar of fixed size */
-{
-    static const unsigned char table[] = {
-        [QN_GGUF_U8] = 1,  [QN_GGUF_I8] = 1,  [QN_GGUF_U16] = 2, [QN_GGUF_I16] = 2,
-        [QN_GGUF_U32] = 4, [QN_GGUF_I32] = 4, [QN_GGUF_F32] = 4, [QN_GGUF_BOOL] = 1,
-        [QN_GGUF_U64] = 8, [QN_GGUF_I64] = 8, [QN_GGUF_F64] = 8,
-    };
-    return kind < sizeof table ? table[kind] : 0;
-}
-
 static quern_status read_scalars(reader *r, qn_gguf_value *v, qn_gguf_kind kind)
 {
     uint64_t n_bytes;
-    if (!qn_mul_u64(v->count, scalar_bytes(kind), &n_bytes))
+    if (!qn_mul_u64(v->count, qn_gguf_kind_bytes(kind), &n_bytes))
         return qn_fail(r->err, QUERN_ERR_FORMAT, "an array of %llu elements is larger than any file",
                        (unsigned long long)v->count);
     const quern_status s = take(r, n_bytes, &v->data);
@@ -156,7 +146,7 @@ static quern_status read_array(reader *r, qn_gguf_value *v)
     if (s == QUERN_OK) s = take_u64(r, &v->count);
     if (s != QUERN_OK) return s;
     if (kind == QN_GGUF_ARRAY) return qn_fail(r->err, QUERN_ERR_UNSUPPORTED, "is an array of arrays");
-    if (kind != QN_GGUF_STRING && scalar_bytes(kind) == 0) return fail_kind(r, "element", kind);
+    if (kind != QN_GGUF_STRING && qn_gguf_kind_bytes(kind) == 0) return fail_kind(r, "element", kind);
     v->element_kind = (qn_gguf_kind)kind;
     return kind == QN_GGUF_STRING ? read_strings(r, v) : read_scalars(r, v, v->element_kind);
 }
@@ -177,7 +167,7 @@ static quern_status read_value(reader *r, qn_gguf_value *v)
         v->n_bytes = string.n_bytes;
         return s;
     }
-    return scalar_bytes(kind) > 0 ? read_scalars(r, v, v->kind) : fail_kind(r, "value", kind);
+    return qn_gguf_kind_bytes(kind) > 0 ? read_scalars(r, v, v->kind) : fail_kind(r, "value", kind);
 }
 
 static quern_status read_key(reader *r, qn_string *key)

@@ -91,6 +91,7 @@ int64_t qn_gguf_element_int(const qn_gguf_value *v, uint64_t i);
 double qn_gguf_element_float(const qn_gguf_value *v, uint64_t i);
 bool qn_gguf_kind_is_integer(qn_gguf_kind kind); /* U8..I64, not bool */
 bool qn_gguf_kind_is_float(qn_gguf_kind kind);
+size_t qn_gguf_kind_bytes(uint32_t kind); /* of a scalar; 0 for string, array and unknown numbers */
 const char *qn_gguf_kind_name(qn_gguf_kind kind); /* "u32", "array", ...; "unknown" */
 
 /* True if a STRING value equals the text. */

@@ -40,6 +40,16 @@ const char *qn_gguf_kind_name(qn_gguf_kind kind)
     return (size_t)kind < sizeof names / sizeof names[0] ? names[kind] : "unknown";
 }
 
+size_t qn_gguf_kind_bytes(uint32_t kind)
+{
+    static const unsigned char table[] = {
+        [QN_GGUF_U8] = 1,  [QN_GGUF_I8] = 1,  [QN_GGUF_U16] = 2, [QN_GGUF_I16] = 2,
+        [QN_GGUF_U32] = 4, [QN_GGUF_I32] = 4, [QN_GGUF_F32] = 4, [QN_GGUF_BOOL] = 1,
+        [QN_GGUF_U64] = 8, [QN_GGUF_I64] = 8, [QN_GGUF_F64] = 8,
+    };
+    return kind < sizeof table ? table[kind] : 0;
+}
+
 /* ---- elements ---- */
 
 typedef struct number { /* as it is in the file: a double cannot hold all of u64 and i64 */

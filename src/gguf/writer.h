@@ -12,7 +12,8 @@ quern_status qn_gguf_writer_create(qn_gguf_writer **out, quern_error *err);
 void qn_gguf_writer_destroy(qn_gguf_writer *w); /* NULL is fine */
 
 /* Keys and values are copied. A key that is already there is replaced. An error sticks: later calls
- * do nothing and the final write reports it, so callers may check only that one. */
+ * do nothing and the final write reports it, so callers may check only that one. Setting
+ * general.alignment (a u32) also aligns the data so. */
 void qn_gguf_writer_set_u32(qn_gguf_writer *w, const char *key, uint32_t value);
 void qn_gguf_writer_set_u64(qn_gguf_writer *w, const char *key, uint64_t value);
 void qn_gguf_writer_set_i32(qn_gguf_writer *w, const char *key, int32_t value);
@@ -21,7 +22,8 @@ void qn_gguf_writer_set_bool(qn_gguf_writer *w, const char *key, bool value);
 void qn_gguf_writer_set_string(qn_gguf_writer *w, const char *key, const char *text);
 void qn_gguf_writer_set_strings(qn_gguf_writer *w, const char *key, const qn_string *strings, size_t count);
 /* An array of scalars of `kind`; data holds count little-endian elements. */
-void qn_gguf_writer_set_array(qn_gguf_writer *w, const char *key, qn_gguf_kind kind, const void *data, size_t count);
+void qn_gguf_writer_set_array(qn_gguf_writer *w, const char *key, qn_gguf_kind kind, const void *data,
+                              size_t count);
 /* Copies a value of another file, whatever its kind. */
 void qn_gguf_writer_set_value(qn_gguf_writer *w, const qn_gguf_value *value);
 

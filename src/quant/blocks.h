@@ -235,7 +235,7 @@ typedef struct qn_block_nvfp4 {
 
 #pragma pack(pop)
 
-#define QN_ASSERT_BLOCK(type, bytes) \
+#define QN_ASSERT_BLOCK(type, bytes)                                                                         \
     _Static_assert(sizeof(type) == (bytes) && _Alignof(type) == 1, #type " is " #bytes " bytes, packed")
 QN_ASSERT_BLOCK(qn_block_q4_0, 18);
 QN_ASSERT_BLOCK(qn_block_q4_1, 20);
