@@ -1,23 +1,35 @@
-/* attention.h: scaled dot-product attention over a paged cache of keys and values.
+/* attention.h: scaled dot-product attention over a paged cache of keys and values (Vaswani et al. 2017,
+ * arXiv:1706.03762; one key head for several query heads: Ainslie et al. 2023, arXiv:2305.13245).
  *
  * A page holds 64 positions of one layer. Keys of a head lie in tiles of 16 positions, transposed:
  * [n_head_kv][4][head_dim_k][16], so that the scores of 16 keys come out as one vector; values lie
  * [n_head_kv][64][head_dim_v]. Types: F32, F16, and Q8_0 (int8 with one float32 scale per position and
- * head, scales behind the values: [n_head_kv][64]).
+ * head, the scales behind all quants of the page's keys, or values: [n_head_kv][64]). Any head_dim goes;
+ * multiples of 16 are fastest.
  *
- * The order of arithmetic (contract C4): the keys of a query are walked in chunks of 256 positions
- * that begin at absolute multiples of 256. A chunk gives a partial result: the greatest score m, the
- * sum l of exp(score - m), and the vector sum of exp(score - m) * value, positions ascending. Partials
- * are joined in ascending order (online softmax: Milakov and Gimelshein 2018, arXiv:1805.02867; tiles
- * as in FlashAttention: Dao et al. 2022, arXiv:2205.14135). Only positions a query may see are
- * touched: never a stale or unwritten one. So the result for a query depends on its position, the
- * window, and the keys and values alone, in prefill and decode alike. */
+ * The order of arithmetic (contract C4). The keys of a query are walked in chunks of 256 positions that
+ * begin at absolute multiples of 256. Within a chunk a score is one chain over the dimensions, ascending:
+ * acc = fma(q, k, acc); score = acc * scale, for Q8_0 keys (acc * key's scale) * scale. The chunk gives a
+ * partial result: the greatest score m, the sum l of p = exp(score - m) in 16 stripes (as in vector.h,
+ * by position % 16), and the vector acc = fma(p, value, acc), positions ascending (for Q8_0 values
+ * fma(p * value's scale, value, acc)). Partials are joined in ascending order into (M, L, O), which starts
+ * as (-inf, 0, 0): with M' = max(M, m), f = exp(M - M'), g = exp(m - M'): L = fma(l, g, L * f),
+ * O = fma(acc, g, O * f). A sink joins last, as a partial with m = sink, l = 1, acc = 0. The result is
+ * O * (1 / L). (Online softmax: Milakov and Gimelshein 2018, arXiv:1805.02867; tiles as in FlashAttention:
+ * Dao et al. 2022, arXiv:2205.14135.) A position that a query may not see takes no part in any of this,
+ * so whatever lies there does not matter. The result for a query depends on its position, the window,
+ * and the keys and values alone, in prefill and decode alike. */
 #ifndef QN_KERNEL_ATTENTION_H
 #define QN_KERNEL_ATTENTION_H
 
 #include "gguf/tensor_type.h"
 
-enum { QN_PAGE_POSITIONS = 64, QN_ATTENTION_CHUNK = 256 };
+enum {
+    QN_PAGE_POSITIONS = 64,
+    QN_TILE_POSITIONS = 16,   /* keys that lie side by side */
+    QN_ATTENTION_CHUNK = 256, /* positions of one partial result */
+    QN_ATTENTION_ROWS = 96    /* query heads that are worked on together in prefill */
+};
 
 typedef struct qn_kv_layout {
     qn_tensor_type type_k, type_v;  /* F32, F16 or Q8_0 */
@@ -26,12 +38,18 @@ typedef struct qn_kv_layout {
 } qn_kv_layout;
 
 bool qn_kv_type_supported(qn_tensor_type type);
+static inline size_t qn_kv_elem_bytes(qn_tensor_type type)
+{
+    return type == QN_TYPE_F32 ? 4 : type == QN_TYPE_F16 ? 2 : 1;
+}
+
 /* Fills in the offsets. Dimensions have been bounded at load. */
 void qn_kv_layout_init(qn_kv_layout *l, qn_tensor_type type_k, qn_tensor_type type_v, size_t n_head_kv,
                        size_t head_dim_k, size_t head_dim_v);
 
 /* Writes one position: k [n_head_kv][head_dim_k], v [n_head_kv][head_dim_v], to slot 0..63 of the
- * layer's part of a page (64-byte aligned). */
+ * layer's part of a page (64-byte aligned). Q8_0: scale = max|x| / 127, quants = x * (1 / scale) rounded to
+ * nearest even, in [-127, 127]; a vector that is not finite gets a scale that is not. */
 typedef void qn_kv_write_fn(const qn_kv_layout *l, void *page, size_t slot, const float *k, const float *v);
 
 /* Consecutive new positions of one sequence. */
@@ -50,27 +68,34 @@ typedef struct qn_attention {
     const float *sinks;             /* [n_head]: a score that takes part in the softmax without a value; or NULL */
 } qn_attention;
 
-/* Scratch per thread, bytes. */
+/* Scratch per thread, bytes, 64-byte aligned; for all instruction sets. */
 size_t qn_attention_scratch_bytes(const qn_kv_layout *l, size_t n_head);
 
-/* All keys for queries [token_begin, token_end) and the query heads of one kv head; writes out. */
+/* All keys for queries [token_begin, token_end) and the query heads of one kv head; writes out. Keys and
+ * values of these tokens have been written before. Any split of the tokens gives the same bits; pieces of
+ * QN_ATTENTION_ROWS / (n_head / n_head_kv) tokens are efficient. */
 typedef void qn_attention_fn(const qn_attention *a, size_t head_kv, size_t token_begin, size_t token_end, void *scratch);
 
-/* The same in two steps, for few queries over many keys: partial results of one chunk of keys (chunk c:
- * positions [256 c, 256 c + 256)) for the query heads of one kv head of query `token`, written to
- * partial [n_head / n_head_kv][qn_attention_partial_floats]; then the join over chunks
- * [chunk_begin, chunk_end), whose partials lie partial_stride floats apart, into out. */
+/* The same in two steps, for few queries over many keys: the partial result of one chunk of keys (chunk c:
+ * positions [256 c, 256 c + 256), at least one of them visible) for the query heads of one kv head of query
+ * `token`, written to partial [n_head / n_head_kv][qn_attention_partial_floats] as acc, m, l; then the join
+ * of all chunks that the query sees, whose partials lie partial_stride floats apart, into out. */
 static inline size_t qn_attention_partial_floats(const qn_kv_layout *l) { return (l->head_dim_v + 2 + 15) / 16 * 16; }
 typedef void qn_attention_chunk_fn(const qn_attention *a, size_t head_kv, size_t token, size_t chunk, float *partial,
                                    void *scratch);
 typedef void qn_attention_join_fn(const qn_attention *a, size_t head_kv, size_t token, size_t n_chunks,
                                   const float *partials, size_t partial_stride);
 
+/* The first position that the query at `position` sees. */
+static inline size_t qn_attention_first(int32_t position, int32_t window)
+{
+    return (size_t)(window > 0 && position >= window ? position - window + 1 : 0);
+}
+
 /* The chunks that the query at `position` sees: [*begin, *end). */
 static inline void qn_attention_chunks(int32_t position, int32_t window, size_t *begin, size_t *end)
 {
-    const int32_t first = window > 0 && position >= window ? position - window + 1 : 0;
-    *begin = (size_t)first / QN_ATTENTION_CHUNK;
+    *begin = qn_attention_first(position, window) / QN_ATTENTION_CHUNK;
     *end = (size_t)position / QN_ATTENTION_CHUNK + 1;
 }
 

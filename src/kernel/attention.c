@@ -1,0 +1,34 @@
+/* attention.c: where keys and values lie within a page. */
+#include "kernel/attention.h"
+
+#include "base/checked.h"
+
+bool qn_kv_type_supported(qn_tensor_type type)
+{
+    return type == QN_TYPE_F32 || type == QN_TYPE_F16 || type == QN_TYPE_Q8_0;
+}
+
+/* Bytes of n_head_kv heads of 64 positions, with the scales. */
+static size_t part_bytes(qn_tensor_type type, size_t n_head_kv, size_t head_dim)
+{
+    const size_t scales = type == QN_TYPE_Q8_0 ? n_head_kv * QN_PAGE_POSITIONS * sizeof(float) : 0;
+    return qn_round_up(n_head_kv * QN_PAGE_POSITIONS * head_dim * qn_kv_elem_bytes(type) + scales, 64);
+}
+
+void qn_kv_layout_init(qn_kv_layout *l, qn_tensor_type type_k, qn_tensor_type type_v, size_t n_head_kv,
+                       size_t head_dim_k, size_t head_dim_v)
+{
+    *l = (qn_kv_layout){.type_k = type_k, .type_v = type_v, .n_head_kv = n_head_kv,
+                        .head_dim_k = head_dim_k, .head_dim_v = head_dim_v};
+    l->v_offset = part_bytes(type_k, n_head_kv, head_dim_k);
+    l->layer_bytes = l->v_offset + part_bytes(type_v, n_head_kv, head_dim_v);
+}
+
+size_t qn_attention_scratch_bytes(const qn_kv_layout *l, size_t n_head)
+{
+    const size_t group = n_head / l->n_head_kv, rows = qn_max_size(group, QN_ATTENTION_ROWS);
+    const size_t tile = QN_TILE_POSITIONS * l->head_dim_k, panel = QN_ATTENTION_CHUNK * 16;
+    const size_t q = rows * l->head_dim_k, scores = rows * QN_ATTENTION_CHUNK, scales = 2 * QN_ATTENTION_CHUNK;
+    const size_t partials = rows * qn_attention_partial_floats(l);
+    return qn_round_up((tile + panel + q + scores + scales + partials + 8 * 16) * sizeof(float), 64);
+}
