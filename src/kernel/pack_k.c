@@ -1,0 +1,91 @@
+/* pack_k.c: panels of the types with super-blocks of 256 columns. The K types pair column k with k + 32 in
+ * a byte; a panel pairs k with k + 16, as the types of 32 columns do, so the nibbles are paired anew, four
+ * at a time in a 32-bit word. */
+#include "kernel/pack.h"
+#include "quant/blocks.h"
+
+#include <string.h>
+
+enum { NIBBLES = 0x0f0f0f0f };
+
+/* Eight words of codes (32 columns of one row) to nibble lines; only the low four bits of a code count. */
+static void put_low(uint8_t low[4][64], size_t r, const uint32_t codes[8])
+{
+    for (size_t g = 0; g < 4; g++)
+        qn_line_put(low[g], r, (codes[g] & NIBBLES) | (codes[g + 4] & NIBBLES) << 4);
+}
+
+/* Sub-block j of Q4_K or Q5_K: nibble j % 2 of 32 bytes. */
+static void put_low_k(uint8_t low[4][64], size_t r, const uint8_t qs[128], size_t j)
+{
+    uint32_t codes[8];
+    for (size_t g = 0; g < 8; g++) codes[g] = qn_load_u32(qs + 32 * (j / 2) + 4 * g) >> 4 * (j % 2);
+    put_low(low, r, codes);
+}
+
+#define QN_DEFINE_PACK(name, PUT)                                                                             \
+    void qn_pack_##name(void *panel, const uint8_t *source, size_t row_bytes, size_t n_rows, size_t n_cols)   \
+    {                                                                                                         \
+        const size_t n_blocks = n_cols / 256;                                                                 \
+        qn_panel_##name *p = panel;                                                                           \
+        if (n_rows < QN_PANEL_ROWS) memset(p, 0, n_blocks * sizeof *p);                                       \
+        for (size_t b = 0; b < n_blocks; b++, p++) {                                                          \
+            for (size_t r = 0; r < n_rows; r++) {                                                             \
+                const qn_block_##name *block = (const qn_block_##name *)(source + r * row_bytes) + b;         \
+                PUT(p, r, block);                                                                             \
+            }                                                                                                 \
+        }                                                                                                     \
+    }
+
+static void put_q4_k(qn_panel_q4_k *p, size_t r, const qn_block_q4_k *b)
+{
+    for (size_t j = 0; j < 8; j++) put_low_k(p->low[j], r, b->qs, j);
+    for (size_t i = 0; i < 12; i++) p->scales[i][r] = b->scales[i];
+    p->d[r] = b->d;
+    p->dmin[r] = b->dmin;
+}
+QN_DEFINE_PACK(q4_k, put_q4_k)
+
+static void put_q5_k(qn_panel_q5_k *p, size_t r, const qn_block_q5_k *b)
+{
+    for (unsigned j = 0; j < 8; j++) {
+        uint32_t fifth = 0;
+        for (unsigned g = 0; g < 8; g++) fifth |= (qn_load_u32(b->qh + 4 * g) >> j & 0x01010101u) << g;
+        put_low_k(p->sub[j].low, r, b->qs, j);
+        qn_line_put(p->sub[j].fifth, r, fifth);
+    }
+    for (size_t i = 0; i < 12; i++) p->scales[i][r] = b->scales[i];
+    p->d[r] = b->d;
+    p->dmin[r] = b->dmin;
+}
+QN_DEFINE_PACK(q5_k, put_q5_k)
+
+static void put_q6_k(qn_panel_q6_k *p, size_t r, const qn_block_q6_k *b)
+{
+    for (unsigned j = 0; j < 8; j++) {
+        const unsigned half = j / 4, quarter = j % 4;
+        const uint8_t *ql = b->ql + 64 * half + 32 * (quarter % 2), *qh = b->qh + 32 * half;
+        uint32_t codes[8], upper[2] = {0, 0};
+        for (unsigned g = 0; g < 8; g++) {
+            codes[g] = qn_load_u32(ql + 4 * g) >> (quarter < 2 ? 0 : 4);
+            upper[g / 4] |= (qn_load_u32(qh + 4 * g) >> 2 * quarter & 0x03030303u) << 2 * (g % 4);
+        }
+        put_low(p->sub[j].low, r, codes);
+        qn_line_put(p->sub[j].upper[0], r, upper[0]);
+        qn_line_put(p->sub[j].upper[1], r, upper[1]);
+    }
+    for (size_t i = 0; i < 16; i++) p->scales[i][r] = b->scales[i];
+    p->d[r] = b->d;
+}
+QN_DEFINE_PACK(q6_k, put_q6_k)
+
+static void put_iq4_xs(qn_panel_iq4_xs *p, size_t r, const qn_block_iq4_xs *b)
+{
+    for (size_t j = 0; j < 8; j++)
+        for (size_t g = 0; g < 4; g++) qn_line_put(p->low[j][g], r, qn_load_u32(b->qs + 16 * j + 4 * g));
+    for (size_t i = 0; i < 4; i++) p->scales_l[i][r] = b->scales_l[i];
+    p->scales_h[0][r] = (uint8_t)(b->scales_h & 255);
+    p->scales_h[1][r] = (uint8_t)(b->scales_h >> 8);
+    p->d[r] = b->d;
+}
+QN_DEFINE_PACK(iq4_xs, put_iq4_xs)

@@ -1,0 +1,99 @@
+/* panel.h: the packed forms of weights and of quantized activations, inside the matrix kernels.
+ *
+ * A panel is 16 output rows over all columns: one struct below after the other. 32 columns of codes are
+ * kept as 64-byte lines; byte 4 r + i of a line belongs to row r:
+ *
+ *     low[g], g < 4     low half: low four bits of column 4 g + i; high half: of column 16 + 4 g + i
+ *     fifth             bit g is the fifth bit of column 4 g + i, g < 8
+ *     upper[p], p < 2   bits 2 q and 2 q + 1 are bits 4 and 5 of column 16 p + 4 q + i, q < 4
+ *     byte[g], g < 8    column 4 g + i as a signed byte
+ *
+ * So a 32-bit element of a line always holds four neighbouring columns of one row: what a dot product
+ * instruction wants to meet with the same four activations, broadcast. Scales are rows 0..15 in order.
+ * The structs have exactly 16 times the bytes of the file's blocks. */
+#ifndef QN_KERNEL_PANEL_H
+#define QN_KERNEL_PANEL_H
+
+#include "kernel/matrix.h"
+
+typedef struct qn_panel_q4_0 { /* also IQ4_NL */
+    uint8_t low[4][64];
+    uint16_t d[16];
+} qn_panel_q4_0;
+
+typedef struct qn_panel_q4_1 {
+    uint8_t low[4][64];
+    uint16_t d[16], m[16];
+} qn_panel_q4_1;
+
+typedef struct qn_panel_q5_0 {
+    uint8_t low[4][64], fifth[64];
+    uint16_t d[16];
+} qn_panel_q5_0;
+
+typedef struct qn_panel_q5_1 {
+    uint8_t low[4][64], fifth[64];
+    uint16_t d[16], m[16];
+} qn_panel_q5_1;
+
+typedef struct qn_panel_q8_0 {
+    uint8_t byte[8][64];
+    uint16_t d[16];
+} qn_panel_q8_0;
+
+/* 256 columns, [8] sub-blocks of 32. scales: the 12 bytes of the file's block, byte by byte over the rows. */
+typedef struct qn_panel_q4_k {
+    uint8_t low[8][4][64];
+    uint16_t d[16], dmin[16];
+    uint8_t scales[12][16];
+} qn_panel_q4_k;
+
+typedef struct qn_panel_q5_k {
+    struct {
+        uint8_t low[4][64], fifth[64];
+    } sub[8];
+    uint16_t d[16], dmin[16];
+    uint8_t scales[12][16];
+} qn_panel_q5_k;
+
+typedef struct qn_panel_q6_k {
+    struct {
+        uint8_t low[4][64], upper[2][64];
+    } sub[8];
+    int8_t scales[16][16]; /* of sub-blocks of 16 columns */
+    uint16_t d[16];
+} qn_panel_q6_k;
+
+typedef struct qn_panel_iq4_xs {
+    uint8_t low[8][4][64];
+    uint8_t scales_l[4][16], scales_h[2][16];
+    uint16_t d[16];
+} qn_panel_iq4_xs;
+
+_Static_assert(sizeof(qn_panel_q4_0) == 16 * 18 && sizeof(qn_panel_q4_1) == 16 * 20, "no padding");
+_Static_assert(sizeof(qn_panel_q5_0) == 16 * 22 && sizeof(qn_panel_q5_1) == 16 * 24, "no padding");
+_Static_assert(sizeof(qn_panel_q8_0) == 16 * 34 && sizeof(qn_panel_q4_k) == 16 * 144, "no padding");
+_Static_assert(sizeof(qn_panel_q5_k) == 16 * 176 && sizeof(qn_panel_q6_k) == 16 * 210, "no padding");
+_Static_assert(sizeof(qn_panel_iq4_xs) == 16 * 136, "no padding");
+
+/* Activations of 32 columns: x = scale * q. */
+typedef struct qn_act_q8_32 {
+    int8_t q[32];
+    float scale;
+    float scaled_sum; /* scale * sum, for types with a minimum */
+    float sum;        /* of q: exact in float32 */
+    int32_t isum;     /* the same as an integer */
+} qn_act_q8_32;
+
+/* Activations of 256 columns. */
+typedef struct qn_act_q8_256 {
+    int8_t q[256];
+    float scale;
+    int16_t sum32[8];    /* sums of each 32 */
+    int16_t half[16][2]; /* of each 16: of the columns with k % 4 < 2, and of the others */
+    int16_t pad[6];      /* to 352 bytes */
+} qn_act_q8_256;
+
+_Static_assert(sizeof(qn_act_q8_32) == 48 && sizeof(qn_act_q8_256) == 352, "no padding");
+
+#endif
