@@ -17,7 +17,7 @@ static quern_status open_regular(int *fd, size_t *n_bytes, const char *path, que
     if (*fd < 0)
         return qn_fail(err, errno == ENOENT || errno == ENOTDIR ? QUERN_ERR_NOT_FOUND : QUERN_ERR_IO, "%s: %s%s", name.text,
                        strerror(errno), errno == ENOENT ? " (check the path, or `quern list` for installed models)" : "");
-    struct stat st;
+    struct stat st = {0};
     if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= 0) {
         *n_bytes = (size_t)st.st_size;
         return QUERN_OK;
@@ -37,7 +37,7 @@ quern_status qn_file_map_open(qn_file_map *map, const char *path, quern_error *e
     if (s != QUERN_OK) return s;
     void *data = n_bytes > 0 ? mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, 0) : NULL;
     const int map_errno = errno;
-    struct stat st;
+    struct stat st = {0};
     const bool same = fstat(fd, &st) == 0 && (size_t)st.st_size == n_bytes;
     close(fd);
     const qn_quoted name = qn_quote(path, strlen(path));
