@@ -18,7 +18,7 @@ static size_t n_inputs;
 /* An exact-size heap copy, so that AddressSanitizer sees a read past the end. */
 static void feed(const uint8_t *data, size_t size)
 {
-    uint8_t *copy = malloc(size ? size : 1);
+    uint8_t *copy = calloc(size ? size : 1, 1);
     if (copy == NULL) {
         fprintf(stderr, "replay: no memory for %zu bytes\n", size);
         exit(1);
