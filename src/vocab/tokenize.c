@@ -1,0 +1,108 @@
+/* tokenize.c: from text to ids: special tokens are found first, the text between them is the kind's. */
+#include "base/alloc.h"
+#include "vocab/pretokenizer.h"
+#include "vocab/vocab_private.h"
+
+#include <string.h>
+
+enum { CACHE_FROM_BYTES = 1024 }; /* shorter texts do without the cache of words */
+
+bool qn_encoder_push(qn_encoder *e, quern_token id)
+{
+    if (e->n_tokens == e->capacity &&
+        !qn_grow(&e->tokens, &e->capacity, e->n_tokens + 1, SIZE_MAX / sizeof *e->tokens, sizeof *e->tokens))
+        return false;
+    e->tokens[e->n_tokens++] = id;
+    return true;
+}
+
+bool qn_encoder_recall(qn_encoder *e, const char *word, size_t n_bytes, qn_cached_word **slot, bool *ok)
+{
+    *slot = NULL;
+    *ok = true;
+    if (e->cache == NULL || n_bytes == 0 || n_bytes > QN_CACHED_WORD_BYTES) return false;
+    char padded[QN_CACHED_WORD_BYTES] = {0};
+    memcpy(padded, word, n_bytes);
+    qn_cached_word *s = &e->cache[qn_hash_bytes(padded, sizeof padded, n_bytes) & (QN_CACHED_WORDS - 1)];
+    *slot = s;
+    if (s->n_bytes != n_bytes || memcmp(s->bytes, padded, sizeof padded) != 0) return false;
+    for (uint32_t i = 0; *ok && i < s->n_tokens; i++) *ok = qn_encoder_push(e, e->tokens[s->first_token + i]);
+    return true;
+}
+
+void qn_encoder_remember(const qn_encoder *e, qn_cached_word *slot, const char *word, size_t n_bytes,
+                         size_t first_token)
+{
+    if (slot == NULL) return;
+    memset(slot->bytes, 0, sizeof slot->bytes);
+    memcpy(slot->bytes, word, n_bytes);
+    slot->n_bytes = (uint32_t)n_bytes;
+    slot->first_token = first_token;
+    slot->n_tokens = (uint32_t)(e->n_tokens - first_token);
+}
+
+bool qn_encoder_push_bytes(qn_encoder *e, const char *bytes, size_t n_bytes)
+{
+    const qn_vocab *v = e->vocab;
+    for (size_t i = 0; i < n_bytes; i++) {
+        quern_token id = v->byte_ids[(unsigned char)bytes[i]];
+        if (id < 0) id = qn_vocab_plain_id(v, bytes + i, 1);
+        if (id < 0) id = v->special.unk;
+        if (id >= 0 && !qn_encoder_push(e, id)) return false;
+    }
+    return true;
+}
+
+static bool is_ascii_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+static bool encode(qn_encoder *e, const char *text, size_t n_bytes, bool parse_special)
+{
+    const qn_vocab *v = e->vocab;
+    bool at_start = true;
+    for (size_t from = 0; from < n_bytes;) {
+        size_t at = n_bytes, token_bytes = 0;
+        const quern_token id = qn_special_find(&v->specials, text, n_bytes, from, parse_special, &at, &token_bytes);
+        if (at > from) {
+            if (!v->kind->encode(e, text + from, at - from, at_start)) return false;
+            at_start = false;
+        }
+        from = at + token_bytes;
+        if (id < 0) continue;
+        if (!qn_encoder_push(e, id)) return false;
+        at_start = true;
+        if (v->flags[id] & QN_TOKEN_STRIPS_AFTER)
+            while (from < n_bytes && is_ascii_space(text[from])) from++;
+    }
+    return true;
+}
+
+quern_status qn_vocab_tokenize(const qn_vocab *v, const char *text, size_t n_bytes, unsigned flags,
+                               quern_token **tokens, size_t *n_tokens, quern_error *err)
+{
+    *tokens = NULL;
+    *n_tokens = 0;
+    if (n_bytes > QN_TEXT_MAX_BYTES)
+        return qn_fail(err, QUERN_ERR_LIMIT, "text to tokenize: %zu bytes, at most %zu in one call", n_bytes,
+                       QN_TEXT_MAX_BYTES);
+    qn_encoder e = {.vocab = v};
+    const bool add_special = flags & QN_TOKENIZE_ADD_SPECIAL;
+    bool ok = qn_grow(&e.tokens, &e.capacity, n_bytes / 4 + 8, SIZE_MAX / sizeof *e.tokens, sizeof *e.tokens);
+    if (ok && n_bytes >= CACHE_FROM_BYTES) {
+        e.cache = qn_calloc(QN_CACHED_WORDS, sizeof *e.cache);
+        ok = e.cache != NULL;
+    }
+    if (ok && add_special && v->special.add_bos && v->special.bos >= 0) ok = qn_encoder_push(&e, v->special.bos);
+    if (ok) ok = encode(&e, text, n_bytes, flags & QN_TOKENIZE_PARSE_SPECIAL);
+    if (ok && add_special && v->special.add_eos && v->special.eos >= 0) ok = qn_encoder_push(&e, v->special.eos);
+    qn_merger_deinit(&e.merger);
+    qn_buffer_deinit(&e.text);
+    qn_pretokenizer_matcher_destroy(e.matcher);
+    qn_free(e.cache);
+    if (!ok) {
+        qn_free(e.tokens);
+        return qn_fail(err, QUERN_ERR_NOMEM, "tokenizing %zu bytes: out of memory", n_bytes);
+    }
+    *tokens = e.tokens;
+    *n_tokens = e.n_tokens;
+    return QUERN_OK;
+}

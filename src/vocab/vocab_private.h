@@ -1,0 +1,96 @@
+/* vocab_private.h: what the files of this room share: the vocabulary itself, the table of kinds, and
+ * the scratch memory of one call of qn_vocab_tokenize.
+ *
+ * A kind of tokenizer is a row of functions (qn_vocab_kind). vocab.c reads what all kinds have in
+ * common, tokenize.c cuts the text at special tokens and gives the rest to the kind's encode. */
+#ifndef QN_VOCAB_VOCAB_PRIVATE_H
+#define QN_VOCAB_VOCAB_PRIVATE_H
+
+#include "base/buffer.h"
+#include "vocab/merge.h"
+#include "vocab/special.h"
+#include "vocab/vocab.h"
+
+enum {
+    QN_TOKEN_MAX_BYTES = 65536,   /* longer token texts are refused */
+    QN_WORD_MAX_BYTES = 1 << 20,  /* a longer word is cut, so scratch memory is bounded */
+    QN_CACHED_WORD_BYTES = 24,
+    QN_CACHED_WORDS = 4096,       /* a power of two */
+};
+static const size_t QN_TEXT_MAX_BYTES = (size_t)256 << 20;
+
+enum { /* bits of qn_vocab.flags */
+    QN_TOKEN_ENDS = 1,         /* ends generation */
+    QN_TOKEN_STRIPS_AFTER = 2, /* swallows the white space that follows it in the text */
+};
+
+/* A word seen before in this call, and where its ids lie in the output. */
+typedef struct qn_cached_word {
+    char bytes[QN_CACHED_WORD_BYTES]; /* padded with NUL */
+    uint32_t n_bytes;                 /* 0: empty */
+    uint32_t n_tokens;
+    size_t first_token;
+} qn_cached_word;
+
+/* One call of qn_vocab_tokenize. */
+typedef struct qn_encoder {
+    const qn_vocab *vocab;
+    quern_token *tokens; /* the output */
+    size_t n_tokens, capacity;
+    qn_merger merger;
+    qn_buffer text;        /* the kind's own: normalized or escaped text */
+    qn_cached_word *cache; /* [QN_CACHED_WORDS] or NULL for short texts */
+    void *matcher;         /* the pre-tokenizer's */
+} qn_encoder;
+
+bool qn_encoder_push(qn_encoder *e, quern_token id);
+/* True if the word was known and its ids have been pushed; *ok is false without memory. Otherwise
+ * *slot (NULL: do not remember) receives where qn_encoder_remember shall note the ids pushed since. */
+bool qn_encoder_recall(qn_encoder *e, const char *word, size_t n_bytes, qn_cached_word **slot, bool *ok);
+void qn_encoder_remember(const qn_encoder *e, qn_cached_word *slot, const char *word, size_t n_bytes,
+                         size_t first_token);
+
+typedef struct qn_vocab_kind {
+    const char *model; /* tokenizer.ggml.model */
+    const char *name;
+    /* Reads the kind's own metadata into v->kind_data; sets defaults of v->special before the file's
+     * keys are read over them. */
+    quern_status (*open)(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err);
+    void (*close)(qn_vocab *v); /* kind_data may be NULL or half built */
+    /* Appends the ids of a text without special tokens. at_start: at the start of the text or right
+     * after a special token. False: no memory. */
+    bool (*encode)(qn_encoder *e, const char *text, size_t n_bytes, bool at_start);
+    /* Bytes of a NORMAL token's text. At most as many as the text has. */
+    size_t (*decode)(const qn_vocab *v, qn_string text, char *out);
+} qn_vocab_kind;
+
+extern const qn_vocab_kind qn_vocab_kind_bpe, qn_vocab_kind_bpe_raw, qn_vocab_kind_spm;
+
+struct qn_vocab {
+    const qn_vocab_kind *kind;
+    void *kind_data;
+    const qn_string *tokens; /* [n_tokens] borrowed from the file */
+    size_t n_tokens;
+    uint8_t *kinds; /* [n_tokens] qn_token_kind */
+    uint8_t *flags; /* [n_tokens] */
+    qn_hash_map index; /* text of a token to its id; the first of equal texts; no empty ones */
+    quern_token byte_ids[256]; /* "<0x41>" tokens, -1 where there is none */
+    qn_vocab_special special;
+    bool clean_spaces; /* detokenize tidies blanks before punctuation */
+    bool has_token_kinds; /* the file has tokenizer.ggml.token_type */
+    size_t max_piece;
+    qn_special_matcher specials;
+};
+
+/* The id of a text that ordinary text may become (no control, unknown or byte token), or -1. */
+quern_token qn_vocab_plain_id(const qn_vocab *v, const char *text, size_t n_bytes);
+/* Pushes the bytes one by one as byte tokens; unknown where there is none. */
+bool qn_encoder_push_bytes(qn_encoder *e, const char *bytes, size_t n_bytes);
+/* The value of "<0x41>", or -1 if the text is not exactly that. */
+int qn_parse_byte_token(qn_string text);
+/* U+2581 becomes a blank; everything else is copied. */
+size_t qn_decode_meta_space(const qn_vocab *v, qn_string text, char *out);
+
+#define QN_META_SPACE "\xe2\x96\x81" /* U+2581, which stands for a blank in SentencePiece vocabularies */
+
+#endif
