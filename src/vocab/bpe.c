@@ -35,7 +35,10 @@ typedef struct bpe {
 
 /* ---- the alphabet of byte-level texts -------------------------------------------------------- */
 
-static bool is_printable_byte(unsigned b) { return (b >= 33 && b <= 126) || (b >= 161 && b != 173 && b <= 255); }
+static bool is_printable_byte(unsigned b)
+{
+    return (b >= 33 && b <= 126) || (b >= 161 && b != 173 && b <= 255);
+}
 
 /* The character that stands for a byte, and back (-1: none). The 68 bytes that are not printable are
  * 0..32, 127..160 and 173. */
@@ -170,7 +173,8 @@ static bool intern_bytes(bpe *b, extra_texts *x)
     return true;
 }
 
-static quern_status read_merges(bpe *b, const qn_vocab *v, const qn_gguf *g, bool byte_level, quern_error *err)
+static quern_status read_merges(bpe *b, const qn_vocab *v, const qn_gguf *g, bool byte_level,
+                                quern_error *err)
 {
     const qn_string *merges;
     size_t count;
@@ -198,16 +202,19 @@ static quern_status unknown_pretokenizer(qn_string name, quern_error *err)
 {
     return qn_fail(err, QUERN_ERR_UNSUPPORTED,
                    "tokenizer.ggml.pre: unknown pre-tokenizer '%s' (ids would be wrong without its rule; "
-                   "a newer quern may know it)", qn_quote(name.bytes, name.n_bytes).text);
+                   "a newer quern may know it)",
+                   qn_quote(name.bytes, name.n_bytes).text);
 }
 
-static quern_status open_pretokenizer(bpe *b, qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
+static quern_status open_pretokenizer(bpe *b, qn_vocab *v, const qn_gguf *g, const qn_log *log,
+                                      quern_error *err)
 {
     qn_string name = {NULL, 0};
     const quern_status s = qn_gguf_get_string(g, "tokenizer.ggml.pre", false, &name, err);
     if (s != QUERN_OK) return s;
     if (name.bytes == NULL) {
-        qn_log_write(log, QUERN_LOG_WARN, "the file names no pre-tokenizer (tokenizer.ggml.pre): using \"default\", "
+        qn_log_write(log, QUERN_LOG_WARN,
+                     "the file names no pre-tokenizer (tokenizer.ggml.pre): using \"default\", "
                      "which may cut words differently than in training");
         name = (qn_string){"default", 7};
     }
@@ -369,7 +376,7 @@ static bool encode_raw(qn_encoder *e, const char *text, size_t n_bytes, bool at_
     return encode_stretch(e);
 }
 
-const qn_vocab_kind qn_vocab_kind_bpe = {"gpt2", "bpe", open_byte_level, close_bpe, encode_byte_level,
-                                         decode_byte_level};
-const qn_vocab_kind qn_vocab_kind_bpe_raw = {"gemma4", "bpe-raw", open_raw, close_bpe, encode_raw,
-                                             qn_decode_meta_space};
+const qn_vocab_kind qn_vocab_kind_bpe = {
+    "gpt2", "bpe", open_byte_level, close_bpe, encode_byte_level, decode_byte_level};
+const qn_vocab_kind qn_vocab_kind_bpe_raw = {"gemma4",  "bpe-raw",  open_raw,
+                                             close_bpe, encode_raw, qn_decode_meta_space};

@@ -21,7 +21,10 @@ size_t qn_decode_meta_space(const qn_vocab *v, qn_string text, char *out)
     return n;
 }
 
-size_t qn_vocab_max_piece(const qn_vocab *v) { return v->max_piece; }
+size_t qn_vocab_max_piece(const qn_vocab *v)
+{
+    return v->max_piece;
+}
 
 static size_t copy_text(qn_string text, char *out)
 {
@@ -35,16 +38,20 @@ size_t qn_vocab_piece(const qn_vocab *v, quern_token id, bool show_special, char
     const qn_string text = v->tokens[id];
     switch (v->kinds[id]) {
     case QN_TOKEN_UNKNOWN:
-    case QN_TOKEN_CONTROL: return show_special ? copy_text(text, out) : 0;
-    case QN_TOKEN_USER_DEFINED: return copy_text(text, out);
-    case QN_TOKEN_NORMAL: return v->kind->decode(v, text, out);
+    case QN_TOKEN_CONTROL:
+        return show_special ? copy_text(text, out) : 0;
+    case QN_TOKEN_USER_DEFINED:
+        return copy_text(text, out);
+    case QN_TOKEN_NORMAL:
+        return v->kind->decode(v, text, out);
     case QN_TOKEN_BYTE: {
         const int byte = qn_parse_byte_token(text);
         if (byte < 0) return 0;
         out[0] = (char)byte;
         return 1;
     }
-    default: return 0; /* unused */
+    default:
+        return 0; /* unused */
     }
 }
 
@@ -54,7 +61,8 @@ static size_t drop_blanks_before_punctuation(char *text, size_t n)
 {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
-        if (i > 0 && text[i - 1] == ' ' && strchr("?!.,", text[i]) != NULL && text[i] != '\0' && kept > 0) kept--;
+        const bool punctuation = text[i] == '?' || text[i] == '!' || text[i] == '.' || text[i] == ',';
+        if (i > 0 && text[i - 1] == ' ' && punctuation && kept > 0) kept--;
         text[kept++] = text[i];
     }
     return kept;
@@ -94,8 +102,9 @@ static size_t clean_spaces(char *text, size_t n)
 
 /* ---- whole texts ------------------------------------------------------------------------------ */
 
-quern_status qn_vocab_detokenize(const qn_vocab *v, const quern_token *tokens, size_t n_tokens, bool remove_special,
-                                 bool show_special, char **text, size_t *n_bytes, quern_error *err)
+quern_status qn_vocab_detokenize(const qn_vocab *v, const quern_token *tokens, size_t n_tokens,
+                                 bool remove_special, bool show_special, char **text, size_t *n_bytes,
+                                 quern_error *err)
 {
     const qn_vocab_special *sp = &v->special;
     bool strip = sp->add_space_prefix;
@@ -105,7 +114,8 @@ quern_status qn_vocab_detokenize(const qn_vocab *v, const quern_token *tokens, s
         strip = false; /* as the reference does: the blank after a removed BOS stays */
         tokens++, n_tokens--;
     }
-    if (remove_special && sp->add_eos && sp->eos >= 0 && n_tokens > 0 && tokens[n_tokens - 1] == sp->eos) n_tokens--;
+    if (remove_special && sp->add_eos && sp->eos >= 0 && n_tokens > 0 && tokens[n_tokens - 1] == sp->eos)
+        n_tokens--;
 
     qn_buffer out = {.max_bytes = SIZE_MAX / 4};
     char *piece = qn_malloc(v->max_piece);

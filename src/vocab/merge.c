@@ -20,7 +20,8 @@ bool qn_merger_add(qn_merger *m, uint32_t id, size_t start, size_t n_bytes)
     if (m->n_symbols == m->symbol_capacity &&
         !qn_grow(&m->symbols, &m->symbol_capacity, m->n_symbols + 1, MAX_SYMBOLS, sizeof *m->symbols))
         return false;
-    m->symbols[m->n_symbols++] = (qn_symbol){.id = id, .start = (uint32_t)start, .n_bytes = (uint32_t)n_bytes};
+    m->symbols[m->n_symbols++] =
+        (qn_symbol){.id = id, .start = (uint32_t)start, .n_bytes = (uint32_t)n_bytes};
     return true;
 }
 

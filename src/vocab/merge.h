@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 typedef struct qn_symbol {
-    uint32_t id;              /* of the kind; QN_SYMBOL_NONE where it has none */
-    uint32_t start, n_bytes;  /* within the word; 0 bytes: merged into an earlier one */
-    uint32_t previous, next;  /* used by the heap only */
+    uint32_t id;             /* of the kind; QN_SYMBOL_NONE where it has none */
+    uint32_t start, n_bytes; /* within the word; 0 bytes: merged into an earlier one */
+    uint32_t previous, next; /* used by the heap only */
 } qn_symbol;
 
 typedef struct qn_pair {
@@ -23,13 +23,13 @@ typedef struct qn_pair {
 } qn_pair;
 
 #define QN_SYMBOL_NONE UINT32_MAX
-#define QN_PAIR_NONE UINT32_MAX
+#define QN_PAIR_NONE   UINT32_MAX
 
 typedef qn_pair qn_pair_fn(const void *user, const char *word, const qn_symbol *left, const qn_symbol *right);
 
 typedef struct qn_merge_entry {
-    uint64_t key;      /* priority, then index of the left symbol */
-    uint32_t n_bytes;  /* of both together: differs from what is there if the entry is outdated */
+    uint64_t key;     /* priority, then index of the left symbol */
+    uint32_t n_bytes; /* of both together: differs from what is there if the entry is outdated */
     uint32_t id;
 } qn_merge_entry;
 

@@ -6,7 +6,10 @@
 #include <stdint.h>
 #include <utf8proc.h>
 
-enum { STRETCH = 128, /* characters; each decomposes into at most 4 in form C */ DECOMPOSED = 4 * STRETCH + 16 };
+enum {
+    STRETCH = 128,
+    /* characters; each decomposes into at most 4 in form C */ DECOMPOSED = 4 * STRETCH + 16
+};
 
 /* Stable in NFC, combining class 0, and never the second half of a composition. */
 static bool is_boundary(uint32_t c)
@@ -52,8 +55,8 @@ static bool normalize_stretch(qn_buffer *out, const char *text, size_t n_bytes)
 
 bool qn_normalize_nfc(qn_buffer *out, const char *text, size_t n_bytes)
 {
-    size_t copied = 0;   /* text[0, copied) is in out */
-    size_t last = 0;     /* where the last boundary character begins */
+    size_t copied = 0; /* text[0, copied) is in out */
+    size_t last = 0;   /* where the last boundary character begins */
     for (size_t i = 0; i < n_bytes;) {
         uint32_t c;
         const size_t n = qn_utf8_decode(text + i, n_bytes - i, &c);

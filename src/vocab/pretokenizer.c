@@ -11,41 +11,41 @@
 #include <pcre2.h>
 #include <string.h>
 
-#define CONTRACTIONS "'s|'t|'re|'ve|'m|'ll|'d"
+#define CONTRACTIONS          "'s|'t|'re|'ve|'m|'ll|'d"
 #define ANY_CASE_CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 /* GPT-2 (Radford et al. 2019) */
 #define GPT2 CONTRACTIONS "| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 /* tiktoken's cl100k_base and its followers; they differ in how many digits stay together */
-#define CL100K(digits)                                                                        \
-    ANY_CASE_CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                            \
-    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CL100K(digits)                                                                                       \
+    ANY_CASE_CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                                           \
+                          "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 /* tiktoken's o200k_base: words are cut before capitals */
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define O200K(suffix, digits)                                                                 \
+#define O200K(suffix, digits)                                                                                \
     "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" suffix "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" suffix \
     "|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define NO_PUNCTUATION " ?[^(\\s|.,!?…。，、।۔،)]+"
 #define CJK_AND_HANGUL "[一-龥ࠀ-一가-퟿]+"
 /* The letters that have cases, as deepseek-llm lists them */
-#define CASED_LETTERS                                                                       \
-    "A-Za-z\\x{b5}\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}" \
-    "\\x{1c4}-\\x{293}\\x{295}-\\x{2af}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37b}-\\x{37d}" \
-    "\\x{37f}\\x{386}\\x{388}-\\x{38a}\\x{38c}\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3f5}" \
-    "\\x{3f7}-\\x{481}\\x{48a}-\\x{52f}\\x{531}-\\x{556}\\x{10a0}-\\x{10c5}" \
-    "\\x{13a0}-\\x{13f5}\\x{13f8}-\\x{13fd}\\x{1c90}-\\x{1cba}\\x{1cbd}-\\x{1cbf}" \
-    "\\x{1d00}-\\x{1d2b}\\x{1d6b}-\\x{1d77}\\x{1d79}-\\x{1d9a}\\x{1e00}-\\x{1f15}" \
-    "\\x{1f18}-\\x{1f1d}\\x{1f20}-\\x{1f45}\\x{1f48}-\\x{1f4d}\\x{1f50}-\\x{1f57}" \
-    "\\x{1f59}\\x{1f5b}\\x{1f5d}\\x{1f5f}-\\x{1f7d}\\x{1f80}-\\x{1fb4}\\x{1fb6}-\\x{1fbc}" \
-    "\\x{1fbe}\\x{1fc2}-\\x{1fc4}\\x{1fc6}-\\x{1fcc}\\x{1fd0}-\\x{1fd3}\\x{1fd6}-\\x{1fdb}" \
-    "\\x{1fe0}-\\x{1fec}\\x{1ff2}-\\x{1ff4}\\x{1ff6}-\\x{1ffc}\\x{2102}\\x{2107}" \
-    "\\x{210a}-\\x{2113}\\x{2115}\\x{2119}-\\x{211d}\\x{2124}\\x{2126}\\x{2128}\\x{212a}-\\x{212d}" \
-    "\\x{212f}-\\x{2134}\\x{2139}\\x{213c}-\\x{213f}\\x{2145}-\\x{2149}\\x{214e}\\x{2183}" \
-    "\\x{2184}\\x{2c00}-\\x{2c7b}\\x{2c7e}-\\x{2ce4}\\x{2ceb}-\\x{2cee}\\x{2cf2}\\x{2cf3}" \
-    "\\x{a640}-\\x{a66d}\\x{a680}-\\x{a69b}\\x{a722}-\\x{a76f}\\x{a771}-\\x{a787}" \
-    "\\x{a78b}-\\x{a78e}\\x{ab70}-\\x{abbf}\\x{fb00}-\\x{fb06}\\x{fb13}-\\x{fb17}" \
-    "\\x{ff21}-\\x{ff3a}\\x{ff41}-\\x{ff5a}\\x{10400}-\\x{1044f}\\x{104b0}-\\x{104d3}" \
-    "\\x{104d8}-\\x{104fb}\\x{10c80}-\\x{10cb2}\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}" \
+#define CASED_LETTERS                                                                                        \
+    "A-Za-z\\x{b5}\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}"                           \
+    "\\x{1c4}-\\x{293}\\x{295}-\\x{2af}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37b}-\\x{37d}"                   \
+    "\\x{37f}\\x{386}\\x{388}-\\x{38a}\\x{38c}\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3f5}"                            \
+    "\\x{3f7}-\\x{481}\\x{48a}-\\x{52f}\\x{531}-\\x{556}\\x{10a0}-\\x{10c5}"                                 \
+    "\\x{13a0}-\\x{13f5}\\x{13f8}-\\x{13fd}\\x{1c90}-\\x{1cba}\\x{1cbd}-\\x{1cbf}"                           \
+    "\\x{1d00}-\\x{1d2b}\\x{1d6b}-\\x{1d77}\\x{1d79}-\\x{1d9a}\\x{1e00}-\\x{1f15}"                           \
+    "\\x{1f18}-\\x{1f1d}\\x{1f20}-\\x{1f45}\\x{1f48}-\\x{1f4d}\\x{1f50}-\\x{1f57}"                           \
+    "\\x{1f59}\\x{1f5b}\\x{1f5d}\\x{1f5f}-\\x{1f7d}\\x{1f80}-\\x{1fb4}\\x{1fb6}-\\x{1fbc}"                   \
+    "\\x{1fbe}\\x{1fc2}-\\x{1fc4}\\x{1fc6}-\\x{1fcc}\\x{1fd0}-\\x{1fd3}\\x{1fd6}-\\x{1fdb}"                  \
+    "\\x{1fe0}-\\x{1fec}\\x{1ff2}-\\x{1ff4}\\x{1ff6}-\\x{1ffc}\\x{2102}\\x{2107}"                            \
+    "\\x{210a}-\\x{2113}\\x{2115}\\x{2119}-\\x{211d}\\x{2124}\\x{2126}\\x{2128}\\x{212a}-\\x{212d}"          \
+    "\\x{212f}-\\x{2134}\\x{2139}\\x{213c}-\\x{213f}\\x{2145}-\\x{2149}\\x{214e}\\x{2183}"                   \
+    "\\x{2184}\\x{2c00}-\\x{2c7b}\\x{2c7e}-\\x{2ce4}\\x{2ceb}-\\x{2cee}\\x{2cf2}\\x{2cf3}"                   \
+    "\\x{a640}-\\x{a66d}\\x{a680}-\\x{a69b}\\x{a722}-\\x{a76f}\\x{a771}-\\x{a787}"                           \
+    "\\x{a78b}-\\x{a78e}\\x{ab70}-\\x{abbf}\\x{fb00}-\\x{fb06}\\x{fb13}-\\x{fb17}"                           \
+    "\\x{ff21}-\\x{ff3a}\\x{ff41}-\\x{ff5a}\\x{10400}-\\x{1044f}\\x{104b0}-\\x{104d3}"                       \
+    "\\x{104d8}-\\x{104fb}\\x{10c80}-\\x{10cb2}\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}"                   \
     "\\x{1e900}-\\x{1e943}"
 
 static const qn_pretokenizer_row rows[] = {
@@ -53,27 +53,33 @@ static const qn_pretokenizer_row rows[] = {
      .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"},
      .clean_spaces = true},
     {.names = {"gpt-2", "phi-2", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4"},
-     .patterns = {GPT2}, .clean_spaces = true},
+     .patterns = {GPT2},
+     .clean_spaces = true},
     {.names = {"trillion", "granite-docling"}, .patterns = {GPT2}},
     {.names = {"mpt", "olmo"}, .patterns = {GPT2}, .clean_spaces = true, .nfc = true},
     {.names = {"starcoder", "refact", "codeshell", "exaone", "minerva-7b"},
-     .patterns = {"\\p{N}", GPT2}, .clean_spaces = true},
+     .patterns = {"\\p{N}", GPT2},
+     .clean_spaces = true},
     {.names = {"smollm", "command-r"}, .patterns = {"\\p{N}", GPT2}},
     {.names = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
      .patterns = {CL100K("\\p{N}{1,3}")},
-     .ignore_merges = true, .add_bos = true, .clean_spaces = true},
+     .ignore_merges = true,
+     .add_bos = true,
+     .clean_spaces = true},
     {.names = {"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"},
-     .patterns = {CL100K("\\p{N}{1,3}")}, .clean_spaces = true},
+     .patterns = {CL100K("\\p{N}{1,3}")},
+     .clean_spaces = true},
     {.names = {"qwen2", "deepseek-r1-qwen"}, .patterns = {CL100K("\\p{N}")}, .nfc = true},
     {.names = {"hunyuan", "kormo", "grok-2"}, .patterns = {CL100K("\\p{N}")}},
     {.names = {"stablelm2", "megrez"}, .patterns = {CL100K("\\p{N}")}, .clean_spaces = true},
     {.names = {"qwen35"},
-     .patterns = {ANY_CASE_CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}"
+     .patterns = {ANY_CASE_CONTRACTIONS
+                  "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}"
                   "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
      .nfc = true},
     {.names = {"seed-coder"},
      .patterns = {ANY_CASE_CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
-                  "| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+                                        "| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
     {.names = {"bailingmoe", "bailingmoe2", "llada-moe"},
      .patterns = {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}"
                   "| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
@@ -83,15 +89,16 @@ static const qn_pretokenizer_row rows[] = {
     {.names = {"deepseek-coder"},
      .patterns = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK_AND_HANGUL, "\\p{N}"}},
     {.names = {"deepseek-llm"},
-     .patterns = {"[\\r\\n]", "\\s?[" CASED_LETTERS "]+", "\\s?[!-/:-~！-／：-～‘-‟　-。]+",
-                  "(?<!\\s)\\s++$", CJK_AND_HANGUL, "\\p{N}+"}},
+     .patterns = {"[\\r\\n]", "\\s?[" CASED_LETTERS "]+", "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "(?<!\\s)\\s++$",
+                  CJK_AND_HANGUL, "\\p{N}+"}},
     {.names = {"deepseek-v3", "hunyuan-dense"},
      .patterns = {"\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
                   "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
                   "|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
                   "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
     {.names = {"falcon"},
-     .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}, .clean_spaces = true},
+     .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"},
+     .clean_spaces = true},
     {.names = {"bloom", "gpt3-finnish"}, .patterns = {NO_PUNCTUATION}, .clean_spaces = true},
     {.names = {"poro-chat"}, .patterns = {NO_PUNCTUATION}},
     {.names = {"viking"}, .patterns = {NO_PUNCTUATION, "\\p{N}"}},
@@ -99,7 +106,10 @@ static const qn_pretokenizer_row rows[] = {
 
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
-const qn_pretokenizer_row *qn_pretokenizer_row_at(size_t i) { return i < N_ROWS ? &rows[i] : NULL; }
+const qn_pretokenizer_row *qn_pretokenizer_row_at(size_t i)
+{
+    return i < N_ROWS ? &rows[i] : NULL;
+}
 
 const qn_pretokenizer_row *qn_pretokenizer_find(const char *name, size_t n_bytes)
 {
@@ -162,15 +172,15 @@ static quern_status compile(qn_pretokenizer *p, const char *pattern, quern_error
     int code = PCRE2_ERROR_NOMEMORY;
     size_t offset = 0;
     if (context != NULL)
-        p->codes[p->n_patterns] =
-            pcre2_compile((PCRE2_SPTR)expanded.data, expanded.n_bytes,
-                          PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C,
-                          &code, &offset, context);
+        p->codes[p->n_patterns] = pcre2_compile((PCRE2_SPTR)expanded.data, expanded.n_bytes,
+                                                PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK |
+                                                    PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C,
+                                                &code, &offset, context);
     pcre2_compile_context_free(context);
     qn_buffer_deinit(&expanded);
     if (p->codes[p->n_patterns] == NULL)
-        return qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer pattern %zu: PCRE2 error %d at %zu", p->n_patterns,
-                       code, offset);
+        return qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer pattern %zu: PCRE2 error %d at %zu",
+                       p->n_patterns, code, offset);
     p->has_jit[p->n_patterns] = pcre2_jit_compile(p->codes[p->n_patterns], PCRE2_JIT_COMPLETE) == 0;
     p->n_patterns++;
     return QUERN_OK;
@@ -213,7 +223,10 @@ void *qn_pretokenizer_matcher_create(const qn_pretokenizer *p)
     return pcre2_match_data_create(1, p->general);
 }
 
-void qn_pretokenizer_matcher_destroy(void *matcher) { pcre2_match_data_free(matcher); }
+void qn_pretokenizer_matcher_destroy(void *matcher)
+{
+    pcre2_match_data_free(matcher);
+}
 
 typedef struct splitter {
     const qn_pretokenizer *p;

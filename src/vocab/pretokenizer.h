@@ -14,10 +14,10 @@ enum { QN_PRETOKENIZER_PATTERNS = 6, QN_PRETOKENIZER_NAMES = 16, QN_PRETOKENIZER
 typedef struct qn_pretokenizer_row {
     const char *names[QN_PRETOKENIZER_NAMES];       /* ends with NULL */
     const char *patterns[QN_PRETOKENIZER_PATTERNS]; /* ends with NULL, if shorter */
-    bool ignore_merges; /* a word that is a token as a whole needs no merges */
-    bool add_bos;       /* where the file does not say */
-    bool clean_spaces;  /* the published tokenizers tidy blanks before punctuation when detokenizing */
-    bool nfc;           /* the published tokenizers normalize to form C first */
+    bool ignore_merges;                             /* a word that is a token as a whole needs no merges */
+    bool add_bos;                                   /* where the file does not say */
+    bool clean_spaces; /* the published tokenizers tidy blanks before punctuation when detokenizing */
+    bool nfc;          /* the published tokenizers normalize to form C first */
 } qn_pretokenizer_row;
 
 /* The row of a name, or NULL. */

@@ -44,8 +44,8 @@ bool qn_special_matcher_init(qn_special_matcher *m, const qn_vocab *v)
     for (size_t i = 0; i < v->n_tokens; i++) {
         const size_t n = v->tokens[i].n_bytes;
         if (!is_special(v->kinds[i]) || n == 0 || n > QN_SPECIAL_MAX_BYTES) continue;
-        m->entries[m->n_entries++] = (qn_special_entry){
-            v->tokens[i], (quern_token)i, v->kinds[i] != QN_TOKEN_USER_DEFINED};
+        m->entries[m->n_entries++] =
+            (qn_special_entry){v->tokens[i], (quern_token)i, v->kinds[i] != QN_TOKEN_USER_DEFINED};
     }
     qsort(m->entries, m->n_entries, sizeof *m->entries, compare);
     for (size_t i = 0; i < m->n_entries; i++) {
@@ -104,7 +104,8 @@ quern_token qn_special_find(const qn_special_matcher *m, const char *text, size_
     const uint8_t *starts = m->starts[parse_special], *single = m->single[parse_special];
     const unsigned char *b = (const unsigned char *)text;
     for (size_t i = from; i < n_bytes; i++) {
-        const bool may = i + 1 < n_bytes ? starts[b[i] * 32 + b[i + 1] / 8] >> b[i + 1] % 8 & 1 : single[b[i]];
+        const bool may =
+            i + 1 < n_bytes ? starts[b[i] * 32 + b[i + 1] / 8] >> b[i + 1] % 8 & 1 : single[b[i]];
         if (!may) continue;
         const qn_special_entry *e = longest(m, text + i, n_bytes - i, parse_special);
         if (e == NULL) continue;

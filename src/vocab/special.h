@@ -8,7 +8,9 @@
 
 #include "vocab/vocab.h"
 
-enum { QN_SPECIAL_MAX_BYTES = 256 }; /* longer texts are not looked for, so that the work per byte is bounded */
+enum {
+    QN_SPECIAL_MAX_BYTES = 256
+}; /* longer texts are not looked for, so that the work per byte is bounded */
 
 typedef struct qn_special_entry {
     qn_string text;
@@ -17,11 +19,11 @@ typedef struct qn_special_entry {
 } qn_special_entry;
 
 typedef struct qn_special_matcher { /* zeroed: valid and empty */
-    qn_special_entry *entries; /* sorted by text */
+    qn_special_entry *entries;      /* sorted by text */
     size_t n_entries;
-    uint32_t first[257];         /* entries that begin with byte b: [first[b], first[b + 1]) */
-    uint8_t starts[2][8192];     /* two-byte beginnings: of user-defined tokens, of all */
-    uint8_t single[2][256];      /* one-byte tokens, for the last byte of a text */
+    uint32_t first[257];     /* entries that begin with byte b: [first[b], first[b + 1]) */
+    uint8_t starts[2][8192]; /* two-byte beginnings: of user-defined tokens, of all */
+    uint8_t single[2][256];  /* one-byte tokens, for the last byte of a text */
 } qn_special_matcher;
 
 /* Collects the special tokens of v (whose kinds are known). False: no memory. */

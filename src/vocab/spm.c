@@ -17,8 +17,8 @@
 #include <string.h>
 
 typedef struct spm {
-    uint32_t *priorities;    /* [n_tokens] lower merges first; QN_PAIR_NONE: never */
-    size_t longest;          /* bytes of the longest text that can be merged */
+    uint32_t *priorities;     /* [n_tokens] lower merges first; QN_PAIR_NONE: never */
+    size_t longest;           /* bytes of the longest text that can be merged */
     uint8_t joins[65536 / 8]; /* bit (left << 8 | right) */
 } spm;
 
@@ -68,7 +68,8 @@ static bool may_merge(uint8_t kind)
     return kind == QN_TOKEN_NORMAL || kind == QN_TOKEN_USER_DEFINED || kind == QN_TOKEN_UNUSED;
 }
 
-static quern_status check_scores(const qn_vocab *v, const qn_gguf *g, const qn_gguf_value **scores, quern_error *err)
+static quern_status check_scores(const qn_vocab *v, const qn_gguf *g, const qn_gguf_value **scores,
+                                 quern_error *err)
 {
     *scores = qn_gguf_find(g, "tokenizer.ggml.scores");
     if (*scores == NULL) return QUERN_OK;
@@ -177,4 +178,5 @@ static bool encode_spm(qn_encoder *e, const char *text, size_t n_bytes, bool at_
     return encode_stretch(e);
 }
 
-const qn_vocab_kind qn_vocab_kind_spm = {"llama", "spm", open_spm, close_spm, encode_spm, qn_decode_meta_space};
+const qn_vocab_kind qn_vocab_kind_spm = {"llama",   "spm",      open_spm,
+                                         close_spm, encode_spm, qn_decode_meta_space};

@@ -53,7 +53,10 @@ bool qn_encoder_push_bytes(qn_encoder *e, const char *bytes, size_t n_bytes)
     return true;
 }
 
-static bool is_ascii_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static bool is_ascii_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 static bool encode(qn_encoder *e, const char *text, size_t n_bytes, bool parse_special)
 {
@@ -61,7 +64,8 @@ static bool encode(qn_encoder *e, const char *text, size_t n_bytes, bool parse_s
     bool at_start = true;
     for (size_t from = 0; from < n_bytes;) {
         size_t at = n_bytes, token_bytes = 0;
-        const quern_token id = qn_special_find(&v->specials, text, n_bytes, from, parse_special, &at, &token_bytes);
+        const quern_token id =
+            qn_special_find(&v->specials, text, n_bytes, from, parse_special, &at, &token_bytes);
         if (at > from) {
             if (!v->kind->encode(e, text + from, at - from, at_start)) return false;
             at_start = false;
@@ -91,9 +95,11 @@ quern_status qn_vocab_tokenize(const qn_vocab *v, const char *text, size_t n_byt
         e.cache = qn_calloc(QN_CACHED_WORDS, sizeof *e.cache);
         ok = e.cache != NULL;
     }
-    if (ok && add_special && v->special.add_bos && v->special.bos >= 0) ok = qn_encoder_push(&e, v->special.bos);
+    if (ok && add_special && v->special.add_bos && v->special.bos >= 0)
+        ok = qn_encoder_push(&e, v->special.bos);
     if (ok) ok = encode(&e, text, n_bytes, flags & QN_TOKENIZE_PARSE_SPECIAL);
-    if (ok && add_special && v->special.add_eos && v->special.eos >= 0) ok = qn_encoder_push(&e, v->special.eos);
+    if (ok && add_special && v->special.add_eos && v->special.eos >= 0)
+        ok = qn_encoder_push(&e, v->special.eos);
     qn_merger_deinit(&e.merger);
     qn_buffer_deinit(&e.text);
     qn_pretokenizer_matcher_destroy(e.matcher);

@@ -18,8 +18,10 @@ int qn_parse_byte_token(qn_string text)
     int value = 0;
     for (size_t i = 3; i < 5; i++) {
         const char c = text.bytes[i];
-        const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                        : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        const int digit = c >= '0' && c <= '9'   ? c - '0'
+                          : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                          : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                                 : -1;
         if (digit < 0) return -1;
         value = value * 16 + digit;
     }
@@ -31,14 +33,16 @@ quern_token qn_vocab_plain_id(const qn_vocab *v, const char *text, size_t n_byte
     const int64_t id = qn_hash_map_get(&v->index, text, n_bytes);
     if (id == QN_HASH_NONE) return -1;
     const uint8_t kind = v->kinds[id];
-    return kind == QN_TOKEN_CONTROL || kind == QN_TOKEN_UNKNOWN || kind == QN_TOKEN_BYTE ? -1 : (quern_token)id;
+    return kind == QN_TOKEN_CONTROL || kind == QN_TOKEN_UNKNOWN || kind == QN_TOKEN_BYTE ? -1
+                                                                                         : (quern_token)id;
 }
 
 /* ---- texts and kinds -------------------------------------------------------------------------- */
 
 static quern_status read_texts(qn_vocab *v, const qn_gguf *g, quern_error *err)
 {
-    const quern_status s = qn_gguf_get_strings(g, "tokenizer.ggml.tokens", true, &v->tokens, &v->n_tokens, err);
+    const quern_status s =
+        qn_gguf_get_strings(g, "tokenizer.ggml.tokens", true, &v->tokens, &v->n_tokens, err);
     if (s != QUERN_OK) return s;
     if (v->n_tokens == 0) return qn_fail(err, QUERN_ERR_FORMAT, "tokenizer.ggml.tokens: no tokens");
     if (v->n_tokens > INT32_MAX / 4)
@@ -49,8 +53,8 @@ static quern_status read_texts(qn_vocab *v, const qn_gguf *g, quern_error *err)
     for (size_t i = 0; i < v->n_tokens; i++) {
         const qn_string t = v->tokens[i];
         if (t.n_bytes > QN_TOKEN_MAX_BYTES)
-            return qn_fail(err, QUERN_ERR_FORMAT, "token %zu: %zu bytes, at most %d are allowed", i, t.n_bytes,
-                           QN_TOKEN_MAX_BYTES);
+            return qn_fail(err, QUERN_ERR_FORMAT, "token %zu: %zu bytes, at most %d are allowed", i,
+                           t.n_bytes, QN_TOKEN_MAX_BYTES);
         if (t.n_bytes > v->max_piece) v->max_piece = t.n_bytes;
         if (t.n_bytes > 0 && !qn_hash_map_add(&v->index, t.bytes, t.n_bytes, (uint32_t)i, NULL))
             return qn_fail(err, QUERN_ERR_NOMEM, "index of %zu tokens: out of memory", v->n_tokens);
@@ -80,8 +84,8 @@ static quern_status read_kinds(qn_vocab *v, const qn_gguf *g, const qn_log *log,
         else n_odd++;
     }
     if (n_odd > 0)
-        qn_log_write(log, QUERN_LOG_WARN, "tokenizer.ggml.token_type: %zu tokens of unknown type count as normal",
-                     n_odd);
+        qn_log_write(log, QUERN_LOG_WARN,
+                     "tokenizer.ggml.token_type: %zu tokens of unknown type count as normal", n_odd);
     return QUERN_OK;
 }
 
@@ -105,7 +109,8 @@ static quern_status read_special_id(const qn_vocab *v, const qn_gguf *g, const c
     const qn_gguf_value *value = qn_gguf_find(g, key);
     if (value == NULL) return QUERN_OK;
     if (!qn_gguf_kind_is_integer(value->kind))
-        return qn_fail(err, QUERN_ERR_FORMAT, "%s: must be an integer, is %s", key, qn_gguf_kind_name(value->kind));
+        return qn_fail(err, QUERN_ERR_FORMAT, "%s: must be an integer, is %s", key,
+                       qn_gguf_kind_name(value->kind));
     const int64_t n = qn_gguf_element_int(value, 0);
     if (n >= 0 && (uint64_t)n < v->n_tokens) {
         *id = (quern_token)n;
@@ -133,28 +138,37 @@ static quern_status read_special(qn_vocab *v, const qn_gguf *g, const qn_log *lo
     if (s == QUERN_OK) s = qn_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", false, &sp->add_bos, err);
     if (s == QUERN_OK) s = qn_gguf_get_bool(g, "tokenizer.ggml.add_eos_token", false, &sp->add_eos, err);
     bool add_space_prefix = sp->add_space_prefix;
-    if (s == QUERN_OK) s = qn_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &add_space_prefix, err);
-    if (v->kind == &qn_vocab_kind_spm) sp->add_space_prefix = add_space_prefix; /* the others have no such blank */
+    if (s == QUERN_OK)
+        s = qn_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &add_space_prefix, err);
+    if (v->kind == &qn_vocab_kind_spm)
+        sp->add_space_prefix = add_space_prefix; /* the others have no such blank */
     return s;
 }
 
-/* Texts that models were trained to end their turn with. Files often fail to say so, or call them
- * user-defined; as control tokens they cannot be forged by the text of a message. */
-static const struct {
-    const char *text;
-    bool ends_turn; /* a candidate for EOT; the first present one is taken */
-} end_texts[] = {
-    {"<|eot_id|>", true},        {"<|im_end|>", true},           {"<end_of_turn>", true},
-    {"<turn|>", true},           {"<|end|>", true},              {"<|eot|>", true},
-    {"<EOT>", true},             {"_<EOT>", true},               {"[EOT]", true},
-    {"<end_of_utterance>", true}, {"<｜end▁of▁sentence｜>", true}, {"<|endoftext|>", true},
-    {"<|end_of_text|>", true},   {"<|return|>", false},          {"<|call|>", false},
-    {"<|flush|>", false},        {"<|calls|>", false},           {"<|eom_id|>", false},
-    {"<|tool_response>", false}, {"<eos>", false},               {"[EOS]", false},
-    {"<|fim_pad|>", false},      {"<fim-pad>", false},           {"<fim_pad>", false},
-    {"<PAD>", false},            {"<|fim_repo|>", false},        {"<|repo_name|>", false},
-    {"<fim-repo>", false},       {"<REPO>", false},              {"<reponame>", false},
-    {"<|file_sep|>", false},
+/* Texts that models were trained to end their turn with; the first present one is EOT where the file
+ * names none. Files often fail to mark them, or call them user-defined; as control tokens they cannot
+ * be forged by the text of a message. */
+static const char *const turn_ends[] = {
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<|end|>",
+    "<|eot|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "<end_of_utterance>",
+    "<｜end▁of▁sentence｜>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+};
+
+/* Texts that end a generation otherwise: calls of tools, the end of a text or of an infilled file. */
+static const char *const other_ends[] = {
+    "<|return|>",   "<|call|>",      "<|flush|>",   "<|calls|>", "<|eom_id|>", "<|tool_response>",
+    "<eos>",        "[EOS]",         "<|fim_pad|>", "<fim-pad>", "<fim_pad>",  "<PAD>",
+    "<|fim_repo|>", "<|repo_name|>", "<fim-repo>",  "<REPO>",    "<reponame>", "<|file_sep|>",
 };
 
 /* Texts of code infilling that are likewise control tokens whatever the file says. */
@@ -164,17 +178,27 @@ static const char *const infill_texts[] = {
     "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>",   "<MID>", "▁<MID>", "<|code_middle|>",
 };
 
-static int64_t find_text(const qn_vocab *v, const char *text) { return qn_hash_map_get(&v->index, text, strlen(text)); }
+static int64_t find_text(const qn_vocab *v, const char *text)
+{
+    return qn_hash_map_get(&v->index, text, strlen(text));
+}
+
+static int64_t mark_end(qn_vocab *v, const char *text)
+{
+    const int64_t id = find_text(v, text);
+    if (id == QN_HASH_NONE) return id;
+    v->kinds[id] = QN_TOKEN_CONTROL;
+    v->flags[id] |= QN_TOKEN_ENDS;
+    return id;
+}
 
 static void mark_known_texts(qn_vocab *v)
 {
-    for (size_t i = 0; i < sizeof end_texts / sizeof *end_texts; i++) {
-        const int64_t id = find_text(v, end_texts[i].text);
-        if (id == QN_HASH_NONE) continue;
-        v->kinds[id] = QN_TOKEN_CONTROL;
-        v->flags[id] |= QN_TOKEN_ENDS;
-        if (end_texts[i].ends_turn && v->special.eot < 0) v->special.eot = (quern_token)id;
+    for (size_t i = 0; i < sizeof turn_ends / sizeof *turn_ends; i++) {
+        const int64_t id = mark_end(v, turn_ends[i]);
+        if (id != QN_HASH_NONE && v->special.eot < 0) v->special.eot = (quern_token)id;
     }
+    for (size_t i = 0; i < sizeof other_ends / sizeof *other_ends; i++) mark_end(v, other_ends[i]);
     for (size_t i = 0; i < sizeof infill_texts / sizeof *infill_texts; i++) {
         const int64_t id = find_text(v, infill_texts[i]);
         if (id != QN_HASH_NONE) v->kinds[id] = QN_TOKEN_CONTROL;
@@ -186,7 +210,8 @@ static void mark_known_texts(qn_vocab *v)
     if (v->special.eot >= 0) v->flags[v->special.eot] |= QN_TOKEN_ENDS;
     /* In OpenAI's harmony format <|end|> ends a message, and the turn goes on until one of these two. */
     const int64_t end = find_text(v, "<|end|>");
-    if (end != QN_HASH_NONE && find_text(v, "<|return|>") != QN_HASH_NONE && find_text(v, "<|call|>") != QN_HASH_NONE)
+    if (end != QN_HASH_NONE && find_text(v, "<|return|>") != QN_HASH_NONE &&
+        find_text(v, "<|call|>") != QN_HASH_NONE)
         v->flags[end] &= (uint8_t)~QN_TOKEN_ENDS;
 }
 
@@ -227,7 +252,8 @@ static quern_status choose_kind(qn_vocab *v, const qn_gguf *g, quern_error *err)
         if (qn_string_is(model, later_kinds[i]))
             return qn_fail(err, QUERN_ERR_UNSUPPORTED,
                            "tokenizer.ggml.model: tokenizers of kind '%s' are not supported (gpt2, llama and "
-                           "gemma4 are)", later_kinds[i]);
+                           "gemma4 are)",
+                           later_kinds[i]);
     return qn_fail(err, QUERN_ERR_UNSUPPORTED, "tokenizer.ggml.model: unknown kind of tokenizer '%s'",
                    qn_quote(model.bytes, model.n_bytes).text);
 }
@@ -275,11 +301,26 @@ void qn_vocab_close(qn_vocab *v)
 
 /* ---- what is known of a token ----------------------------------------------------------------- */
 
-size_t qn_vocab_size(const qn_vocab *v) { return v->n_tokens; }
-const char *qn_vocab_kind_name(const qn_vocab *v) { return v->kind->name; }
-qn_string qn_vocab_token_text(const qn_vocab *v, quern_token id) { return v->tokens[id]; }
-qn_token_kind qn_vocab_token_kind(const qn_vocab *v, quern_token id) { return (qn_token_kind)v->kinds[id]; }
-const qn_vocab_special *qn_vocab_special_ids(const qn_vocab *v) { return &v->special; }
+size_t qn_vocab_size(const qn_vocab *v)
+{
+    return v->n_tokens;
+}
+const char *qn_vocab_kind_name(const qn_vocab *v)
+{
+    return v->kind->name;
+}
+qn_string qn_vocab_token_text(const qn_vocab *v, quern_token id)
+{
+    return v->tokens[id];
+}
+qn_token_kind qn_vocab_token_kind(const qn_vocab *v, quern_token id)
+{
+    return (qn_token_kind)v->kinds[id];
+}
+const qn_vocab_special *qn_vocab_special_ids(const qn_vocab *v)
+{
+    return &v->special;
+}
 
 bool qn_vocab_is_end(const qn_vocab *v, quern_token id)
 {

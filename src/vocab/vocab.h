@@ -12,7 +12,12 @@
 typedef struct qn_vocab qn_vocab;
 
 typedef enum qn_token_kind { /* numbers as in tokenizer.ggml.token_type */
-    QN_TOKEN_NORMAL = 1, QN_TOKEN_UNKNOWN, QN_TOKEN_CONTROL, QN_TOKEN_USER_DEFINED, QN_TOKEN_UNUSED, QN_TOKEN_BYTE
+                             QN_TOKEN_NORMAL = 1,
+                             QN_TOKEN_UNKNOWN,
+                             QN_TOKEN_CONTROL,
+                             QN_TOKEN_USER_DEFINED,
+                             QN_TOKEN_UNUSED,
+                             QN_TOKEN_BYTE
 } qn_token_kind;
 
 /* Reads the tokenizer metadata of g, which must outlive the vocabulary. */
@@ -20,7 +25,7 @@ quern_status qn_vocab_open(qn_vocab **out, const qn_gguf *g, const qn_log *log, 
 void qn_vocab_close(qn_vocab *v); /* NULL is fine */
 
 size_t qn_vocab_size(const qn_vocab *v);
-const char *qn_vocab_kind_name(const qn_vocab *v);         /* "bpe", "spm" */
+const char *qn_vocab_kind_name(const qn_vocab *v);                /* "bpe", "spm" */
 qn_string qn_vocab_token_text(const qn_vocab *v, quern_token id); /* as stored; id in range */
 qn_token_kind qn_vocab_token_kind(const qn_vocab *v, quern_token id);
 
@@ -31,7 +36,8 @@ typedef struct qn_vocab_special {
 } qn_vocab_special;
 const qn_vocab_special *qn_vocab_special_ids(const qn_vocab *v);
 
-/* Ends generation: EOS, EOT and the tokens whose text is known to end a turn (<|im_end|>, <end_of_turn>, ...). */
+/* Ends generation: EOS, EOT and the tokens whose text is known to end a turn (<|im_end|>, <end_of_turn>,
+ * ...). */
 bool qn_vocab_is_end(const qn_vocab *v, quern_token id);
 
 enum {
@@ -53,8 +59,9 @@ size_t qn_vocab_piece(const qn_vocab *v, quern_token id, bool show_special, char
 /* The text of all ids: the first leading space that the tokenizer had added is stripped. remove_special
  * drops a leading BOS / trailing EOS if the vocabulary adds them. Owned by the caller (qn_free); may
  * not be valid UTF-8 if the ids are not. */
-quern_status qn_vocab_detokenize(const qn_vocab *v, const quern_token *tokens, size_t n_tokens, bool remove_special,
-                                 bool show_special, char **text, size_t *n_bytes, quern_error *err);
+quern_status qn_vocab_detokenize(const qn_vocab *v, const quern_token *tokens, size_t n_tokens,
+                                 bool remove_special, bool show_special, char **text, size_t *n_bytes,
+                                 quern_error *err);
 
 /* Streaming: gives bytes as soon as they are whole characters, never half of one. Bytes that can no
  * longer become a character come out as U+FFFD. Caller-held; no memory of its own. */

@@ -12,16 +12,16 @@
 #include "vocab/vocab.h"
 
 enum {
-    QN_TOKEN_MAX_BYTES = 65536,   /* longer token texts are refused */
-    QN_WORD_MAX_BYTES = 1 << 20,  /* a longer word is cut, so scratch memory is bounded */
+    QN_TOKEN_MAX_BYTES = 65536,  /* longer token texts are refused */
+    QN_WORD_MAX_BYTES = 1 << 20, /* a longer word is cut, so scratch memory is bounded */
     QN_CACHED_WORD_BYTES = 24,
-    QN_CACHED_WORDS = 4096,       /* a power of two */
+    QN_CACHED_WORDS = 4096, /* a power of two */
 };
 static const size_t QN_TEXT_MAX_BYTES = (size_t)256 << 20;
 
-enum { /* bits of qn_vocab.flags */
-    QN_TOKEN_ENDS = 1,         /* ends generation */
-    QN_TOKEN_STRIPS_AFTER = 2, /* swallows the white space that follows it in the text */
+enum {                            /* bits of qn_vocab.flags */
+       QN_TOKEN_ENDS = 1,         /* ends generation */
+       QN_TOKEN_STRIPS_AFTER = 2, /* swallows the white space that follows it in the text */
 };
 
 /* A word seen before in this call, and where its ids lie in the output. */
@@ -71,12 +71,12 @@ struct qn_vocab {
     void *kind_data;
     const qn_string *tokens; /* [n_tokens] borrowed from the file */
     size_t n_tokens;
-    uint8_t *kinds; /* [n_tokens] qn_token_kind */
-    uint8_t *flags; /* [n_tokens] */
-    qn_hash_map index; /* text of a token to its id; the first of equal texts; no empty ones */
+    uint8_t *kinds;            /* [n_tokens] qn_token_kind */
+    uint8_t *flags;            /* [n_tokens] */
+    qn_hash_map index;         /* text of a token to its id; the first of equal texts; no empty ones */
     quern_token byte_ids[256]; /* "<0x41>" tokens, -1 where there is none */
     qn_vocab_special special;
-    bool clean_spaces; /* detokenize tidies blanks before punctuation */
+    bool clean_spaces;    /* detokenize tidies blanks before punctuation */
     bool has_token_kinds; /* the file has tokenizer.ggml.token_type */
     size_t max_piece;
     qn_special_matcher specials;

@@ -39,14 +39,15 @@ static char *show_ids(const quern_token *ids, size_t n)
 /* Published tokenizers that normalize to form C differ from the reference, which does not, for texts that
  * are not in that form. Rows without parse_special then have hf_ids; the others have none, and there
  * the ids must be those of the normalized text. */
-static bool normalized_ids(const qn_vocab *v, const char *name, const json_t *row, unsigned flags, quern_token **ids,
-                           size_t *n)
+static bool normalized_ids(const qn_vocab *v, const char *name, const json_t *row, unsigned flags,
+                           quern_token **ids, size_t *n)
 {
     if (strcmp(name, "qwen2") != 0 || json_object_get(row, "hf_ids") != NULL) return false;
     const char *text = json_string_value(json_object_get(row, "text"));
     char *normal = (char *)utf8proc_NFC((const utf8proc_uint8_t *)text);
     assert_non_null(normal);
-    const bool changed = strlen(text) == json_string_length(json_object_get(row, "text")) && strcmp(text, normal) != 0;
+    const bool changed =
+        strlen(text) == json_string_length(json_object_get(row, "text")) && strcmp(text, normal) != 0;
     if (changed) {
         quern_token *found = test_tokenize(v, normal, strlen(normal), flags, n);
         *ids = calloc(*n + 1, sizeof **ids);
@@ -88,8 +89,8 @@ static char *to_hex(const char *bytes, size_t n)
     return hex;
 }
 
-static void check_pieces(const qn_vocab *v, const char *name, int line, const json_t *row, const quern_token *ids,
-                         size_t n, bool show_special)
+static void check_pieces(const qn_vocab *v, const char *name, int line, const json_t *row,
+                         const quern_token *ids, size_t n, bool show_special)
 {
     char *piece = malloc(qn_vocab_max_piece(v));
     assert_non_null(piece);
@@ -109,7 +110,8 @@ static void check_detokenize(const qn_vocab *v, const char *name, int line, cons
     const bool show_special = json_is_true(json_object_get(row, "unparse_special"));
     char *text;
     assert_int_equal(qn_vocab_detokenize(v, ids, n, json_is_true(json_object_get(row, "remove_special")),
-                                         show_special, &text, &n_text, NULL), QUERN_OK);
+                                         show_special, &text, &n_text, NULL),
+                     QUERN_OK);
     const json_t *detok = json_object_get(row, "detok");
     char *found = to_hex(text, n_text);
     char *wanted = detok != NULL ? to_hex(json_string_value(detok), json_string_length(detok))
@@ -164,8 +166,8 @@ static void test_one(const char *name, const char *variable, const char *format,
 static void all_golden_rows_are_equal(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama-spm", "phi-3", "gpt-2", "starcoder", "deepseek-coder", "deepseek-llm",
-                                        "llama-bpe", "qwen2", "gemma-4"};
+    static const char *const names[] = {"llama-spm",    "phi-3",     "gpt-2", "starcoder", "deepseek-coder",
+                                        "deepseek-llm", "llama-bpe", "qwen2", "gemma-4"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         test_one(names[i], "QUERN_GOLDEN", "tokenizer/ggml-vocab-%s.gguf", names[i]);
     test_one("smollm2", "QUERN_MODELS_REAL", "%s", "SmolLM2-135M-Instruct.Q4_1.gguf");

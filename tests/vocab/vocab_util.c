@@ -23,7 +23,8 @@ void test_vocab_open_file(test_vocab *t, const char *path)
 {
     memset(t, 0, sizeof *t);
     quern_error err = {0};
-    if (qn_gguf_open(&t->gguf, path, &err) != QUERN_OK || qn_vocab_open(&t->vocab, &t->gguf, NULL, &err) != QUERN_OK)
+    if (qn_gguf_open(&t->gguf, path, &err) != QUERN_OK ||
+        qn_vocab_open(&t->vocab, &t->gguf, NULL, &err) != QUERN_OK)
         fail_msg("%s", err.message);
 }
 
@@ -45,11 +46,13 @@ void test_vocab_close(test_vocab *t)
     memset(t, 0, sizeof *t);
 }
 
-quern_token *test_tokenize(const qn_vocab *v, const char *text, size_t n_bytes, unsigned flags, size_t *n_tokens)
+quern_token *test_tokenize(const qn_vocab *v, const char *text, size_t n_bytes, unsigned flags,
+                           size_t *n_tokens)
 {
     quern_token *tokens;
     quern_error err = {0};
-    if (qn_vocab_tokenize(v, text, n_bytes, flags, &tokens, n_tokens, &err) != QUERN_OK) fail_msg("%s", err.message);
+    if (qn_vocab_tokenize(v, text, n_bytes, flags, &tokens, n_tokens, &err) != QUERN_OK)
+        fail_msg("%s", err.message);
     return tokens;
 }
 
@@ -83,13 +86,15 @@ qn_gguf_writer *test_bpe_writer(const char *pre)
 {
     /* merges, in order of rank; G stands for the visible blank (U+0120), N for the line end (U+010A) */
     static const char *const merges[] = {
-        "t h", "th e", "q u", "i c", "ic k", "qu ick", "Gthe G", "G the", "b r", "o w", "br ow", "brow n",
-        "f o", "fo x", "G quick", "G brown", "G fox", "a a", "aa aa", "aaaa aaaa", "G G", "GG GG", "N N", "NN NN",
-        "x y", /* xy is no token: the merge is useless */
+        "t h",   "th e",      "q u",    "i c",   "ic k", "qu ick",  "Gthe G",  "G the", "b r",
+        "o w",   "br ow",     "brow n", "f o",   "fo x", "G quick", "G brown", "G fox", "a a",
+        "aa aa", "aaaa aaaa", "G G",    "GG GG", "N N",  "NN NN",   "x y", /* xy is no token: the merge is
+                                                                              useless */
     };
     static collected c;
     memset(&c, 0, sizeof c);
-    for (unsigned b = 0, other = 256; b < 256; b++) { /* the published order of bytes: printable ones as they are */
+    for (unsigned b = 0, other = 256; b < 256;
+         b++) { /* the published order of bytes: printable ones as they are */
         const bool printable = (b >= 33 && b <= 126) || (b >= 161 && b != 173);
         char text[5] = {0};
         qn_utf8_encode(printable ? b : other++, text);
@@ -111,7 +116,8 @@ qn_gguf_writer *test_bpe_writer(const char *pre)
         }
         *out = *j = '\0';
         merge_strings[i] = (qn_string){texts[i], strlen(texts[i])};
-        if (strcmp(merges[i], "x y") != 0 && strcmp(merges[i], "Gthe G") != 0) add(&c, joined, QN_TOKEN_NORMAL, 0);
+        if (strcmp(merges[i], "x y") != 0 && strcmp(merges[i], "Gthe G") != 0)
+            add(&c, joined, QN_TOKEN_NORMAL, 0);
     }
     add(&c, "<|begin|>", QN_TOKEN_CONTROL, 0);
     add(&c, "<|im_end|>", QN_TOKEN_CONTROL, 0);
@@ -131,10 +137,32 @@ qn_gguf_writer *test_bpe_writer(const char *pre)
 
 qn_gguf_writer *test_spm_writer(void)
 {
-    static const char *const words[] = {"\xe2\x96\x81", "e", "t", "h", "a", "o", "w", "r", "l", "d", "he", "th",
-                                        "the", "\xe2\x96\x81the", "\xe2\x96\x81t", "or", "ld", "wor", "world",
-                                        "\xe2\x96\x81world", "\xe2\x96\x81w", "aa", "aaaa", "aaaaaaaa",
-                                        "\xe2\x96\x81\xe2\x96\x81", "\xe2\x96\x81\xe2\x96\x81\xe2\x96\x81\xe2\x96\x81",
+    static const char *const words[] = {"\xe2\x96\x81",
+                                        "e",
+                                        "t",
+                                        "h",
+                                        "a",
+                                        "o",
+                                        "w",
+                                        "r",
+                                        "l",
+                                        "d",
+                                        "he",
+                                        "th",
+                                        "the",
+                                        "\xe2\x96\x81the",
+                                        "\xe2\x96\x81t",
+                                        "or",
+                                        "ld",
+                                        "wor",
+                                        "world",
+                                        "\xe2\x96\x81world",
+                                        "\xe2\x96\x81w",
+                                        "aa",
+                                        "aaaa",
+                                        "aaaaaaaa",
+                                        "\xe2\x96\x81\xe2\x96\x81",
+                                        "\xe2\x96\x81\xe2\x96\x81\xe2\x96\x81\xe2\x96\x81",
                                         "\xc3\xa9"};
     static collected c;
     memset(&c, 0, sizeof c);
@@ -146,7 +174,8 @@ qn_gguf_writer *test_spm_writer(void)
         snprintf(text, sizeof text, "<0x%02X>", b);
         add(&c, text, QN_TOKEN_BYTE, 0);
     }
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) add(&c, words[i], QN_TOKEN_NORMAL, (float)strlen(words[i]));
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        add(&c, words[i], QN_TOKEN_NORMAL, (float)strlen(words[i]));
     add(&c, "<added>", QN_TOKEN_USER_DEFINED, 0);
     qn_gguf_writer *w;
     assert_int_equal(qn_gguf_writer_create(&w, NULL), QUERN_OK);

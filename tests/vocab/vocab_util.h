@@ -7,11 +7,11 @@
 #include "gguf/writer.h"
 #include "vocab/vocab.h"
 
-#include <stdarg.h>
+#include <cmocka.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 typedef struct test_vocab {
     qn_gguf gguf;
@@ -36,6 +36,7 @@ qn_gguf_writer *test_bpe_writer(const char *pre);
 qn_gguf_writer *test_spm_writer(void);
 
 /* Tokenizes, or ends the test. The ids are freed with qn_free. */
-quern_token *test_tokenize(const qn_vocab *v, const char *text, size_t n_bytes, unsigned flags, size_t *n_tokens);
+quern_token *test_tokenize(const qn_vocab *v, const char *text, size_t n_bytes, unsigned flags,
+                           size_t *n_tokens);
 
 #endif
