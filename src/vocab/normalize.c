@@ -7,8 +7,8 @@
 #include <utf8proc.h>
 
 enum {
-    STRETCH = 128,
-    /* characters; each decomposes into at most 4 in form C */ DECOMPOSED = 4 * STRETCH + 16
+    STRETCH = 128, /* characters, each of which becomes at most 4 when decomposed */
+    DECOMPOSED = 4 * STRETCH + 16,
 };
 
 /* Stable in NFC, combining class 0, and never the second half of a composition. */

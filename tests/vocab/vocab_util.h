@@ -7,11 +7,12 @@
 #include "gguf/writer.h"
 #include "vocab/vocab.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h> /* needs those above */
 
 typedef struct test_vocab {
     qn_gguf gguf;
