@@ -18,7 +18,7 @@ FIXED_ADDRESSES := $(shell setarch -R true 2>/dev/null && echo --wrapper "'setar
 
 export ASAN_OPTIONS  ?= detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS ?= halt_on_error=1:print_stacktrace=1
-export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1
+export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:allocator_may_return_null=1
 
 .DEFAULT_GOAL := all
 .PHONY: all demo test asan ubsan tsan bench fuzz format tidy cross-arm install clean help
@@ -54,8 +54,8 @@ asan: ## the tests under AddressSanitizer (leaks included) and UBSan together
 ubsan: ## the tests under UndefinedBehaviorSanitizer
 	$(call sanitized,build-ubsan,undefined,)
 
-tsan: ## the tests under ThreadSanitizer
-	$(call sanitized,build-tsan,thread,$(FIXED_ADDRESSES))
+tsan: ## the tests under ThreadSanitizer (not those of kernels and formats: one thread, very slow)
+	$(call sanitized,build-tsan,thread,$(FIXED_ADDRESSES) --no-suite kernel --no-suite quant)
 
 fuzz: ## each fuzzer for FUZZ_SECONDS (60), or for FUZZ_RUNS executions; ONLY=NAME for one
 	$(call need,fuzz)
