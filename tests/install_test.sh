@@ -37,8 +37,11 @@ ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror "$work/stranger.c" -o "$work
 [ "$(LD_LIBRARY_PATH=$library_dir "$work/shared")" = "$version" ] || fail "the shared library does not say $version"
 LD_LIBRARY_PATH=$library_dir ldd "$work/shared" | grep -q libquern || fail "the program is not linked with libquern.so"
 
-# Statically: our own archive, and what it needs from the system's shared libraries.
-needs=$(PKG_CONFIG_SYSROOT_DIR='' pkg-config --static --libs-only-l quern | sed 's/-lquern\( \|$\)//g')
+# Statically: our own archive, with the system's shared libraries that it names as its private ones.
+# (pkg-config --static would also want the archives behind those, which not every system has.)
+directly=$(pkg-config --print-requires-private quern | sed 's/ .*//')
+# shellcheck disable=SC2086 # lists of names and options
+needs="$(PKG_CONFIG_SYSROOT_DIR='' pkg-config --libs $directly) $(sed -n 's/^Libs.private://p' "$pc")"
 # shellcheck disable=SC2086
 ${CC:-cc} -std=c99 "$work/stranger.c" -o "$work/static" -I"$(dirname "$(find "$work/root" -name quern.h)")" \
     "$library_dir/libquern.a" $needs || fail "a program does not build against the static library"
