@@ -58,7 +58,8 @@ void qn_fail_prefix(quern_error *err, const char *format, ...)
 qn_quoted qn_quote(const char *bytes, size_t n_bytes)
 {
     qn_quoted q;
-    const size_t shown = n_bytes < 100 ? n_bytes : 100;
+    size_t shown = n_bytes < 100 ? n_bytes : 100;
+    if (shown < n_bytes) shown -= qn_utf8_incomplete_tail(bytes, shown); /* cut between characters */
     copy_visible(q.text, sizeof q.text - 4, bytes, shown);
     if (shown < n_bytes) strcat(q.text, "...");
     return q;

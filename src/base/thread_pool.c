@@ -78,6 +78,7 @@ void qn_worker_barrier(const qn_worker *w)
 bool qn_worker_take(const qn_worker *w, size_t n_items, size_t grain, size_t *begin, size_t *end)
 {
     qn_thread_pool *p = w->pool;
+    if (grain > n_items) grain = n_items; /* so that the counter cannot wrap around */
     if (atomic_load_explicit(&p->next_item, memory_order_relaxed) >= n_items) return false;
     *begin = atomic_fetch_add_explicit(&p->next_item, grain, memory_order_relaxed);
     if (*begin >= n_items) return false;
