@@ -24,11 +24,16 @@ void qn_kv_layout_init(qn_kv_layout *l, qn_tensor_type type_k, qn_tensor_type ty
     l->layer_bytes = l->v_offset + part_bytes(type_v, n_head_kv, head_dim_v);
 }
 
+size_t qn_attention_scratch_rows(const qn_kv_layout *l, size_t n_head)
+{
+    return qn_round_up(qn_max_size(n_head / l->n_head_kv, QN_ATTENTION_ROWS), 12);
+}
+
+/* Per row: scores, a packed query, a partial result, four floats; and a tile of keys, 16 dimensions of a
+ * chunk's values, the chunk's scales. */
 size_t qn_attention_scratch_bytes(const qn_kv_layout *l, size_t n_head)
 {
-    const size_t group = n_head / l->n_head_kv, rows = qn_max_size(group, QN_ATTENTION_ROWS);
-    const size_t tile = QN_TILE_POSITIONS * l->head_dim_k, panel = QN_ATTENTION_CHUNK * 16;
-    const size_t q = rows * l->head_dim_k, scores = rows * QN_ATTENTION_CHUNK, scales = 2 * QN_ATTENTION_CHUNK;
-    const size_t partials = rows * qn_attention_partial_floats(l);
-    return qn_round_up((tile + panel + q + scores + scales + partials + 8 * 16) * sizeof(float), 64);
+    const size_t row = QN_ATTENTION_CHUNK + l->head_dim_k + qn_attention_partial_floats(l) + 4;
+    const size_t shared = QN_TILE_POSITIONS * l->head_dim_k + QN_ATTENTION_CHUNK * (16 + 2);
+    return qn_round_up((qn_attention_scratch_rows(l, n_head) * row + shared) * sizeof(float), 64);
 }

@@ -68,6 +68,8 @@ typedef struct qn_attention {
     const float *sinks;             /* [n_head]: a score that takes part in the softmax without a value; or NULL */
 } qn_attention;
 
+/* Rows (query heads of tokens) that the scratch has room for: a multiple of 12, as register tiles want. */
+size_t qn_attention_scratch_rows(const qn_kv_layout *l, size_t n_head);
 /* Scratch per thread, bytes, 64-byte aligned; for all instruction sets. */
 size_t qn_attention_scratch_bytes(const qn_kv_layout *l, size_t n_head);
 

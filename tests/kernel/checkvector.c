@@ -5,17 +5,6 @@
 
 #include <stdbool.h>
 
-/* All tables that can run here, the reference first. */
-static size_t list_tables(const qn_kernels **tables, size_t max)
-{
-    size_t n = 0;
-    for (const char *const *name = qn_kernels_names(); *name != NULL && n < max; name++) {
-        tables[n] = qn_kernels_by_name(*name);
-        if (tables[n] != NULL) n++;
-    }
-    return n;
-}
-
 /* ---- the reference against double precision ---- */
 
 static double relative(double value, double truth) { return fabs(value - truth) / fabs(truth); }
@@ -272,8 +261,8 @@ static void bench(const qn_kernels *k)
 
 int main(int argc, char **argv)
 {
-    const qn_kernels *tables[8];
-    const size_t n_tables = list_tables(tables, 8);
+    const qn_kernels *tables[CHECK_TABLES];
+    const size_t n_tables = check_tables(tables);
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
         for (size_t i = 0; i < n_tables; i++) bench(tables[i]);
         return 0;

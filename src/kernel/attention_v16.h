@@ -1,0 +1,631 @@
+/* attention_v16.h: attention over a paged cache, written once over v16 and included by one file per
+ * instruction set, which defines QN_ISA(name). The order of arithmetic is told in attention.h; every score
+ * and every output is one chain in one lane, so any blocking gives the same bits.
+ *
+ * Two ways through the same arithmetic:
+ *   few rows   (a row is a query head of a token) read keys and values as they lie in the page, converting
+ *              in registers: this is bound by memory.
+ *   many rows  convert a tile of 16 keys, or 16 dimensions of the chunk's values, to float32 once and use it
+ *              for all rows, in register tiles of QN_TILE_ROWS rows x 16 lanes: this is bound by
+ *              multiply-adds. Rows are the query heads of one kv head for a block of tokens, token by token. */
+#ifndef QN_KERNEL_ATTENTION_V16_H
+#define QN_KERNEL_ATTENTION_V16_H
+
+#include "base/checked.h"
+#include "kernel/table_vector.h"
+#include "kernel/v16.h"
+
+#if defined(__AVX512F__) || defined(QN_EMULATED)
+enum { QN_TILE_ROWS = 12 }; /* accumulators: 12 of 32 registers; queries come from memory operands */
+#else
+enum { QN_TILE_ROWS = 6 };  /* 12 of 16 */
+#endif
+enum { QN_DIRECT_ROWS = 8, QN_PAGE_TILES = QN_PAGE_POSITIONS / QN_TILE_POSITIONS,
+       QN_CHUNK_TILES = QN_ATTENTION_CHUNK / QN_TILE_POSITIONS, QN_CHUNK_PAGES = QN_ATTENTION_CHUNK / QN_PAGE_POSITIONS };
+
+/* Positions [begin, end) of a chunk, counted from its first. */
+typedef struct span {
+    size_t begin, end;
+} span;
+
+static span visible_in_chunk(const qn_attention *a, size_t token, size_t chunk)
+{
+    const size_t position = (size_t)a->position + token, first = qn_attention_first((int32_t)position, a->window);
+    const size_t begin = chunk * QN_ATTENTION_CHUNK, end = begin + QN_ATTENTION_CHUNK;
+    if (position < begin || first >= end) return (span){0, 0};
+    return (span){first > begin ? first - begin : 0, (position < end ? position + 1 : end) - begin};
+}
+
+/* What a thread works in; the parts of the caller's scratch (qn_attention_scratch_bytes). */
+typedef struct scratch {
+    float *q;       /* [rows / QN_TILE_ROWS][head_dim_k][QN_TILE_ROWS] */
+    float *tile;    /* [head_dim_k][16]: 16 keys */
+    float *panel;   /* [256][16]: 16 dimensions of the chunk's values */
+    float *scores;  /* [rows][256] */
+    float *k_scale, *v_scale; /* [256] */
+    float *max, *sum, *keep, *take; /* [rows]: joined so far, and the factors of the next join */
+    float *partial; /* [rows][qn_attention_partial_floats] */
+} scratch;
+
+static scratch scratch_parts(const qn_attention *a, void *memory)
+{
+    const size_t rows = qn_attention_scratch_rows(&a->layout, a->n_head);
+    scratch s;
+    float *at = memory;
+    s.scores = at, at += rows * QN_ATTENTION_CHUNK;
+    s.panel = at, at += QN_ATTENTION_CHUNK * 16;
+    s.tile = at, at += a->layout.head_dim_k * QN_TILE_POSITIONS;
+    s.k_scale = at, at += QN_ATTENTION_CHUNK;
+    s.v_scale = at, at += QN_ATTENTION_CHUNK;
+    s.max = at, at += rows;
+    s.sum = at, at += rows;
+    s.keep = at, at += rows;
+    s.take = at, at += rows;
+    s.partial = at, at += rows * qn_attention_partial_floats(&a->layout);
+    s.q = at;
+    return s;
+}
+
+/* ---- keys and values in the page ---- */
+
+QN_INLINE v16 load_elems(qn_tensor_type type, const char *base, size_t index)
+{
+    if (type == QN_TYPE_F16) return v16_load_f16((const uint16_t *)(const void *)base + index);
+    if (type == QN_TYPE_Q8_0) return v16_load_i8((const int8_t *)base + index);
+    return v16_load((const float *)(const void *)base + index);
+}
+
+/* n < 16 elements, the other lanes 0. */
+QN_INLINE v16 load_elems_n(qn_tensor_type type, const char *base, size_t index, size_t n)
+{
+    uint16_t half[16] = {0};
+    int8_t quant[16] = {0};
+    if (type == QN_TYPE_F16) {
+        memcpy(half, base + index * 2, n * 2);
+        return v16_load_f16(half);
+    }
+    if (type == QN_TYPE_Q8_0) {
+        memcpy(quant, base + index, n);
+        return v16_load_i8(quant);
+    }
+    return v16_load_partial((const float *)(const void *)base + index, n);
+}
+
+/* The four pages of a chunk; only those that hold positions of `seen` are looked up. */
+typedef struct chunk_pages {
+    const char *page[QN_CHUNK_PAGES];
+} chunk_pages;
+
+static chunk_pages find_pages(const qn_attention *a, size_t chunk, span seen)
+{
+    chunk_pages pages = {{NULL}};
+    for (size_t i = seen.begin / QN_PAGE_POSITIONS; i * QN_PAGE_POSITIONS < seen.end; i++)
+        pages.page[i] = a->layer_base + (size_t)a->pages[chunk * QN_CHUNK_PAGES + i] * a->page_stride;
+    return pages;
+}
+
+static const char *key_tile(const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, size_t tile)
+{
+    const size_t index = head_kv * QN_PAGE_TILES + tile % QN_PAGE_TILES;
+    return pages->page[tile / QN_PAGE_TILES] + index * l->head_dim_k * QN_TILE_POSITIONS * qn_kv_elem_bytes(l->type_k);
+}
+
+/* Values of the 64 positions of a page. */
+static const char *value_rows(const qn_kv_layout *l, const char *page, size_t head_kv)
+{
+    return page + l->v_offset + head_kv * QN_PAGE_POSITIONS * l->head_dim_v * qn_kv_elem_bytes(l->type_v);
+}
+
+static void gather_scales(const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, scratch *s)
+{
+    for (size_t i = 0; i < QN_CHUNK_PAGES; i++) {
+        const size_t at = i * QN_PAGE_POSITIONS, heads = l->n_head_kv * QN_PAGE_POSITIONS;
+        const size_t head_bytes = head_kv * QN_PAGE_POSITIONS * sizeof(float);
+        const char *page = pages->page[i];
+        if (page == NULL) continue;
+        if (l->type_k == QN_TYPE_Q8_0) memcpy(s->k_scale + at, page + heads * l->head_dim_k + head_bytes, 256);
+        if (l->type_v == QN_TYPE_Q8_0)
+            memcpy(s->v_scale + at, page + l->v_offset + heads * l->head_dim_v + head_bytes, 256);
+    }
+}
+
+/* ---- softmax of one row of scores ---- */
+
+/* Turns the products q.k of positions `seen` into p (times the values' scales), where they stand. */
+static void weigh(const qn_attention *a, const scratch *s, float *row, span seen, float *max_out, float *sum_out)
+{
+    const bool k_scaled = a->layout.type_k == QN_TYPE_Q8_0, v_scaled = a->layout.type_v == QN_TYPE_Q8_0;
+    const size_t tile_begin = seen.begin / 16, tile_end = (seen.end + 15) / 16;
+    const v16 scale = v16_set1(a->scale), cap = v16_set1(a->softcap), inverse = v16_set1(1.0f / a->softcap);
+    const v16 none = v16_set1(-INFINITY);
+    v16 max = none, sum = v16_zero();
+    for (size_t t = tile_begin; t < tile_end; t++) {
+        v16 score = v16_load(row + 16 * t);
+        if (k_scaled) score = v16_mul(score, v16_load(s->k_scale + 16 * t));
+        score = v16_mul(score, scale);
+        if (a->softcap > 0.0f) score = v16_softcap(score, cap, inverse);
+        if (t == tile_begin || t == tile_end - 1) {
+            const int begin = seen.begin > 16 * t ? (int)(seen.begin - 16 * t) : 0;
+            const int end = seen.end < 16 * t + 16 ? (int)(seen.end - 16 * t) : 16;
+            score = v16_select(v16_lanes(begin, end), score, none);
+        }
+        v16_store(row + 16 * t, score);
+        max = v16_max(score, max);
+    }
+    *max_out = v16_max_lane(max);
+    max = v16_set1(*max_out);
+    for (size_t t = tile_begin; t < tile_end; t++) {
+        v16 p = v16_exp(v16_sub(v16_load(row + 16 * t), max));
+        sum = v16_add(sum, p);
+        if (v_scaled) p = v16_mul(p, v16_load(s->v_scale + 16 * t));
+        v16_store(row + 16 * t, p);
+    }
+    *sum_out = v16_sum(sum);
+}
+
+/* ---- joining partial results ---- */
+
+/* The factors of what has been joined (keep) and of the partial (take); brings max and sum up to date. */
+static void join_factors(float *max, float *sum, float partial_max, float partial_sum, float *keep, float *take)
+{
+    const float new_max = partial_max > *max ? partial_max : *max;
+    *keep = qn_exp(*max - new_max);
+    *take = qn_exp(partial_max - new_max);
+    *max = new_max;
+    *sum = fmaf(partial_sum, *take, *sum * *keep);
+}
+
+static void join_partial(float *out, size_t n, float *max, float *sum, const float *partial)
+{
+    float keep, take;
+    join_factors(max, sum, partial[n], partial[n + 1], &keep, &take);
+    for (size_t i = 0; i < n; i += 16) {
+        const size_t lanes = qn_min_size(n - i, 16);
+        const v16 old = v16_mul(v16_load_n(out + i, lanes), v16_set1(keep));
+        v16_store_n(out + i, v16_fma(v16_load_n(partial + i, lanes), v16_set1(take), old), lanes);
+    }
+}
+
+/* The sink, if any, and the division by the sum. */
+static void finish(const qn_attention *a, size_t head, float *out, float max, float sum)
+{
+    float keep = 1.0f, take;
+    if (a->sinks) join_factors(&max, &sum, a->sinks[head], 1.0f, &keep, &take);
+    const v16 kept = v16_set1(keep), scale = v16_set1(1.0f / sum);
+    for (size_t i = 0; i < a->layout.head_dim_v; i += 16) {
+        const size_t lanes = qn_min_size(a->layout.head_dim_v - i, 16);
+        v16 value = v16_load_n(out + i, lanes);
+        if (a->sinks) value = v16_fma(v16_zero(), v16_set1(take), v16_mul(value, kept));
+        v16_store_n(out + i, v16_mul(value, scale), lanes);
+    }
+}
+
+static float *out_row(const qn_attention *a, size_t token, size_t head)
+{
+    return a->out + token * a->out_stride + head * a->layout.head_dim_v;
+}
+
+static const float *q_row(const qn_attention *a, size_t token, size_t head)
+{
+    return a->q + token * a->q_stride + head * a->layout.head_dim_k;
+}
+
+/* ---- few rows ---- */
+
+/* products of `rows` queries (q_stride apart) with `width` tiles of keys that lie one after the other */
+QN_INLINE void direct_scores(qn_tensor_type type, size_t rows, size_t width, const float *q, size_t n,
+                             const char *tiles, float *scores)
+{
+    v16 acc[4][4];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t w = 0; w < width; w++) acc[r][w] = v16_zero();
+    for (size_t d = 0; d < n; d++) {
+        for (size_t w = 0; w < width; w++) {
+            const v16 k = load_elems(type, tiles, (w * n + d) * QN_TILE_POSITIONS);
+            for (size_t r = 0; r < rows; r++) acc[r][w] = v16_fma(v16_set1(q[r * n + d]), k, acc[r][w]);
+        }
+    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t w = 0; w < width; w++) v16_store(scores + r * QN_ATTENTION_CHUNK + 16 * w, acc[r][w]);
+}
+
+/* sums of p * value over positions `seen`, for dimensions [16 column, 16 (column + width)), or for the last
+ * `tail` ones */
+QN_INLINE void direct_values(qn_tensor_type type, size_t rows, size_t width, size_t tail, const qn_kv_layout *l,
+                             const chunk_pages *pages, size_t head_kv, span seen, const float *p, size_t column,
+                             float *partial)
+{
+    const size_t n = l->head_dim_v, partial_floats = qn_attention_partial_floats(l);
+    v16 acc[4][4];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t w = 0; w < width; w++) acc[r][w] = v16_zero();
+    for (size_t j = seen.begin; j < seen.end;) {
+        const size_t page_end = qn_min_size((j / QN_PAGE_POSITIONS + 1) * QN_PAGE_POSITIONS, seen.end);
+        const char *v = value_rows(l, pages->page[j / QN_PAGE_POSITIONS], head_kv);
+        for (; j < page_end; j++) {
+            const size_t at = j % QN_PAGE_POSITIONS * n + 16 * column;
+            for (size_t w = 0; w < width; w++) {
+                const v16 value = tail ? load_elems_n(type, v, at, tail) : load_elems(type, v, at + 16 * w);
+                for (size_t r = 0; r < rows; r++)
+                    acc[r][w] = v16_fma(v16_set1(p[r * QN_ATTENTION_CHUNK + j]), value, acc[r][w]);
+            }
+        }
+    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t w = 0; w < width; w++)
+            v16_store_n(partial + r * partial_floats + 16 * (column + w), acc[r][w], tail ? tail : 16);
+}
+
+/* How many vectors side by side keep the multiply-add units busy and fit into the registers. */
+QN_INLINE size_t direct_width(size_t rows)
+{
+#if defined(__AVX512F__) || defined(QN_EMULATED)
+    return rows == 0 ? 1 : 4;
+#else
+    return rows == 1 ? 4 : rows == 4 ? 1 : 2;
+#endif
+}
+
+QN_INLINE void direct_rows(qn_tensor_type type_k, qn_tensor_type type_v, size_t rows, const qn_attention *a,
+                           const scratch *s, const chunk_pages *pages, size_t head_kv, span seen, const float *q,
+                           float *partial)
+{
+    const qn_kv_layout *l = &a->layout;
+    const size_t width = direct_width(rows), partial_floats = qn_attention_partial_floats(l), n = l->head_dim_v;
+    for (size_t t = seen.begin / 16, end = (seen.end + 15) / 16; t < end;) {
+        const char *tiles = key_tile(l, pages, head_kv, t);
+        const bool wide = t % QN_PAGE_TILES + width <= QN_PAGE_TILES && t + width <= end;
+        if (wide) direct_scores(type_k, rows, width, q, l->head_dim_k, tiles, s->scores + 16 * t);
+        else direct_scores(type_k, rows, 1, q, l->head_dim_k, tiles, s->scores + 16 * t);
+        t += wide ? width : 1;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        float *row = partial + r * partial_floats;
+        weigh(a, s, s->scores + r * QN_ATTENTION_CHUNK, seen, &row[n], &row[n + 1]);
+    }
+    size_t column = 0;
+    for (; 16 * (column + width) <= n; column += width)
+        direct_values(type_v, rows, width, 0, l, pages, head_kv, seen, s->scores, column, partial);
+    for (; 16 * (column + 1) <= n; column++)
+        direct_values(type_v, rows, 1, 0, l, pages, head_kv, seen, s->scores, column, partial);
+    if (16 * column < n)
+        direct_values(type_v, rows, 1, n - 16 * column, l, pages, head_kv, seen, s->scores, column, partial);
+}
+
+#define QN_DIRECT_CASE(rows)                                                                             \
+    case rows:                                                                                           \
+        if (l->type_k == QN_TYPE_F16 && l->type_v == QN_TYPE_F16)                                        \
+            direct_rows(QN_TYPE_F16, QN_TYPE_F16, rows, a, s, &pages, head_kv, seen, q, partial);        \
+        else if (l->type_k == QN_TYPE_Q8_0 && l->type_v == QN_TYPE_Q8_0)                                 \
+            direct_rows(QN_TYPE_Q8_0, QN_TYPE_Q8_0, rows, a, s, &pages, head_kv, seen, q, partial);      \
+        else if (l->type_k == QN_TYPE_F32 && l->type_v == QN_TYPE_F32)                                   \
+            direct_rows(QN_TYPE_F32, QN_TYPE_F32, rows, a, s, &pages, head_kv, seen, q, partial);        \
+        else direct_rows(l->type_k, l->type_v, rows, a, s, &pages, head_kv, seen, q, partial);           \
+        break
+
+/* The partial results of all query heads of a token and kv head over one chunk. */
+static void attend_direct(const qn_attention *a, scratch *s, size_t head_kv, size_t token, size_t chunk, float *partial)
+{
+    const qn_kv_layout *l = &a->layout;
+    const size_t group = a->n_head / l->n_head_kv;
+    const span seen = visible_in_chunk(a, token, chunk);
+    const chunk_pages pages = find_pages(a, chunk, seen);
+    gather_scales(l, &pages, head_kv, s);
+    for (size_t i = 0; i < group;) {
+        const float *q = q_row(a, token, head_kv * group + i);
+        /* 5 = 3 + 2 and 6 = 3 + 3 rows; else 4 at a time */
+        const size_t left = group - i, rows = left == 5 || left == 6 ? 3 : qn_min_size(left, 4);
+        switch (rows) {
+            QN_DIRECT_CASE(1);
+            QN_DIRECT_CASE(2);
+            QN_DIRECT_CASE(3);
+            QN_DIRECT_CASE(4);
+        }
+        i += rows;
+        partial += rows * qn_attention_partial_floats(l);
+    }
+}
+
+static void attend_token(const qn_attention *a, scratch *s, size_t head_kv, size_t token)
+{
+    const size_t group = a->n_head / a->layout.n_head_kv, n = a->layout.head_dim_v;
+    size_t chunk, chunk_end;
+    qn_attention_chunks(a->position + (int32_t)token, a->window, &chunk, &chunk_end);
+    for (size_t i = 0; i < group; i++) {
+        s->max[i] = -INFINITY, s->sum[i] = 0.0f;
+        memset(out_row(a, token, head_kv * group + i), 0, n * sizeof(float));
+    }
+    for (; chunk < chunk_end; chunk++) {
+        attend_direct(a, s, head_kv, token, chunk, s->partial);
+        for (size_t i = 0; i < group; i++)
+            join_partial(out_row(a, token, head_kv * group + i), n, &s->max[i], &s->sum[i],
+                         s->partial + i * qn_attention_partial_floats(&a->layout));
+    }
+    for (size_t i = 0; i < group; i++)
+        finish(a, head_kv * group + i, out_row(a, token, head_kv * group + i), s->max[i], s->sum[i]);
+}
+
+/* ---- many rows ---- */
+
+/* Tokens [token, token + n_tokens) with the query heads of one kv head, chunk by chunk. */
+typedef struct block {
+    const qn_attention *a;
+    scratch *s;
+    size_t head_kv, group, token, n_rows;
+    span *seen;       /* [n_rows] in the present chunk */
+    span *any, *all;  /* what any and what all rows of a register tile see; [n_rows / QN_TILE_ROWS] */
+} block;
+
+static size_t row_token(const block *b, size_t row) { return b->token + row / b->group; }
+static size_t row_head(const block *b, size_t row) { return b->head_kv * b->group + row % b->group; }
+
+/* Queries as the register tiles read them; rows that fill up the last tile are 0. */
+static void pack_queries(const block *b)
+{
+    const size_t n = b->a->layout.head_dim_k, n_padded = qn_round_up(b->n_rows, QN_TILE_ROWS);
+    for (size_t row = 0; row < n_padded; row++) {
+        float *to = b->s->q + row / QN_TILE_ROWS * n * QN_TILE_ROWS + row % QN_TILE_ROWS;
+        const float *from = row < b->n_rows ? q_row(b->a, row_token(b, row), row_head(b, row)) : NULL;
+        for (size_t d = 0; d < n; d++) to[d * QN_TILE_ROWS] = from ? from[d] : 0.0f;
+    }
+}
+
+/* acc[r] += sum over k in [begin, end) of left[r * row_step + k * step] * right[k][16] */
+QN_INLINE void tile_product(v16 acc[QN_TILE_ROWS], const float *left, size_t row_step, size_t step,
+                            const float *right, size_t begin, size_t end)
+{
+    for (size_t k = begin; k < end; k++) {
+        const v16 b = v16_load(right + 16 * k);
+        for (size_t r = 0; r < QN_TILE_ROWS; r++)
+            acc[r] = v16_fma(v16_set1(left[r * row_step + k * step]), b, acc[r]);
+    }
+}
+
+static span span_union(span a, span b)
+{
+    if (a.begin == a.end) return b;
+    if (b.begin == b.end) return a;
+    return (span){qn_min_size(a.begin, b.begin), qn_max_size(a.end, b.end)};
+}
+
+static span span_common(span a, span b)
+{
+    const span c = {qn_max_size(a.begin, b.begin), qn_min_size(a.end, b.end)};
+    return c.begin < c.end ? c : (span){0, 0};
+}
+
+/* Fills in what is seen in a chunk; returns what any row sees. */
+static span find_spans(const block *b, size_t chunk)
+{
+    span whole = {0, 0};
+    for (size_t row = 0; row < b->n_rows; row++) {
+        const size_t tile = row / QN_TILE_ROWS, first = row % QN_TILE_ROWS == 0;
+        const span seen = visible_in_chunk(b->a, row_token(b, row), chunk);
+        b->seen[row] = seen;
+        b->any[tile] = first ? seen : span_union(b->any[tile], seen);
+        b->all[tile] = first ? seen : span_common(b->all[tile], seen);
+        whole = span_union(whole, seen);
+    }
+    return whole;
+}
+
+static const float *float_tile(const block *b, const chunk_pages *pages, size_t tile)
+{
+    const qn_kv_layout *l = &b->a->layout;
+    const char *keys = key_tile(l, pages, b->head_kv, tile);
+    float *to = b->s->tile;
+    if (l->type_k == QN_TYPE_F32) return (const float *)(const void *)keys;
+    for (size_t d = 0; d < l->head_dim_k; d++)
+        v16_store(to + 16 * d, load_elems(l->type_k == QN_TYPE_F16 ? QN_TYPE_F16 : QN_TYPE_Q8_0, keys, 16 * d));
+    return to;
+}
+
+static void block_scores(const block *b, const chunk_pages *pages, span whole)
+{
+    const size_t n = b->a->layout.head_dim_k;
+    for (size_t tile = whole.begin / 16; 16 * tile < whole.end; tile++) {
+        const float *keys = float_tile(b, pages, tile);
+        for (size_t row = 0; row < b->n_rows; row += QN_TILE_ROWS) {
+            const span any = b->any[row / QN_TILE_ROWS];
+            if (16 * tile >= any.end || 16 * tile + 16 <= any.begin) continue;
+            v16 acc[QN_TILE_ROWS];
+            for (size_t r = 0; r < QN_TILE_ROWS; r++) acc[r] = v16_zero();
+            tile_product(acc, b->s->q + row * n, 1, QN_TILE_ROWS, keys, 0, n);
+            for (size_t r = 0; r < QN_TILE_ROWS; r++)
+                v16_store(b->s->scores + (row + r) * QN_ATTENTION_CHUNK + 16 * tile, acc[r]);
+        }
+    }
+}
+
+/* Dimensions [16 column, 16 column + lanes) of the values of positions `whole`, as float32. */
+static void float_panel(const block *b, const chunk_pages *pages, span whole, size_t column, size_t lanes)
+{
+    const qn_kv_layout *l = &b->a->layout;
+    const size_t n = l->head_dim_v;
+    for (size_t j = whole.begin; j < whole.end; j++) {
+        const char *values = value_rows(l, pages->page[j / QN_PAGE_POSITIONS], b->head_kv);
+        const size_t at = j % QN_PAGE_POSITIONS * n + 16 * column;
+        v16_store(b->s->panel + 16 * j,
+                  lanes == 16 ? load_elems(l->type_v, values, at) : load_elems_n(l->type_v, values, at, lanes));
+    }
+}
+
+/* acc + the sum of p * value over positions [begin, end) for one row */
+static v16 add_values(v16 acc, const float *p, const float *panel, size_t begin, size_t end)
+{
+    for (size_t j = begin; j < end; j++) acc = v16_fma(v16_set1(p[j]), v16_load(panel + 16 * j), acc);
+    return acc;
+}
+
+/* The weighted sum of the panel's values for one tile of rows, joined to their outputs. Positions before and
+ * after those that all rows see are added row by row. */
+static void tile_values(const block *b, size_t row, size_t column, size_t lanes)
+{
+    const float *p = b->s->scores + row * QN_ATTENTION_CHUNK, *panel = b->s->panel;
+    const size_t n_rows = qn_min_size(b->n_rows - row, QN_TILE_ROWS);
+    const span all = b->all[row / QN_TILE_ROWS];
+    const bool nothing_common = all.begin == all.end;
+    float before[QN_TILE_ROWS * 16] = {0}, sums[QN_TILE_ROWS * 16];
+    v16 acc[QN_TILE_ROWS];
+    for (size_t r = 0; r < n_rows; r++) {
+        const span seen = b->seen[row + r];
+        const size_t end = nothing_common ? seen.end : all.begin;
+        if (seen.begin < end)
+            v16_store(before + 16 * r, add_values(v16_zero(), p + r * QN_ATTENTION_CHUNK, panel, seen.begin, end));
+    }
+    for (size_t r = 0; r < QN_TILE_ROWS; r++) acc[r] = v16_load(before + 16 * r);
+    tile_product(acc, p, QN_ATTENTION_CHUNK, 1, panel, all.begin, all.end);
+    for (size_t r = 0; r < QN_TILE_ROWS; r++) v16_store(sums + 16 * r, acc[r]);
+    for (size_t r = 0; r < n_rows; r++) {
+        const span seen = b->seen[row + r];
+        if (seen.begin == seen.end) continue;
+        v16 sum = v16_load(sums + 16 * r);
+        if (!nothing_common) sum = add_values(sum, p + r * QN_ATTENTION_CHUNK, panel, all.end, seen.end);
+        float *out = out_row(b->a, row_token(b, row + r), row_head(b, row + r)) + 16 * column;
+        const v16 old = v16_mul(v16_load_n(out, lanes), v16_set1(b->s->keep[row + r]));
+        v16_store_n(out, v16_fma(sum, v16_set1(b->s->take[row + r]), old), lanes);
+    }
+}
+
+static void block_chunk(const block *b, size_t chunk)
+{
+    const qn_kv_layout *l = &b->a->layout;
+    const span whole = find_spans(b, chunk);
+    const chunk_pages pages = find_pages(b->a, chunk, whole);
+    gather_scales(l, &pages, b->head_kv, b->s);
+    block_scores(b, &pages, whole);
+    for (size_t row = 0; row < b->n_rows; row++) {
+        float max, sum;
+        if (b->seen[row].begin == b->seen[row].end) continue;
+        weigh(b->a, b->s, b->s->scores + row * QN_ATTENTION_CHUNK, b->seen[row], &max, &sum);
+        join_factors(&b->s->max[row], &b->s->sum[row], max, sum, &b->s->keep[row], &b->s->take[row]);
+    }
+    for (size_t column = 0; 16 * column < l->head_dim_v; column++) {
+        const size_t lanes = qn_min_size(l->head_dim_v - 16 * column, 16);
+        float_panel(b, &pages, whole, column, lanes);
+        for (size_t row = 0; row < b->n_rows; row += QN_TILE_ROWS) tile_values(b, row, column, lanes);
+    }
+}
+
+static void attend_block(const qn_attention *a, scratch *s, size_t head_kv, size_t token, size_t n_tokens)
+{
+    const size_t group = a->n_head / a->layout.n_head_kv;
+    const size_t rows = qn_attention_scratch_rows(&a->layout, a->n_head);
+    span *spans = (span *)(void *)s->partial; /* at least 16 floats a row; partials are not used here */
+    const block b = {a, s, head_kv, group, token, n_tokens * group, spans, spans + rows, spans + 2 * rows};
+    pack_queries(&b);
+    for (size_t row = 0; row < b.n_rows; row++) {
+        s->max[row] = -INFINITY, s->sum[row] = 0.0f;
+        memset(out_row(a, row_token(&b, row), row_head(&b, row)), 0, a->layout.head_dim_v * sizeof(float));
+    }
+    size_t chunk, chunk_end, unused;
+    qn_attention_chunks(a->position + (int32_t)token, a->window, &chunk, &unused);
+    qn_attention_chunks(a->position + (int32_t)(token + n_tokens - 1), a->window, &unused, &chunk_end);
+    for (; chunk < chunk_end; chunk++) block_chunk(&b, chunk);
+    for (size_t row = 0; row < b.n_rows; row++) {
+        const size_t head = row_head(&b, row);
+        finish(a, head, out_row(a, row_token(&b, row), head), s->max[row], s->sum[row]);
+    }
+}
+
+/* ---- the table's functions ---- */
+
+void QN_ISA(qn_attention)(const qn_attention *a, size_t head_kv, size_t token_begin, size_t token_end, void *memory)
+{
+    const size_t group = a->n_head / a->layout.n_head_kv;
+    const size_t tokens_at_once = qn_max_size(QN_ATTENTION_ROWS / group, 1);
+    scratch s = scratch_parts(a, memory);
+    for (size_t token = token_begin; token < token_end;) {
+        const size_t n_tokens = qn_min_size(token_end - token, tokens_at_once);
+        if (n_tokens * group > QN_DIRECT_ROWS) attend_block(a, &s, head_kv, token, n_tokens);
+        else
+            for (size_t i = 0; i < n_tokens; i++) attend_token(a, &s, head_kv, token + i);
+        token += n_tokens;
+    }
+}
+
+void QN_ISA(qn_attention_chunk)(const qn_attention *a, size_t head_kv, size_t token, size_t chunk, float *partial,
+                                void *memory)
+{
+    scratch s = scratch_parts(a, memory);
+    attend_direct(a, &s, head_kv, token, chunk, partial);
+}
+
+void QN_ISA(qn_attention_join)(const qn_attention *a, size_t head_kv, size_t token, size_t n_chunks,
+                               const float *partials, size_t partial_stride)
+{
+    const size_t group = a->n_head / a->layout.n_head_kv, n = a->layout.head_dim_v;
+    for (size_t i = 0; i < group; i++, partials += qn_attention_partial_floats(&a->layout)) {
+        float *out = out_row(a, token, head_kv * group + i), max = -INFINITY, sum = 0.0f;
+        memset(out, 0, n * sizeof *out);
+        for (size_t c = 0; c < n_chunks; c++) join_partial(out, n, &max, &sum, partials + c * partial_stride);
+        finish(a, head_kv * group + i, out, max, sum);
+    }
+}
+
+/* ---- writing ---- */
+
+/* The greatest magnitude by its bits, where NaN is greater than infinity and that greater than all else. */
+static float greatest_magnitude(const float *x, size_t n)
+{
+    v16 greatest = v16_zero();
+    float lane[16];
+    uint32_t bits = 0;
+    for (size_t i = 0; i < n; i += 16)
+        greatest = v16_max_bits(v16_abs(v16_load_n(x + i, qn_min_size(n - i, 16))), greatest);
+    v16_store(lane, greatest);
+    for (int i = 0; i < 16; i++)
+        if (qn_f32_to_bits(lane[i]) > bits) bits = qn_f32_to_bits(lane[i]);
+    return qn_f32_from_bits(bits);
+}
+
+/* Elements x [n] of one vector to where they go, `step` elements apart; inverse: of the Q8_0 scale. */
+QN_INLINE void put_elems(qn_tensor_type type, void *to, size_t step, const float *x, size_t n, float inverse)
+{
+    uint16_t half[16];
+    int8_t quant[16];
+    for (size_t i = 0; i < n; i += 16) {
+        const size_t lanes = qn_min_size(n - i, 16);
+        v16 value = v16_load_n(x + i, lanes);
+        if (type == QN_TYPE_F16) {
+            v16_store_f16(half, value);
+            for (size_t k = 0; k < lanes; k++) ((uint16_t *)to)[(i + k) * step] = half[k];
+        } else if (type == QN_TYPE_Q8_0) {
+            value = v16_max(v16_round(v16_mul(value, v16_set1(inverse))), v16_set1(-127.0f)); /* NaN: -127 */
+            v16_store_i8(quant, v16_min(value, v16_set1(127.0f)));
+            for (size_t k = 0; k < lanes; k++) ((int8_t *)to)[(i + k) * step] = quant[k];
+        } else {
+            for (size_t k = 0; k < lanes; k++) ((float *)to)[(i + k) * step] = x[i + k];
+        }
+    }
+}
+
+/* One vector to element `first` and on of a part of the page; its scale, if it has one, to *scale. */
+static void put_vector(qn_tensor_type type, char *part, size_t first, size_t step, char *scale, const float *x, size_t n)
+{
+    char *to = part + first * qn_kv_elem_bytes(type);
+    if (type == QN_TYPE_F16 && step == 1) put_elems(QN_TYPE_F16, to, 1, x, n, 0.0f);
+    else if (type == QN_TYPE_F16) put_elems(QN_TYPE_F16, to, step, x, n, 0.0f);
+    else if (type == QN_TYPE_F32) put_elems(QN_TYPE_F32, to, step, x, n, 0.0f);
+    else {
+        const float value = greatest_magnitude(x, n) / 127.0f;
+        memcpy(scale, &value, sizeof value);
+        put_elems(QN_TYPE_Q8_0, to, step, x, n, value > 0.0f ? 1.0f / value : 0.0f);
+    }
+}
+
+void QN_ISA(qn_kv_write)(const qn_kv_layout *l, void *page, size_t slot, const float *k, const float *v)
+{
+    const size_t n_k = l->head_dim_k, n_v = l->head_dim_v, positions = l->n_head_kv * QN_PAGE_POSITIONS;
+    char *keys = page, *values = keys + l->v_offset;
+    for (size_t head = 0; head < l->n_head_kv; head++) {
+        const size_t tile = head * QN_PAGE_TILES + slot / QN_TILE_POSITIONS, row = head * QN_PAGE_POSITIONS + slot;
+        const size_t first = tile * n_k * QN_TILE_POSITIONS + slot % QN_TILE_POSITIONS;
+        put_vector(l->type_k, keys, first, QN_TILE_POSITIONS, keys + positions * n_k + row * sizeof(float),
+                   k + head * n_k, n_k);
+        put_vector(l->type_v, values, row * n_v, 1, values + positions * n_v + row * sizeof(float), v + head * n_v,
+                   n_v);
+    }
+}
+
+#endif
