@@ -76,22 +76,23 @@ _Static_assert(sizeof(qn_panel_q8_0) == 16 * 34 && sizeof(qn_panel_q4_k) == 16 *
 _Static_assert(sizeof(qn_panel_q5_k) == 16 * 176 && sizeof(qn_panel_q6_k) == 16 * 210, "no padding");
 _Static_assert(sizeof(qn_panel_iq4_xs) == 16 * 136, "no padding");
 
-/* Activations of 32 columns: x = scale * q. */
+/* Activations of 32 columns: x = scale * q. `start` is for 16-bit accumulators: they may wrap around as
+ * long as the end fits, and with w - 16 instead of w (5 bits) it does. Two columns meet in each. */
 typedef struct qn_act_q8_32 {
     int8_t q[32];
     float scale;
     float scaled_sum; /* scale * sum, for types with a minimum */
     float sum;        /* of q: exact in float32 */
-    int32_t isum;     /* the same as an integer */
+    int16_t start[2]; /* -16 times the sum of q over the columns with k % 4 < 2, and over the others */
 } qn_act_q8_32;
 
 /* Activations of 256 columns. */
 typedef struct qn_act_q8_256 {
     int8_t q[256];
     float scale;
-    int16_t sum32[8];    /* sums of each 32 */
-    int16_t half[16][2]; /* of each 16: of the columns with k % 4 < 2, and of the others */
-    int16_t pad[6];      /* to 352 bytes */
+    int16_t sum32[8];     /* of q over each 32 columns */
+    int16_t start[16][2]; /* for each 16 columns, -32 times the sums as above: for 6 bits */
+    int16_t pad[6];       /* to 352 bytes */
 } qn_act_q8_256;
 
 _Static_assert(sizeof(qn_act_q8_32) == 48 && sizeof(qn_act_q8_256) == 352, "no padding");

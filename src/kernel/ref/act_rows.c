@@ -30,16 +30,24 @@ static float quantize_block(int8_t *q, const float *x, size_t n)
     return max / 127.0f;
 }
 
+/* Sums over the columns with k % 4 < 2, and over the others. */
+static void sum_halves(int sums[2], const int8_t *q, size_t n)
+{
+    sums[0] = sums[1] = 0;
+    for (size_t k = 0; k < n; k++) sums[k % 4 / 2] += q[k];
+}
+
 void qn_act_row_q8_32_scalar(void *row, const float *x, size_t n_cols)
 {
     qn_act_q8_32 *a = row;
     for (size_t b = 0; b < n_cols / 32; b++, a++) {
-        int32_t sum = 0;
+        int sums[2];
         a->scale = quantize_block(a->q, x + 32 * b, 32);
-        for (size_t i = 0; i < 32; i++) sum += a->q[i];
-        a->isum = sum;
-        a->sum = (float)sum;
+        sum_halves(sums, a->q, 32);
+        a->sum = (float)(sums[0] + sums[1]);
         a->scaled_sum = a->scale * a->sum;
+        a->start[0] = (int16_t)(-16 * sums[0]);
+        a->start[1] = (int16_t)(-16 * sums[1]);
     }
 }
 
@@ -48,10 +56,14 @@ void qn_act_row_q8_256_scalar(void *row, const float *x, size_t n_cols)
     qn_act_q8_256 *a = row;
     for (size_t b = 0; b < n_cols / 256; b++, a++) {
         a->scale = quantize_block(a->q, x + 256 * b, 256);
-        memset(a->half, 0, sizeof a->half);
+        memset(a->sum32, 0, sizeof a->sum32);
         memset(a->pad, 0, sizeof a->pad);
-        for (size_t i = 0; i < 256; i++) a->half[i / 16][i % 4 / 2] = (int16_t)(a->half[i / 16][i % 4 / 2] + a->q[i]);
-        for (size_t j = 0; j < 8; j++)
-            a->sum32[j] = (int16_t)(a->half[2 * j][0] + a->half[2 * j][1] + a->half[2 * j + 1][0] + a->half[2 * j + 1][1]);
+        for (size_t j = 0; j < 16; j++) {
+            int sums[2];
+            sum_halves(sums, a->q + 16 * j, 16);
+            a->sum32[j / 2] = (int16_t)(a->sum32[j / 2] + sums[0] + sums[1]);
+            a->start[j][0] = (int16_t)(-32 * sums[0]);
+            a->start[j][1] = (int16_t)(-32 * sums[1]);
+        }
     }
 }

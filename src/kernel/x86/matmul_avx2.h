@@ -1,0 +1,172 @@
+/* matmul_avx2.h: what the AVX2 matrix kernels share.
+ *
+ * A line of a panel is two registers of 8 rows. The unsigned codes of four columns meet four signed
+ * activations, broadcast, in vpmaddubsw: sums of two products in 16 bits, which are added up in 16 bits
+ * as long as they fit. One or a few tokens read the packed panel and take the codes apart on the way;
+ * more tokens share a chunk of the panel that was taken apart once into a buffer in the L1 cache. */
+#ifndef QN_KERNEL_X86_MATMUL_AVX2_H
+#define QN_KERNEL_X86_MATMUL_AVX2_H
+
+#include "kernel/matmul.h"
+#include "quant/codebooks.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#define QN_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define QN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define QN_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+enum {
+    GROUP = 4,         /* tokens at once at most; accumulators and weights then fill the 16 registers */
+    TOKEN_BLOCK = 128, /* tokens that share an expanded chunk */
+    PREFETCH = 2048    /* bytes ahead of a panel that is read once */
+};
+
+/* Compilers regroup long sums and then run out of registers: PIN says that a value is wanted here. Where
+ * accumulators live in memory, IN_MEMORY keeps the compiler from moving them to registers. */
+#define PIN(v) __asm__("" : "+x"(v))
+#define IN_MEMORY __asm__ volatile("" ::: "memory")
+
+QN_INLINE __m256i load_line(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+QN_INLINE void store_line(uint8_t *p, __m256i v) { _mm256_storeu_si256((__m256i *)(void *)p, v); }
+
+/* Four bytes to all lanes. */
+QN_INLINE __m256i broadcast_4(const void *p)
+{
+    int v;
+    memcpy(&v, p, sizeof v);
+    return _mm256_set1_epi32(v);
+}
+
+QN_INLINE __m256 load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+
+QN_INLINE void prefetch_block(const uint8_t *p, size_t block_bytes)
+{
+    for (size_t i = 0; i < block_bytes; i += 64) _mm_prefetch((const char *)p + PREFETCH + i, _MM_HINT_T0);
+}
+
+/* Unsigned codes of `bits` bits, columns 4 g .. 4 g + 3, for 8 rows of half h. p: the nibble lines, and
+ * behind them those of the fifth or of the two upper bits. */
+QN_INLINE __m256i narrow_codes(const uint8_t *p, int bits, int g, int h)
+{
+    const __m256i line = load_line(p + 64 * (g % 4) + 32 * h);
+    const __m256i low = _mm256_and_si256(g < 4 ? line : _mm256_srli_epi16(line, 4), _mm256_set1_epi8(15));
+    if (bits == 4) return low;
+    const __m256i more = load_line(p + 256 + (bits == 6 ? 64 * (g / 4) : 0) + 32 * h);
+    const int left = bits == 6 ? 4 - 2 * (g % 4) : 4 - g; /* how far its bits are from bit 4 */
+    const __m256i at_4 = left >= 0 ? _mm256_slli_epi16(more, left) : _mm256_srli_epi16(more, -left);
+    return _mm256_or_si256(low, _mm256_and_si256(at_4, _mm256_set1_epi8(bits == 6 ? 48 : 16)));
+}
+
+/* The same 4-bit codes looked up in a table of 16 bytes. */
+QN_INLINE __m256i table_codes(const uint8_t *p, __m256i table, int g, int h)
+{
+    const __m256i line = load_line(p + 64 * (g % 4) + 32 * h);
+    return _mm256_shuffle_epi8(table, _mm256_and_si256(g < 4 ? line : _mm256_srli_epi16(line, 4), _mm256_set1_epi8(15)));
+}
+
+/* The low (part 0) or high (part 1) four bits of w + 128, for signed bytes w. */
+QN_INLINE __m256i code_part(__m256i w, int part)
+{
+    if (part == 0) return _mm256_and_si256(w, _mm256_set1_epi8(15));
+    return _mm256_xor_si256(_mm256_and_si256(_mm256_srli_epi16(w, 4), _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
+}
+QN_INLINE __m256i iq4_table(int part)
+{
+    return code_part(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)qn_iq4_values)), part);
+}
+
+/* qn_matmul_store for whole panels in registers. */
+QN_INLINE void store_panel(const qn_matmul *m, size_t panel, size_t token, const float *product)
+{
+    const size_t row = panel * QN_PANEL_ROWS;
+    if (row + QN_PANEL_ROWS > m->w->n_rows) {
+        qn_matmul_store(m, panel, token, product);
+        return;
+    }
+    float *y = qn_matmul_out(m, token) + row;
+    for (size_t h = 0; h < 16; h += 8) {
+        __m256 v = _mm256_loadu_ps(product + h);
+        if (m->bias != NULL) v = _mm256_add_ps(v, _mm256_loadu_ps(m->bias + row + h));
+        if (m->add) v = _mm256_add_ps(_mm256_loadu_ps(y + h), v);
+        _mm256_storeu_ps(y + h, v);
+    }
+}
+
+/* One type's kernels. act: one row pointer a token. acc: [tokens][16].
+ * direct sets acc to the product with a whole panel; expand takes blocks of a panel apart; chunk adds the
+ * product with them, activations beginning at act_offset. */
+typedef void direct_fn(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc);
+typedef void expand_fn(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks);
+typedef void chunk_fn(const void *chunk, size_t n_blocks, const uint8_t *const act[], size_t act_offset, float *acc);
+
+typedef struct matmul_type {
+    direct_fn *direct[GROUP];   /* [tokens - 1]; NULL: not so many tokens directly */
+    expand_fn *expand;
+    chunk_fn *chunk[GROUP];     /* [tokens - 1] */
+    size_t group;               /* tokens at once from a chunk */
+    size_t block_columns, chunk_blocks;
+    qn_act_format act;
+    size_t act_block_bytes;
+} matmul_type;
+
+/* Where a block of a packed panel lies. */
+QN_INLINE const uint8_t *panel_block(const qn_matrix *w, size_t panel, size_t block, size_t block_bytes)
+{
+    return w->data + panel * w->panel_bytes + block * block_bytes;
+}
+
+/* Few tokens: the packed panel is read once. */
+QN_INLINE void multiply_direct(const matmul_type *type, const qn_matmul *m, size_t panel_begin, size_t panel_end,
+                               size_t token_begin, size_t n_tokens, size_t act_bytes)
+{
+    const size_t n_blocks = m->w->n_cols / type->block_columns;
+    const uint8_t *act[GROUP];
+    for (size_t t = 0; t < n_tokens; t++) act[t] = qn_matmul_act(m, act_bytes, token_begin + t);
+    for (size_t panel = panel_begin; panel < panel_end; panel++) {
+        float acc[GROUP][16];
+        type->direct[n_tokens - 1](m->w->data + panel * m->w->panel_bytes, n_blocks, act, acc[0]);
+        for (size_t t = 0; t < n_tokens; t++) store_panel(m, panel, token_begin + t, acc[t]);
+    }
+}
+
+/* Up to TOKEN_BLOCK tokens: each chunk of a panel is expanded once for all of them. */
+QN_INLINE void multiply_expanded(const matmul_type *type, const qn_matmul *m, size_t panel_begin, size_t panel_end,
+                                 size_t token_begin, size_t n_tokens, size_t act_bytes, void *chunk)
+{
+    const size_t n_blocks = m->w->n_cols / type->block_columns;
+    const uint8_t *act[TOKEN_BLOCK];
+    float acc[TOKEN_BLOCK][16];
+    for (size_t t = 0; t < n_tokens; t++) act[t] = qn_matmul_act(m, act_bytes, token_begin + t);
+    for (size_t panel = panel_begin; panel < panel_end; panel++) {
+        memset(acc, 0, n_tokens * sizeof acc[0]);
+        for (size_t b = 0; b < n_blocks; b += type->chunk_blocks) {
+            const size_t n = qn_min_size(type->chunk_blocks, n_blocks - b);
+            type->expand(chunk, m->w, panel, b, n);
+            for (size_t t = 0; t < n_tokens; t += type->group) {
+                const size_t group = qn_min_size(type->group, n_tokens - t);
+                type->chunk[group - 1](chunk, n, act + t, b * type->act_block_bytes, acc[t]);
+            }
+        }
+        for (size_t t = 0; t < n_tokens; t++) store_panel(m, panel, token_begin + t, acc[t]);
+    }
+}
+
+QN_INLINE void multiply(const matmul_type *type, const qn_matmul *m, size_t panel_begin, size_t panel_end,
+                        size_t token_begin, size_t token_end, void *chunk)
+{
+    const size_t act_bytes = qn_act_row_bytes(type->act, m->w->n_cols);
+    for (size_t t = token_begin; t < token_end; t += TOKEN_BLOCK) {
+        const size_t n_tokens = qn_min_size(TOKEN_BLOCK, token_end - t);
+        if (n_tokens <= GROUP && type->direct[n_tokens - 1] != NULL)
+            multiply_direct(type, m, panel_begin, panel_end, t, n_tokens, act_bytes);
+        else
+            multiply_expanded(type, m, panel_begin, panel_end, t, n_tokens, act_bytes, chunk);
+    }
+}
+
+#endif

@@ -1,0 +1,319 @@
+/* matmul_legacy_avx2.c: AVX2 products of the types with one scale per 32 columns; the order of arithmetic
+ * is that of ref/matmul_legacy.c.
+ *
+ * Codes of 4 bits: 16 sums of two products, at most 15 * 127 each, stay within 16 bits. Codes of 5 bits do
+ * so when the accumulators begin at -16 * (sum of the activations): adding wraps around, the end fits.
+ * Signed bytes are w + 128 = 16 * high + low, two codes of 4 bits with an accumulator each; for few
+ * tokens |w| * (a with the sign of w), widened at once, is less work. Zero points that are left (8 of
+ * Q4_0, 128 of the bytes) are taken off in float32, where all these integers are exact. */
+#include "kernel/table_matrix.h"
+#include "kernel/x86/matmul_avx2.h"
+
+enum { CHUNK_NARROW = 16, CHUNK_WIDE = 8 };
+
+/* An expanded block: unsigned codes by lines, numbers for scales. */
+typedef struct narrow_block {
+    uint8_t codes[8][64];
+    float d[16], m[16];
+} narrow_block;
+
+/* The same for bytes, each taken apart into low and high codes. */
+typedef struct wide_block {
+    uint8_t codes[8][2][64];
+    float d[16];
+} wide_block;
+
+QN_INLINE bool has_fifth(qn_tensor_type type) { return type == QN_TYPE_Q5_0 || type == QN_TYPE_Q5_1; }
+QN_INLINE bool has_min(qn_tensor_type type) { return type == QN_TYPE_Q4_1 || type == QN_TYPE_Q5_1; }
+
+/* What the sum of unsigned codes lacks, per unit of the sum of activations. */
+#define WIDE_ZERO (-128.0f)
+QN_INLINE float zero_point(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q4_0 ? -8.0f : type == QN_TYPE_Q5_1 ? 16.0f : 0.0f;
+}
+
+QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
+{
+    return 16 * (type == QN_TYPE_Q4_1 ? 20u : type == QN_TYPE_Q5_0 ? 22u : type == QN_TYPE_Q5_1 ? 24u
+                 : type == QN_TYPE_Q8_0 ? 34u : 18u);
+}
+QN_INLINE const uint16_t *panel_scales(const uint8_t *p, qn_tensor_type type)
+{
+    return (const uint16_t *)(const void *)(p + (type == QN_TYPE_Q8_0 ? 512 : has_fifth(type) ? 320 : 256));
+}
+
+/* acc = fma(d * a.scale, sum, acc), where the sum still lacks zero * (sum of a). */
+QN_INLINE __m256 add_block(__m256 acc, __m256i sum, float zero, __m256 d, const qn_act_q8_32 *a)
+{
+    __m256 s = _mm256_cvtepi32_ps(sum);
+    if (zero != 0.0f) s = _mm256_fmadd_ps(_mm256_set1_ps(a->sum), _mm256_set1_ps(zero), s);
+    return _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(a->scale)), s, acc);
+}
+QN_INLINE __m256 add_min(__m256 acc, __m256 m, const qn_act_q8_32 *a)
+{
+    return _mm256_fmadd_ps(m, _mm256_set1_ps(a->scaled_sum), acc);
+}
+
+QN_INLINE const qn_act_q8_32 *act_block(const uint8_t *row, size_t b)
+{
+    return (const qn_act_q8_32 *)(const void *)(row + b * sizeof(qn_act_q8_32));
+}
+
+/* One narrow block for T tokens. codes: from the panel, or the lines of an expanded block. */
+QN_INLINE void narrow_product(__m256i sum[GROUP][2], qn_tensor_type type, int T, const uint8_t *p, bool expanded,
+                              const uint8_t *const act[], size_t b)
+{
+    QN_UNROLL for (int t = 0; t < T; t++)
+        sum[t][0] = sum[t][1] = has_fifth(type) ? broadcast_4(act_block(act[t], b)->start) : _mm256_setzero_si256();
+    QN_UNROLL for (int i = 0; i < 8; i++) {
+        const int g = expanded ? i : i / 2 + 4 * (i % 2); /* both nibbles of a line together */
+        const __m256i w0 = expanded ? load_line(p + 64 * g) : narrow_codes(p, has_fifth(type) ? 5 : 4, g, 0);
+        const __m256i w1 = expanded ? load_line(p + 64 * g + 32) : narrow_codes(p, has_fifth(type) ? 5 : 4, g, 1);
+        QN_UNROLL for (int t = 0; t < T; t++) {
+            const __m256i a = broadcast_4(act_block(act[t], b)->q + 4 * g);
+            const __m256i p0 = _mm256_maddubs_epi16(w0, a), p1 = _mm256_maddubs_epi16(w1, a);
+            sum[t][0] = i == 0 && !has_fifth(type) ? p0 : _mm256_add_epi16(sum[t][0], p0);
+            sum[t][1] = i == 0 && !has_fifth(type) ? p1 : _mm256_add_epi16(sum[t][1], p1);
+            PIN(sum[t][0]);
+            PIN(sum[t][1]);
+        }
+    }
+    QN_UNROLL for (int t = 0; t < T; t++)
+        for (int h = 0; h < 2; h++) sum[t][h] = _mm256_madd_epi16(sum[t][h], _mm256_set1_epi16(1));
+}
+
+QN_INLINE void narrow_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks, const uint8_t *const act[],
+                             float *out)
+{
+    __m256 acc[GROUP][2];
+    QN_UNROLL for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+    for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
+        const uint16_t *scales = panel_scales(p, type);
+        __m256i sum[GROUP][2];
+        prefetch_block(p, panel_block_bytes(type));
+        narrow_product(sum, type, T, p, false, act, b);
+        QN_UNROLL for (int h = 0; h < 2; h++) {
+            const __m256 d = load_f16(scales + 8 * h), m = has_min(type) ? load_f16(scales + 16 + 8 * h) : d;
+            QN_UNROLL for (int t = 0; t < T; t++) {
+                acc[t][h] = add_block(acc[t][h], sum[t][h], zero_point(type), d, act_block(act[t], b));
+                if (has_min(type)) acc[t][h] = add_min(acc[t][h], m, act_block(act[t], b));
+            }
+        }
+    }
+    QN_UNROLL for (int t = 0; t < T; t++)
+        for (int h = 0; h < 2; h++) _mm256_storeu_ps(out + 16 * t + 8 * h, acc[t][h]);
+}
+
+QN_INLINE void narrow_expand(qn_tensor_type type, narrow_block *e, const uint8_t *p, size_t n_blocks)
+{
+    for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
+        const uint16_t *scales = panel_scales(p, type);
+        QN_UNROLL for (int h = 0; h < 2; h++) {
+            QN_UNROLL for (int g = 0; g < 8; g++) store_line(e->codes[g] + 32 * h, narrow_codes(p, has_fifth(type) ? 5 : 4, g, h));
+            _mm256_storeu_ps(e->d + 8 * h, load_f16(scales + 8 * h));
+            if (has_min(type)) _mm256_storeu_ps(e->m + 8 * h, load_f16(scales + 16 + 8 * h));
+        }
+    }
+}
+
+/* The accumulators stay in memory: there are no registers left for them. */
+QN_INLINE void narrow_chunk(qn_tensor_type type, int T, const narrow_block *e, size_t n_blocks,
+                            const uint8_t *const act[], size_t act_offset, float *acc)
+{
+    const uint8_t *a[GROUP];
+    QN_UNROLL for (int t = 0; t < T; t++) a[t] = act[t] + act_offset;
+    for (size_t b = 0; b < n_blocks; b++, e++) {
+        __m256i sum[GROUP][2];
+        narrow_product(sum, type, T, e->codes[0], true, a, b);
+        QN_UNROLL for (int t = 0; t < T; t++) {
+            QN_UNROLL for (int h = 0; h < 2; h++) {
+                float *at = acc + 16 * t + 8 * h;
+                __m256 v = add_block(_mm256_loadu_ps(at), sum[t][h], zero_point(type), _mm256_loadu_ps(e->d + 8 * h),
+                                     act_block(a[t], b));
+                if (has_min(type)) v = add_min(v, _mm256_loadu_ps(e->m + 8 * h), act_block(a[t], b));
+                _mm256_storeu_ps(at, v);
+            }
+        }
+        IN_MEMORY;
+    }
+}
+
+/* ---- bytes: Q8_0, IQ4_NL ---- */
+
+QN_INLINE __m256i wide_codes(const uint8_t *p, qn_tensor_type type, int g, int h, int part)
+{
+    if (type == QN_TYPE_Q8_0) return code_part(load_line(p + 64 * g + 32 * h), part);
+    return table_codes(p, iq4_table(part), g, h);
+}
+
+/* One block for T tokens, at most 2. */
+QN_INLINE void wide_product(__m256i sum[2][2], qn_tensor_type type, int T, const uint8_t *p, bool expanded,
+                            const uint8_t *const act[], size_t b)
+{
+    __m256i low[2][2], high[2][2];
+    QN_UNROLL for (int t = 0; t < T; t++) low[t][0] = low[t][1] = high[t][0] = high[t][1] = _mm256_setzero_si256();
+    QN_UNROLL for (int i = 0; i < 8; i++) {
+        const int g = expanded ? i : i / 2 + 4 * (i % 2);
+        QN_UNROLL for (int h = 0; h < 2; h++) {
+            const __m256i w0 = expanded ? load_line(p + 128 * g + 32 * h) : wide_codes(p, type, g, h, 0);
+            const __m256i w1 = expanded ? load_line(p + 128 * g + 64 + 32 * h) : wide_codes(p, type, g, h, 1);
+            QN_UNROLL for (int t = 0; t < T; t++) {
+                const __m256i a = broadcast_4(act_block(act[t], b)->q + 4 * g);
+                low[t][h] = _mm256_add_epi16(low[t][h], _mm256_maddubs_epi16(w0, a));
+                high[t][h] = _mm256_add_epi16(high[t][h], _mm256_maddubs_epi16(w1, a));
+                PIN(low[t][h]);
+                PIN(high[t][h]);
+            }
+        }
+    }
+    QN_UNROLL for (int t = 0; t < T; t++)
+        for (int h = 0; h < 2; h++)
+            sum[t][h] = _mm256_add_epi32(_mm256_madd_epi16(low[t][h], _mm256_set1_epi16(1)),
+                                         _mm256_madd_epi16(high[t][h], _mm256_set1_epi16(16)));
+}
+
+/* Signed bytes as they are. */
+QN_INLINE void signed_product(__m256i sum[GROUP][2], int T, const uint8_t *p, const uint8_t *const act[], size_t b)
+{
+    QN_UNROLL for (int t = 0; t < T; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+    QN_UNROLL for (int g = 0; g < 8; g++) {
+        const __m256i w0 = load_line(p + 64 * g), w1 = load_line(p + 64 * g + 32);
+        const __m256i abs0 = _mm256_abs_epi8(w0), abs1 = _mm256_abs_epi8(w1), ones = _mm256_set1_epi16(1);
+        QN_UNROLL for (int t = 0; t < T; t++) {
+            const __m256i a = broadcast_4(act_block(act[t], b)->q + 4 * g);
+            const __m256i p0 = _mm256_maddubs_epi16(abs0, _mm256_sign_epi8(a, w0));
+            const __m256i p1 = _mm256_maddubs_epi16(abs1, _mm256_sign_epi8(a, w1));
+            sum[t][0] = _mm256_add_epi32(sum[t][0], _mm256_madd_epi16(p0, ones));
+            sum[t][1] = _mm256_add_epi32(sum[t][1], _mm256_madd_epi16(p1, ones));
+            PIN(sum[t][0]);
+            PIN(sum[t][1]);
+        }
+    }
+}
+
+QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks, const uint8_t *const act[],
+                           float *out)
+{
+    __m256 acc[GROUP][2];
+    QN_UNROLL for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+    for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
+        const uint16_t *scales = panel_scales(p, type);
+        const bool is_signed = type == QN_TYPE_Q8_0;
+        __m256i sum[GROUP][2];
+        prefetch_block(p, panel_block_bytes(type));
+        if (is_signed) signed_product(sum, T, p, act, b);
+        else wide_product(sum, type, T, p, false, act, b);
+        QN_UNROLL for (int h = 0; h < 2; h++) {
+            const __m256 d = load_f16(scales + 8 * h);
+            QN_UNROLL for (int t = 0; t < T; t++)
+                acc[t][h] = add_block(acc[t][h], sum[t][h], is_signed ? 0.0f : WIDE_ZERO, d, act_block(act[t], b));
+        }
+    }
+    QN_UNROLL for (int t = 0; t < T; t++)
+        for (int h = 0; h < 2; h++) _mm256_storeu_ps(out + 16 * t + 8 * h, acc[t][h]);
+}
+
+QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p, size_t n_blocks)
+{
+    for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
+        QN_UNROLL for (int h = 0; h < 2; h++) {
+            QN_UNROLL for (int g = 0; g < 8; g++) {
+                store_line(e->codes[g][0] + 32 * h, wide_codes(p, type, g, h, 0));
+                store_line(e->codes[g][1] + 32 * h, wide_codes(p, type, g, h, 1));
+            }
+            _mm256_storeu_ps(e->d + 8 * h, load_f16(panel_scales(p, type) + 8 * h));
+        }
+    }
+}
+
+QN_INLINE void wide_chunk(int T, const wide_block *e, size_t n_blocks, const uint8_t *const act[], size_t act_offset,
+                          float *acc)
+{
+    const uint8_t *a[2];
+    QN_UNROLL for (int t = 0; t < T; t++) a[t] = act[t] + act_offset;
+    for (size_t b = 0; b < n_blocks; b++, e++) {
+        __m256i sum[2][2];
+        wide_product(sum, QN_TYPE_Q8_0, T, e->codes[0][0], true, a, b);
+        QN_UNROLL for (int t = 0; t < T; t++) {
+            QN_UNROLL for (int h = 0; h < 2; h++) {
+                float *at = acc + 16 * t + 8 * h;
+                _mm256_storeu_ps(at, add_block(_mm256_loadu_ps(at), sum[t][h], WIDE_ZERO, _mm256_loadu_ps(e->d + 8 * h),
+                                               act_block(a[t], b)));
+            }
+        }
+        IN_MEMORY;
+    }
+}
+
+/* ---- one set of functions per type ---- */
+
+#define DIRECT(kind, name, TYPE, T)                                                                              \
+    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc) \
+    {                                                                                                            \
+        kind##_direct(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                             \
+    }
+#define EXPAND(kind, name, TYPE)                                                           \
+    static void expand_##name(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)          \
+    {                                                                                                                \
+        kind##_expand(QN_TYPE_##TYPE, chunk, panel_block(w, panel, block, panel_block_bytes(QN_TYPE_##TYPE)), n_blocks); \
+    }
+#define CHUNK(name, T, CALL)                                                                               \
+    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[], size_t act_offset, \
+                                   float *acc)                                                             \
+    {                                                                                                      \
+        CALL;                                                                                              \
+    }
+#define MATMUL(name, block_type, chunk_size)                                                                   \
+    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, \
+                                 size_t token_end)                                                             \
+    {                                                                                                          \
+        _Alignas(64) block_type chunk[chunk_size];                                                                    \
+        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                      \
+    }
+
+#define NARROW_CHUNK(name, TYPE, T) \
+    CHUNK(name, T, narrow_chunk(QN_TYPE_##TYPE, T, chunk, n_blocks, act, act_offset, acc))
+#define NARROW(name, TYPE)                                                                                    \
+    DIRECT(narrow, name, TYPE, 1) DIRECT(narrow, name, TYPE, 2)                                               \
+    DIRECT(narrow, name, TYPE, 3) DIRECT(narrow, name, TYPE, 4)                                               \
+    EXPAND(narrow, name, TYPE)                                                                                \
+    NARROW_CHUNK(name, TYPE, 1) NARROW_CHUNK(name, TYPE, 2)                                                   \
+    NARROW_CHUNK(name, TYPE, 3) NARROW_CHUNK(name, TYPE, 4)                                                   \
+    static const matmul_type type_##name = {                                                                  \
+        .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},               \
+        .expand = expand_##name,                                                                              \
+        .chunk = {chunk_##name##_1, chunk_##name##_2, chunk_##name##_3, chunk_##name##_4},                    \
+        .group = 4, .block_columns = 32, .chunk_blocks = CHUNK_NARROW, \
+        .act = QN_ACT_Q8_32, .act_block_bytes = sizeof(qn_act_q8_32)};                                        \
+    MATMUL(name, narrow_block, CHUNK_NARROW)
+
+NARROW(q4_0, Q4_0)
+NARROW(q4_1, Q4_1)
+NARROW(q5_0, Q5_0)
+NARROW(q5_1, Q5_1)
+
+CHUNK(wide, 1, wide_chunk(1, chunk, n_blocks, act, act_offset, acc))
+CHUNK(wide, 2, wide_chunk(2, chunk, n_blocks, act, act_offset, acc))
+
+DIRECT(wide, q8_0, Q8_0, 1)
+DIRECT(wide, q8_0, Q8_0, 2)
+DIRECT(wide, q8_0, Q8_0, 3)
+DIRECT(wide, q8_0, Q8_0, 4)
+EXPAND(wide, q8_0, Q8_0)
+static const matmul_type type_q8_0 = {
+    .direct = {direct_q8_0_1, direct_q8_0_2, direct_q8_0_3, direct_q8_0_4},
+    .expand = expand_q8_0, .chunk = {chunk_wide_1, chunk_wide_2}, .group = 2,
+    .block_columns = 32, .chunk_blocks = CHUNK_WIDE,
+    .act = QN_ACT_Q8_32, .act_block_bytes = sizeof(qn_act_q8_32)};
+MATMUL(q8_0, wide_block, CHUNK_WIDE)
+
+DIRECT(wide, iq4_nl, IQ4_NL, 1)
+DIRECT(wide, iq4_nl, IQ4_NL, 2)
+EXPAND(wide, iq4_nl, IQ4_NL)
+static const matmul_type type_iq4_nl = {
+    .direct = {direct_iq4_nl_1, direct_iq4_nl_2},
+    .expand = expand_iq4_nl, .chunk = {chunk_wide_1, chunk_wide_2}, .group = 2,
+    .block_columns = 32, .chunk_blocks = CHUNK_WIDE,
+    .act = QN_ACT_Q8_32, .act_block_bytes = sizeof(qn_act_q8_32)};
+MATMUL(iq4_nl, wide_block, CHUNK_WIDE)
