@@ -1,0 +1,108 @@
+/* cpu.c: memory and threads of the CPU device. */
+#include "device/cpu/state.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+
+#include <string.h>
+
+static size_t chunks_of(size_t n_ctx) { return (n_ctx + QN_ATTENTION_CHUNK - 1) / QN_ATTENTION_CHUNK; }
+
+static void layout_attention(qn_cpu *c, qn_arena *a)
+{
+    const qn_hparams *h = c->program->hparams;
+    qn_kv_layout widest; /* scratch depends on head sizes alone; F32 needs no less than the others */
+    qn_kv_layout_init(&widest, QN_TYPE_F32, QN_TYPE_F32, h->n_head_kv, h->head_dim_k, h->head_dim_v);
+    c->attention_scratch_bytes = qn_round_up(qn_attention_scratch_bytes(&widest, h->n_head), 64);
+    c->attention_scratch = qn_arena_alloc(a, (size_t)c->params.n_threads, c->attention_scratch_bytes);
+    const size_t splits = c->params.n_segments * h->n_head_kv * chunks_of(c->params.n_ctx);
+    const size_t per_split = qn_attention_partial_floats(&widest) / 16 * (h->n_head / h->n_head_kv);
+    c->max_partials = splits * per_split;
+    c->partials = qn_arena_alloc(a, c->max_partials, 16 * sizeof *c->partials);
+    c->max_items = (c->params.n_batch / QN_QUERY_BLOCK + c->params.n_segments) * h->n_head_kv + splits;
+    c->max_joins = c->params.n_segments * h->n_head_kv;
+    for (int g = 0; g < QN_CACHE_GROUPS; g++) {
+        c->attention[g].items = qn_arena_alloc(a, c->max_items, sizeof *c->attention[g].items);
+        c->attention[g].joins = qn_arena_alloc(a, c->max_joins, sizeof *c->attention[g].joins);
+    }
+}
+
+static void layout_experts(qn_cpu *c, qn_arena *a)
+{
+    const qn_hparams *h = c->program->hparams;
+    const size_t slots = c->params.n_batch * h->n_expert_used;
+    if (slots == 0) return;
+    c->expert_of = qn_arena_alloc(a, slots, sizeof *c->expert_of);
+    c->expert_weight = qn_arena_alloc(a, slots, sizeof *c->expert_weight);
+    c->expert_tokens = qn_arena_alloc(a, slots, sizeof *c->expert_tokens);
+    c->expert_slots = qn_arena_alloc(a, slots, sizeof *c->expert_slots);
+    c->expert_begin = qn_arena_alloc(a, h->n_expert + 1, sizeof *c->expert_begin);
+    c->active_experts = qn_arena_alloc(a, h->n_expert, sizeof *c->active_experts);
+    for (int f = 0; f < QN_ACT_FORMATS; f++) {
+        const size_t width = c->program->slot_act_width[f];
+        if (width > 0) c->slot_act[f] = qn_arena_alloc(a, slots, qn_act_row_bytes((qn_act_format)f, width));
+    }
+}
+
+/* Runs over an empty arena to measure, then over a real one. */
+static void layout(qn_cpu *c, qn_arena *a)
+{
+    const qn_program *p = c->program;
+    const size_t n_batch = c->params.n_batch;
+    for (int b = 0; b < QN_BUFFERS; b++) {
+        const size_t rows = b == QN_BUFFER_LOGITS ? c->params.n_outputs : n_batch;
+        if (p->buffer_width[b] > 0) c->buffers[b] = qn_arena_alloc(a, rows * p->buffer_width[b], sizeof(float));
+    }
+    for (int f = 0; f < QN_ACT_FORMATS; f++) {
+        if (p->act_width[f] > 0) c->act[f] = qn_arena_alloc(a, n_batch, qn_act_row_bytes((qn_act_format)f, p->act_width[f]));
+    }
+    for (int t = 0; t < 2; t++) c->cos_sin[t] = qn_arena_alloc(a, n_batch * p->hparams->n_rot, sizeof(float));
+    c->token_segment = qn_arena_alloc(a, n_batch, sizeof *c->token_segment);
+    c->norm_width = p->hparams->n_embd;
+    for (int b = 0; b < QN_BUFFERS; b++)
+        if (b != QN_BUFFER_LOGITS) c->norm_width = qn_max_size(c->norm_width, p->buffer_width[b]);
+    c->norm_width = qn_round_up(c->norm_width, 16);
+    c->norm_scratch = qn_arena_alloc(a, (size_t)c->params.n_threads * c->norm_width, sizeof(float));
+    layout_attention(c, a);
+    layout_experts(c, a);
+}
+
+size_t qn_cpu_scratch_bytes(const qn_program *p, const qn_device_params *params)
+{
+    qn_cpu c = {.program = p, .params = *params};
+    qn_arena measuring = {0};
+    layout(&c, &measuring);
+    return measuring.used;
+}
+
+quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *kernels, const qn_device_params *params,
+                           quern_error *err)
+{
+    *out = NULL;
+    qn_cpu *c = qn_calloc(1, sizeof *c);
+    if (c == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "CPU device: no memory");
+    c->program = p;
+    c->kernels = kernels;
+    c->params = *params;
+    quern_status s = qn_arena_create(&c->arena, qn_cpu_scratch_bytes(p, params), "scratch memory", err);
+    if (s == QUERN_OK) layout(c, &c->arena);
+    if (s == QUERN_OK) s = qn_thread_pool_create(&c->pool, params->n_threads, err);
+    if (s != QUERN_OK) {
+        qn_cpu_destroy(c);
+        return s;
+    }
+    *out = c;
+    return QUERN_OK;
+}
+
+void qn_cpu_destroy(qn_cpu *c)
+{
+    if (c == NULL) return;
+    qn_thread_pool_destroy(c->pool);
+    qn_arena_destroy(&c->arena);
+    qn_free(c);
+}
+
+float *qn_cpu_logits(const qn_cpu *c, size_t output) { return qn_cpu_row(c, QN_BUFFER_LOGITS, output); }
+int qn_cpu_threads(const qn_cpu *c) { return c->params.n_threads; }
+void qn_cpu_profile(qn_cpu *c, uint64_t *ns_by_instruction) { c->profile = ns_by_instruction; }

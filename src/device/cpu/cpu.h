@@ -1,0 +1,31 @@
+/* cpu.h: runs programs on the processor. All threads walk the same program side by side; each takes
+ * pieces of an instruction's outputs from a counter; a barrier stands between instructions. */
+#ifndef QN_DEVICE_CPU_CPU_H
+#define QN_DEVICE_CPU_CPU_H
+
+#include "base/thread_pool.h"
+#include "device/device.h"
+#include "kernel/kernel.h"
+
+typedef struct qn_cpu qn_cpu;
+
+/* Bytes of scratch memory that qn_cpu_create will take for these parameters. */
+size_t qn_cpu_scratch_bytes(const qn_program *p, const qn_device_params *params);
+
+/* Takes all memory and threads that running will ever need. The program must outlive it. */
+quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *kernels, const qn_device_params *params,
+                           quern_error *err);
+void qn_cpu_destroy(qn_cpu *c); /* NULL is fine */
+
+/* Runs one step within the limits given at creation. Cannot fail. One call at a time. */
+void qn_cpu_step(qn_cpu *c, const qn_batch *batch);
+
+/* Logits of the i-th output of the last step, [n_vocab]; valid until the next step; may be changed. */
+float *qn_cpu_logits(const qn_cpu *c, size_t output);
+
+int qn_cpu_threads(const qn_cpu *c);
+
+/* Optional profile: nanoseconds by instruction since the last call, measured on worker 0; NULL: off. */
+void qn_cpu_profile(qn_cpu *c, uint64_t *ns_by_instruction);
+
+#endif

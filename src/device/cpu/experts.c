@@ -1,0 +1,125 @@
+/* experts.c: mixture of experts. Tokens are sorted by expert once a layer; each expert's weights are
+ * then read once for all of its tokens. A token's result is summed in the order in which it chose. */
+#include "device/cpu/state.h"
+
+#include "base/checked.h"
+
+#include <string.h>
+
+/* The best n_used of the softmax, greatest first, the lower number on ties; weights made to sum to 1. */
+static void choose(qn_cpu *c, size_t token)
+{
+    const qn_hparams *h = c->program->hparams;
+    float *scores = qn_cpu_row(c, QN_BUFFER_ROUTE, token);
+    int32_t *experts = c->expert_of + token * h->n_expert_used;
+    float *weights = c->expert_weight + token * h->n_expert_used;
+    c->kernels->softmax(scores, h->n_expert);
+    float sum = 0.0f;
+    for (uint32_t k = 0; k < h->n_expert_used; k++) {
+        int32_t best = -1;
+        for (uint32_t e = 0; e < h->n_expert; e++) {
+            bool taken = false;
+            for (uint32_t earlier = 0; earlier < k; earlier++) taken |= experts[earlier] == (int32_t)e;
+            if (!taken && (best < 0 || scores[e] > scores[best])) best = (int32_t)e;
+        }
+        experts[k] = best;
+        weights[k] = scores[best];
+        sum += weights[k];
+    }
+    for (uint32_t k = 0; k < h->n_expert_used; k++) weights[k] = sum > 0.0f ? weights[k] / sum : 1.0f / (float)h->n_expert_used;
+}
+
+static void sort_by_expert(qn_cpu *c)
+{
+    const qn_hparams *h = c->program->hparams;
+    const size_t slots = c->batch->n_tokens * h->n_expert_used;
+    memset(c->expert_begin, 0, (h->n_expert + 1) * sizeof *c->expert_begin);
+    for (size_t s = 0; s < slots; s++) c->expert_begin[c->expert_of[s] + 1]++;
+    c->n_active_experts = 0;
+    for (uint32_t e = 0; e < h->n_expert; e++) {
+        if (c->expert_begin[e + 1] > 0) c->active_experts[c->n_active_experts++] = e;
+        c->expert_begin[e + 1] += c->expert_begin[e];
+    }
+    for (size_t s = 0; s < slots; s++) { /* expert_begin[e] moves to the end of e's list ... */
+        const uint32_t at = c->expert_begin[c->expert_of[s]]++;
+        c->expert_tokens[at] = (int32_t)(s / h->n_expert_used);
+        c->expert_slots[at] = (int32_t)s;
+    }
+    memmove(c->expert_begin + 1, c->expert_begin, h->n_expert * sizeof *c->expert_begin); /* ... and back */
+    c->expert_begin[0] = 0;
+}
+
+void qn_cpu_route(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+{
+    (void)i;
+    size_t begin, end;
+    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) choose(c, begin);
+    qn_worker_barrier(w);
+    if (qn_worker_take(w, 1, 1, &begin, &end)) sort_by_expert(c);
+}
+
+static void multiply(const qn_cpu *c, const qn_expert_matrices *matrices, uint32_t expert, char *const *act,
+                     const int32_t *act_index, qn_buffer_name out, size_t out_width, size_t panel, size_t last)
+{
+    const qn_matrix one = qn_expert_matrix(matrices, expert);
+    const qn_act_format format = qn_matrix_act_format(one.type);
+    const uint32_t first = c->expert_begin[expert], n = c->expert_begin[expert + 1] - first;
+    const qn_matmul m = {.w = &one, .act = act[format], .y = c->buffers[out],
+                         .y_stride = out_width, .act_index = act_index + first, .y_index = c->expert_slots + first};
+    for (size_t token = 0; token < n; token += QN_TOKEN_BLOCK)
+        c->kernels->matmul[one.type](&m, panel, last, token, qn_min_size(n, token + QN_TOKEN_BLOCK));
+}
+
+void qn_cpu_expert_up(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+{
+    const qn_layer_weights *l = i->weights;
+    const size_t panels = qn_matrix_panels(i->width), grain = 4, pieces = (panels + grain - 1) / grain;
+    size_t begin, end;
+    while (qn_worker_take(w, c->n_active_experts * pieces * 2, 1, &begin, &end)) {
+        const uint32_t expert = c->active_experts[begin / (pieces * 2)];
+        const size_t panel = begin / 2 % pieces * grain, last = qn_min_size(panels, panel + grain);
+        multiply(c, begin % 2 == 0 ? &l->gate_exps : &l->up_exps, expert, c->act, c->expert_tokens,
+                 begin % 2 == 0 ? QN_BUFFER_EXPERT_GATE : QN_BUFFER_EXPERT_UP, i->width, panel, last);
+    }
+}
+
+void qn_cpu_expert_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+{
+    const size_t slots = c->batch->n_tokens * c->program->hparams->n_expert_used;
+    float *y = c->norm_scratch + (size_t)w->index * c->norm_width;
+    qn_glu_fn *fn = i->activation == QN_SILU ? c->kernels->silu_mul : c->kernels->gelu_mul;
+    size_t begin, end;
+    while (qn_worker_take(w, slots, 1, &begin, &end)) {
+        fn(y, c->buffers[QN_BUFFER_EXPERT_GATE] + begin * i->width, c->buffers[QN_BUFFER_EXPERT_UP] + begin * i->width, i->width);
+        for (unsigned f = 0; f < QN_ACT_FORMATS; f++)
+            if (i->act_formats >> f & 1) c->kernels->act_row[f](c->slot_act[f] + begin * qn_act_row_bytes((qn_act_format)f, i->width), y, i->width);
+    }
+}
+
+void qn_cpu_expert_down(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+{
+    const size_t n_embd = c->program->hparams->n_embd;
+    const size_t panels = qn_matrix_panels(n_embd), grain = 4, pieces = (panels + grain - 1) / grain;
+    size_t begin, end;
+    while (qn_worker_take(w, c->n_active_experts * pieces, 1, &begin, &end)) {
+        const size_t panel = begin % pieces * grain;
+        multiply(c, &i->weights->down_exps, c->active_experts[begin / pieces], c->slot_act, c->expert_slots,
+                 QN_BUFFER_EXPERT_DOWN, n_embd, panel, qn_min_size(panels, panel + grain));
+    }
+}
+
+void qn_cpu_expert_sum(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+{
+    (void)i;
+    const size_t n_embd = c->program->hparams->n_embd, used = c->program->hparams->n_expert_used;
+    size_t begin, end;
+    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) {
+        float *t = qn_cpu_row(c, QN_BUFFER_T, begin);
+        memset(t, 0, n_embd * sizeof *t);
+        for (size_t k = 0; k < used; k++) {
+            float *row = c->buffers[QN_BUFFER_EXPERT_DOWN] + (begin * used + k) * n_embd;
+            c->kernels->scale(row, c->expert_weight[begin * used + k], n_embd);
+            c->kernels->add(t, row, n_embd);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+/* compile.c: from a row of the architecture table and the bound weights to a program. */
+#include "model/program.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+
+#include <string.h>
+
+typedef struct compiler {
+    qn_program *p;
+    const qn_hparams *h;
+    const qn_weights *w;
+    size_t capacity;
+    bool failed;
+    uint32_t layer;
+} compiler;
+
+static qn_instruction *emit(compiler *c, qn_op op)
+{
+    static qn_instruction spare; /* written to after a failure, never read */
+    qn_program *p = c->p;
+    if (c->failed || !qn_grow(&p->code, &c->capacity, p->n_code + 1, SIZE_MAX / sizeof *p->code, sizeof *p->code)) {
+        c->failed = true;
+        return &spare;
+    }
+    p->code[p->n_code] = (qn_instruction){.op = op, .layer = c->layer, .in = QN_BUFFER_NONE, .scale = 1.0f};
+    return &p->code[p->n_code++];
+}
+
+static void use(compiler *c, qn_buffer_name buffer, size_t width)
+{
+    c->p->buffer_width[buffer] = qn_max_size(c->p->buffer_width[buffer], width);
+}
+
+static unsigned format_bit(const qn_matrix *m) { return 1u << qn_matrix_act_format(m->type); }
+
+static void use_formats(size_t *widths, unsigned formats, size_t width)
+{
+    for (unsigned f = 0; f < QN_ACT_FORMATS; f++)
+        if (formats >> f & 1) widths[f] = qn_max_size(widths[f], width);
+}
+
+static void norm(compiler *c, qn_op op, const float *weight, unsigned formats)
+{
+    qn_instruction *i = emit(c, op);
+    i->in = QN_BUFFER_X;
+    i->weight = weight;
+    i->width = c->h->n_embd;
+    i->act_formats = formats;
+    use_formats(c->p->act_width, formats, i->width);
+}
+
+static void product(compiler *c, qn_instruction *i, const qn_matrix *m, const float *bias, qn_buffer_name out, bool add)
+{
+    i->products[i->n_products++] = (qn_product){m, bias, out, add};
+    use(c, out, m->n_rows);
+}
+
+/* A block's last product: straight onto the residual stream, or through T where a norm or a scale
+ * stands between. */
+static void add_to_residual(compiler *c, const qn_matrix *m, const float *bias, const float *post_norm)
+{
+    const bool direct = post_norm == NULL && c->h->residual_scale == 1.0f;
+    qn_instruction *i = emit(c, QN_OP_MATMUL);
+    product(c, i, m, bias, direct ? QN_BUFFER_X : QN_BUFFER_T, direct);
+    if (direct) return;
+    i = emit(c, QN_OP_RESIDUAL);
+    i->in = QN_BUFFER_T;
+    i->weight = post_norm;
+    i->scale = c->h->residual_scale;
+    i->width = c->h->n_embd;
+}
+
+static void attention(compiler *c, const qn_layer_weights *l)
+{
+    const qn_hparams *h = c->h;
+    norm(c, QN_OP_NORM, l->attn_norm, format_bit(&l->q) | format_bit(&l->k) | format_bit(&l->v));
+    qn_instruction *i = emit(c, QN_OP_MATMUL);
+    product(c, i, &l->q, l->q_bias, QN_BUFFER_Q, false);
+    product(c, i, &l->k, l->k_bias, QN_BUFFER_K, false);
+    product(c, i, &l->v, l->v_bias, QN_BUFFER_V, false);
+
+    const bool windowed = qn_layer_has_window(h, c->layer);
+    const uint32_t group = windowed ? 1 : 0, slot = c->p->groups[group].n_layers++;
+    c->p->groups[group].window = windowed ? h->window : 0;
+    for (int pass = 0; pass < 2; pass++) {
+        i = emit(c, pass == 0 ? QN_OP_ROTATE : QN_OP_ATTEND);
+        i->windowed = windowed, i->group = group, i->slot = slot, i->weights = l;
+    }
+    i = emit(c, QN_OP_PREPARE);
+    i->in = QN_BUFFER_A;
+    i->width = (size_t)h->n_head * h->head_dim_v;
+    i->act_formats = format_bit(&l->o);
+    use(c, QN_BUFFER_A, i->width);
+    use_formats(c->p->act_width, i->act_formats, i->width);
+    add_to_residual(c, &l->o, l->o_bias, l->attn_post_norm);
+}
+
+static void dense_feed_forward(compiler *c, const qn_layer_weights *l)
+{
+    norm(c, QN_OP_NORM, l->ffn_norm, format_bit(&l->gate) | format_bit(&l->up));
+    qn_instruction *i = emit(c, QN_OP_MATMUL);
+    product(c, i, &l->gate, l->gate_bias, QN_BUFFER_GATE, false);
+    product(c, i, &l->up, l->up_bias, QN_BUFFER_UP, false);
+    i = emit(c, QN_OP_GLU);
+    i->in = QN_BUFFER_GATE;
+    i->width = c->h->n_ff;
+    i->activation = c->h->arch->activation;
+    i->act_formats = format_bit(&l->down);
+    use_formats(c->p->act_width, i->act_formats, i->width);
+    add_to_residual(c, &l->down, l->down_bias, l->ffn_post_norm);
+}
+
+static void expert_op(compiler *c, qn_op op, const qn_layer_weights *l)
+{
+    qn_instruction *i = emit(c, op);
+    i->weights = l;
+    i->width = c->h->n_ff_expert;
+    i->activation = c->h->arch->activation;
+    i->act_formats = format_bit(&l->down_exps.first);
+}
+
+/* Mixture of experts (Shazeer et al. 2017, arXiv:1701.06538; as in Mixtral): softmax over the router's
+ * scores, the best few, their weights made to sum to one. */
+static void expert_feed_forward(compiler *c, const qn_layer_weights *l)
+{
+    const qn_hparams *h = c->h;
+    const size_t used = h->n_expert_used;
+    norm(c, QN_OP_NORM, l->ffn_norm,
+         format_bit(&l->router) | format_bit(&l->gate_exps.first) | format_bit(&l->up_exps.first));
+    product(c, emit(c, QN_OP_MATMUL), &l->router, NULL, QN_BUFFER_ROUTE, false);
+    expert_op(c, QN_OP_ROUTE, l);
+    expert_op(c, QN_OP_EXPERT_UP, l);
+    expert_op(c, QN_OP_EXPERT_GLU, l);
+    expert_op(c, QN_OP_EXPERT_DOWN, l);
+    expert_op(c, QN_OP_EXPERT_SUM, l);
+    use(c, QN_BUFFER_EXPERT_GATE, used * h->n_ff_expert);
+    use(c, QN_BUFFER_EXPERT_UP, used * h->n_ff_expert);
+    use(c, QN_BUFFER_EXPERT_DOWN, used * h->n_embd);
+    use(c, QN_BUFFER_T, h->n_embd);
+    use_formats(c->p->slot_act_width, format_bit(&l->down_exps.first), h->n_ff_expert);
+    qn_instruction *i = emit(c, QN_OP_RESIDUAL);
+    i->in = QN_BUFFER_T;
+    i->weight = l->ffn_post_norm;
+    i->scale = h->residual_scale;
+    i->width = h->n_embd;
+}
+
+quern_status qn_program_compile(qn_program *p, const qn_hparams *h, const qn_weights *w, quern_error *err)
+{
+    memset(p, 0, sizeof *p);
+    p->hparams = h;
+    p->weights = w;
+    compiler c = {.p = p, .h = h, .w = w, .layer = QN_NO_LAYER};
+    qn_instruction *i = emit(&c, QN_OP_EMBED);
+    i->scale = h->embed_scale;
+    use(&c, QN_BUFFER_X, h->n_embd);
+    for (c.layer = 0; c.layer < h->n_layer; c.layer++) {
+        attention(&c, &w->layers[c.layer]);
+        if (w->layers[c.layer].has_experts) expert_feed_forward(&c, &w->layers[c.layer]);
+        else dense_feed_forward(&c, &w->layers[c.layer]);
+    }
+    c.layer = QN_NO_LAYER;
+    norm(&c, QN_OP_OUTPUT_NORM, w->output_norm, format_bit(&w->output));
+    i = emit(&c, QN_OP_OUTPUT);
+    i->scale = h->logit_scale;
+    product(&c, i, &w->output, NULL, QN_BUFFER_LOGITS, false);
+    return c.failed ? qn_fail(err, QUERN_ERR_NOMEM, "program: no memory") : QUERN_OK;
+}
+
+void qn_program_deinit(qn_program *p)
+{
+    qn_free(p->code);
+    memset(p, 0, sizeof *p);
+}

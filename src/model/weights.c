@@ -1,0 +1,280 @@
+/* weights.c: binding tensors by name and loading them. Names are those of the GGUF specification. */
+#include "model/weights.h"
+
+#include "base/alloc.h"
+#include "quant/decode.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct binder { /* carries the first error */
+    qn_weights *w;
+    const qn_hparams *h;
+    const qn_gguf *g;
+    quern_error *err;
+    quern_status status;
+    bool real;              /* second run: memory is there, jobs are noted */
+    uint32_t layer;
+} binder;
+
+enum { REQUIRED = 1, OPTIONAL = 0 };
+
+static const qn_gguf_tensor *find(binder *b, const char *name, int required)
+{
+    if (b->status != QUERN_OK) return NULL;
+    const qn_gguf_tensor *t = qn_gguf_find_tensor(b->g, name);
+    if (t == NULL && required)
+        b->status = qn_fail(b->err, QUERN_ERR_FORMAT, "tensor '%s' is missing (architecture '%s' needs it; is the file complete?)",
+                            name, b->h->arch->name);
+    if (t != NULL && qn_decode_get(t->type) == NULL) {
+        b->status = qn_fail(b->err, QUERN_ERR_UNSUPPORTED, "tensor '%s': type %s cannot be used for weights", name,
+                            qn_tensor_type_get((uint32_t)t->type)->name);
+        return NULL;
+    }
+    return t;
+}
+
+static bool shape_is(binder *b, const qn_gguf_tensor *t, uint64_t d0, uint64_t d1, uint64_t d2)
+{
+    if (t->dims[0] == d0 && t->dims[1] == d1 && t->dims[2] == d2 && t->dims[3] == 1) return true;
+    b->status = qn_fail(b->err, QUERN_ERR_FORMAT, "tensor '%s': shape %llu x %llu x %llu x %llu, expected %llu x %llu x %llu",
+                        qn_quote(t->name.bytes, t->name.n_bytes).text, (unsigned long long)t->dims[0],
+                        (unsigned long long)t->dims[1], (unsigned long long)t->dims[2], (unsigned long long)t->dims[3],
+                        (unsigned long long)d0, (unsigned long long)d1, (unsigned long long)d2);
+    return false;
+}
+
+static void note_job(binder *b, qn_load_job job)
+{
+    if (!b->real) return;
+    qn_weights *w = b->w;
+    if (!qn_grow(&w->jobs, &w->jobs_capacity, w->n_jobs + 1, SIZE_MAX / sizeof job, sizeof job)) {
+        b->status = qn_fail(b->err, QUERN_ERR_NOMEM, "list of tensors: no memory");
+        return;
+    }
+    w->jobs[w->n_jobs++] = job;
+}
+
+static void bind_vector(binder *b, const float **out, const char *name, uint64_t n, int required)
+{
+    const qn_gguf_tensor *t = find(b, name, required);
+    if (t == NULL || !shape_is(b, t, n, 1, 1)) return;
+    float *dst = qn_arena_alloc(&b->w->arena, n, sizeof *dst);
+    note_job(b, (qn_load_job){.tensor = t, .dst = dst, .n_rows = n});
+    *out = dst;
+    if (!b->real) b->w->n_parameters += t->n_values;
+}
+
+/* n_matrices matrices of [n_rows][n_cols] in one tensor. */
+static void bind_matrices(binder *b, qn_expert_matrices *out, const qn_gguf_tensor *t, size_t n_matrices, size_t n_rows,
+                          size_t n_cols)
+{
+    if (t == NULL || !shape_is(b, t, n_cols, n_rows, n_matrices)) return;
+    if (!qn_matrix_supported(t->type, n_cols)) {
+        b->status = qn_fail(b->err, QUERN_ERR_UNSUPPORTED, "tensor '%s': no product for type %s with %zu columns",
+                            qn_quote(t->name.bytes, t->name.n_bytes).text, qn_tensor_type_get((uint32_t)t->type)->name, n_cols);
+        return;
+    }
+    out->first = (qn_matrix){.type = t->type, .n_rows = n_rows, .n_cols = n_cols, .panel_bytes = qn_matrix_panel_bytes(t->type, n_cols)};
+    if (qn_matrix_is_packed(t->type)) {
+        out->expert_bytes = qn_matrix_panels(n_rows) * out->first.panel_bytes;
+        uint8_t *dst = qn_arena_alloc(&b->w->arena, n_matrices, out->expert_bytes);
+        out->first.data = dst;
+        note_job(b, (qn_load_job){t, dst, n_matrices, n_rows, n_cols, out->expert_bytes});
+    } else {
+        out->expert_bytes = t->n_bytes / n_matrices;
+        out->first.data = (const uint8_t *)t->data;
+        if (!b->real) b->w->mapped_bytes += t->n_bytes;
+    }
+    if (!b->real) b->w->n_parameters += t->n_values;
+}
+
+static void bind_matrix(binder *b, qn_matrix *out, const char *name, size_t n_rows, size_t n_cols, int required)
+{
+    qn_expert_matrices one = {.first = *out};
+    bind_matrices(b, &one, find(b, name, required), 1, n_rows, n_cols);
+    *out = one.first;
+}
+
+static const char *layer_name(const binder *b, const char *name, char buffer[96])
+{
+    snprintf(buffer, 96, "blk.%u.%s", b->layer, name);
+    return buffer;
+}
+
+static void layer_vector(binder *b, const float **out, const char *name, uint64_t n, int required)
+{
+    char buffer[96];
+    bind_vector(b, out, layer_name(b, name, buffer), n, required);
+}
+
+static void layer_matrix(binder *b, qn_matrix *out, const char *name, size_t n_rows, size_t n_cols)
+{
+    char buffer[96];
+    bind_matrix(b, out, layer_name(b, name, buffer), n_rows, n_cols, REQUIRED);
+}
+
+static void layer_experts(binder *b, qn_expert_matrices *out, const char *name, size_t n_rows, size_t n_cols)
+{
+    char buffer[96];
+    const qn_gguf_tensor *t = find(b, layer_name(b, name, buffer), REQUIRED);
+    bind_matrices(b, out, t, b->h->n_expert, n_rows, n_cols);
+}
+
+static void bind_attention(binder *b, qn_layer_weights *l)
+{
+    const qn_hparams *h = b->h;
+    const size_t n_q = (size_t)h->n_head * h->head_dim_k, n_k = (size_t)h->n_head_kv * h->head_dim_k;
+    const size_t n_v = (size_t)h->n_head_kv * h->head_dim_v, n_o = (size_t)h->n_head * h->head_dim_v;
+    layer_vector(b, &l->attn_norm, "attn_norm.weight", h->n_embd, REQUIRED);
+    layer_matrix(b, &l->q, "attn_q.weight", n_q, h->n_embd);
+    layer_matrix(b, &l->k, "attn_k.weight", n_k, h->n_embd);
+    layer_matrix(b, &l->v, "attn_v.weight", n_v, h->n_embd);
+    layer_matrix(b, &l->o, "attn_output.weight", h->n_embd, n_o);
+    layer_vector(b, &l->q_bias, "attn_q.bias", n_q, OPTIONAL);
+    layer_vector(b, &l->k_bias, "attn_k.bias", n_k, OPTIONAL);
+    layer_vector(b, &l->v_bias, "attn_v.bias", n_v, OPTIONAL);
+    layer_vector(b, &l->o_bias, "attn_output.bias", h->n_embd, OPTIONAL);
+    if (h->arch->qk_norm) {
+        layer_vector(b, &l->q_norm, "attn_q_norm.weight", h->head_dim_k, REQUIRED);
+        layer_vector(b, &l->k_norm, "attn_k_norm.weight", h->head_dim_k, REQUIRED);
+    }
+    if (h->arch->post_norms) layer_vector(b, &l->attn_post_norm, "post_attention_norm.weight", h->n_embd, REQUIRED);
+}
+
+static void bind_feed_forward(binder *b, qn_layer_weights *l)
+{
+    const qn_hparams *h = b->h;
+    char buffer[96];
+    layer_vector(b, &l->ffn_norm, "ffn_norm.weight", h->n_embd, REQUIRED);
+    if (h->arch->post_norms) layer_vector(b, &l->ffn_post_norm, "post_ffw_norm.weight", h->n_embd, REQUIRED);
+    l->has_experts = h->n_expert > 0 && qn_gguf_find_tensor(b->g, layer_name(b, "ffn_gate_inp.weight", buffer)) != NULL;
+    if (l->has_experts) {
+        layer_matrix(b, &l->router, "ffn_gate_inp.weight", h->n_expert, h->n_embd);
+        layer_experts(b, &l->gate_exps, "ffn_gate_exps.weight", h->n_ff_expert, h->n_embd);
+        layer_experts(b, &l->up_exps, "ffn_up_exps.weight", h->n_ff_expert, h->n_embd);
+        layer_experts(b, &l->down_exps, "ffn_down_exps.weight", h->n_embd, h->n_ff_expert);
+        return;
+    }
+    if (h->n_expert > 0) {
+        b->status = qn_fail(b->err, QUERN_ERR_FORMAT, "tensor '%s' is missing (expert_count is %u)", buffer, h->n_expert);
+        return;
+    }
+    layer_matrix(b, &l->gate, "ffn_gate.weight", h->n_ff, h->n_embd);
+    layer_matrix(b, &l->up, "ffn_up.weight", h->n_ff, h->n_embd);
+    layer_matrix(b, &l->down, "ffn_down.weight", h->n_embd, h->n_ff);
+    layer_vector(b, &l->gate_bias, "ffn_gate.bias", h->n_ff, OPTIONAL);
+    layer_vector(b, &l->up_bias, "ffn_up.bias", h->n_ff, OPTIONAL);
+    layer_vector(b, &l->down_bias, "ffn_down.bias", h->n_embd, OPTIONAL);
+}
+
+/* The embedding says how large the vocabulary is; its rows stay in the file. */
+static void bind_embedding(binder *b, qn_hparams *h)
+{
+    const qn_gguf_tensor *t = find(b, "token_embd.weight", REQUIRED);
+    if (t == NULL) return;
+    if (t->n_dims > 2 || t->dims[0] != h->n_embd || t->dims[1] > (1u << 24)) {
+        b->status = qn_fail(b->err, QUERN_ERR_FORMAT, "tensor 'token_embd.weight': shape %llu x %llu, expected %u x the vocabulary",
+                            (unsigned long long)t->dims[0], (unsigned long long)t->dims[1], h->n_embd);
+        return;
+    }
+    h->n_vocab = (uint32_t)t->dims[1];
+    b->w->embedding = t;
+    b->w->embedding_row_bytes = t->n_bytes / h->n_vocab;
+    if (!b->real) b->w->n_parameters += t->n_values;
+}
+
+static void bind_all(binder *b, qn_hparams *h)
+{
+    qn_weights *w = b->w;
+    bind_embedding(b, h);
+    for (b->layer = 0; b->layer < h->n_layer && b->status == QUERN_OK; b->layer++) {
+        bind_attention(b, &w->layers[b->layer]);
+        bind_feed_forward(b, &w->layers[b->layer]);
+    }
+    bind_vector(b, &w->output_norm, "output_norm.weight", h->n_embd, REQUIRED);
+    bind_vector(b, &w->rope_factors, "rope_freqs.weight", h->n_rot / 2, OPTIONAL);
+    w->tied = qn_gguf_find_tensor(b->g, "output.weight") == NULL;
+    const uint64_t before = w->n_parameters;
+    bind_matrix(b, &w->output, w->tied ? "token_embd.weight" : "output.weight", h->n_vocab, h->n_embd, REQUIRED);
+    if (w->tied) w->n_parameters = before;
+}
+
+quern_status qn_weights_bind(qn_weights *w, qn_hparams *h, const qn_gguf *g, quern_error *err)
+{
+    memset(w, 0, sizeof *w);
+    w->layers = qn_calloc(h->n_layer, sizeof *w->layers);
+    if (w->layers == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "table of %u layers: no memory", h->n_layer);
+    binder b = {.w = w, .h = h, .g = g, .err = err};
+    bind_all(&b, h);
+    return b.status;
+}
+
+typedef struct load_run {
+    qn_weights *w;
+    const qn_gguf *g;
+    qn_load_progress_fn *progress;
+    void *user;
+    size_t total_bytes;
+    bool stopped; /* written by worker 0 between barriers */
+} load_run;
+
+static void decode_vector(const qn_load_job *j) { qn_decode_get(j->tensor->type)(j->tensor->data, j->dst, j->n_rows); }
+
+static void pack_panels(const qn_load_job *j, size_t begin, size_t end)
+{
+    const size_t panels = qn_matrix_panels(j->n_rows), source_bytes = j->tensor->n_bytes / j->n_matrices;
+    while (begin < end) {
+        const size_t matrix = begin / panels, first = begin % panels;
+        const size_t last = end - begin < panels - first ? first + (end - begin) : panels;
+        qn_matrix_pack(j->tensor->type, j->n_rows, j->n_cols, j->tensor->data + matrix * source_bytes,
+                       (char *)j->dst + matrix * j->matrix_bytes, first, last);
+        begin += last - first;
+    }
+}
+
+static void load_all(const qn_worker *worker, void *user)
+{
+    load_run *run = user;
+    size_t done = 0, begin, end;
+    for (size_t i = 0; i < run->w->n_jobs && !run->stopped; i++) {
+        const qn_load_job *j = &run->w->jobs[i];
+        if (j->n_cols == 0) {
+            if (qn_worker_take(worker, 1, 1, &begin, &end)) decode_vector(j);
+        } else {
+            const size_t items = j->n_matrices * qn_matrix_panels(j->n_rows);
+            while (qn_worker_take(worker, items, 16, &begin, &end)) pack_panels(j, begin, end);
+        }
+        qn_worker_barrier(worker);
+        done += j->tensor->n_bytes;
+        if (worker->index == 0) {
+            if (run->g->n_files > 0)
+                qn_file_map_release(&run->g->files[j->tensor->file], j->tensor->file_offset, j->tensor->n_bytes);
+            if (run->progress != NULL && !run->progress(run->user, done, run->total_bytes)) run->stopped = true;
+        }
+        qn_worker_barrier(worker);
+    }
+}
+
+quern_status qn_weights_load(qn_weights *w, const qn_hparams *h, const qn_gguf *g, qn_thread_pool *pool,
+                             qn_load_progress_fn *progress, void *user, quern_error *err)
+{
+    quern_status s = qn_arena_create(&w->arena, w->arena.used, "weights", err);
+    if (s != QUERN_OK) return s;
+    qn_hparams again = *h;
+    binder b = {.w = w, .h = &again, .g = g, .err = err, .real = true};
+    bind_all(&b, &again);
+    if (b.status != QUERN_OK) return b.status;
+    load_run run = {.w = w, .g = g, .progress = progress, .user = user};
+    for (size_t i = 0; i < w->n_jobs; i++) run.total_bytes += w->jobs[i].tensor->n_bytes;
+    qn_thread_pool_run(pool, load_all, &run);
+    return run.stopped ? qn_fail(err, QUERN_ERR_CANCELED, "loading was stopped") : QUERN_OK;
+}
+
+void qn_weights_deinit(qn_weights *w)
+{
+    qn_arena_destroy(&w->arena);
+    qn_free(w->layers);
+    qn_free(w->jobs);
+    memset(w, 0, sizeof *w);
+}

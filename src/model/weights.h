@@ -1,0 +1,71 @@
+/* weights.h: the tensors of a model, found by name, checked for shape, laid out in one arena.
+ *
+ * The layout runs twice: measuring gives the bytes that a plan prints, then the same code hands out
+ * the memory (contract C6). Matrices with an integer product are packed into panels; the others stay
+ * in the mapped file. Norms and biases become float32. */
+#ifndef QN_MODEL_WEIGHTS_H
+#define QN_MODEL_WEIGHTS_H
+
+#include "base/arena.h"
+#include "base/thread_pool.h"
+#include "kernel/matrix.h"
+#include "model/hparams.h"
+
+/* n_expert matrices of one shape, one after the other. */
+typedef struct qn_expert_matrices {
+    qn_matrix first;
+    size_t expert_bytes; /* from one expert's data to the next */
+} qn_expert_matrices;
+
+typedef struct qn_layer_weights { /* pointers are NULL where the model has no such tensor */
+    const float *attn_norm, *attn_post_norm, *q_norm, *k_norm, *ffn_norm, *ffn_post_norm; /* [n_embd], [head_dim_k] */
+    const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
+    qn_matrix q, k, v, o;                          /* [n_head * head_dim_k][n_embd] ... */
+    qn_matrix gate, up, down;                      /* [n_ff][n_embd], [n_ff][n_embd], [n_embd][n_ff] */
+    qn_matrix router;                              /* [n_expert][n_embd] */
+    qn_expert_matrices gate_exps, up_exps, down_exps;
+    bool has_experts;
+} qn_layer_weights;
+
+typedef struct qn_load_job { /* one tensor to bring into the arena */
+    const qn_gguf_tensor *tensor;
+    void *dst;
+    size_t n_matrices, n_rows, n_cols; /* n_cols 0: a vector to be decoded to float32 */
+    size_t matrix_bytes;
+} qn_load_job;
+
+typedef struct qn_weights {
+    qn_layer_weights *layers;       /* [n_layer] */
+    const qn_gguf_tensor *embedding; /* rows are read from the mapped file */
+    size_t embedding_row_bytes;
+    const float *output_norm;       /* [n_embd] */
+    const float *rope_factors;      /* [n_rot / 2] or NULL */
+    qn_matrix output;               /* [n_vocab][n_embd], the embedding where tied */
+    bool tied;
+    qn_arena arena;
+    qn_load_job *jobs;
+    size_t n_jobs, jobs_capacity;
+    size_t mapped_bytes;            /* of matrices multiplied straight from the file */
+    uint64_t n_parameters;
+} qn_weights;
+
+/* Finds and checks every tensor and measures the arena; h->n_vocab is set from the embedding. */
+quern_status qn_weights_bind(qn_weights *w, qn_hparams *h, const qn_gguf *g, quern_error *err);
+
+/* Progress of loading; called from the thread that called qn_weights_load; false stops it. */
+typedef bool qn_load_progress_fn(void *user, size_t done_bytes, size_t total_bytes);
+
+/* Allocates what was measured, packs and decodes with all threads, releases the file's pages. */
+quern_status qn_weights_load(qn_weights *w, const qn_hparams *h, const qn_gguf *g, qn_thread_pool *pool,
+                             qn_load_progress_fn *progress, void *user, quern_error *err);
+void qn_weights_deinit(qn_weights *w);
+
+/* The matrix of one expert. */
+static inline qn_matrix qn_expert_matrix(const qn_expert_matrices *m, size_t expert)
+{
+    qn_matrix one = m->first;
+    one.data += expert * m->expert_bytes;
+    return one;
+}
+
+#endif
