@@ -68,6 +68,196 @@ typedef int32_t quern_token;
 /** "0.1.0". */
 QUERN_API const char *quern_version(void);
 
+/* ---- models --------------------------------------------------------------------------------- */
+
+typedef struct quern_model quern_model;     /* immutable once open: threads share it freely */
+typedef struct quern_context quern_context; /* keys, values and scratch; one call at a time */
+typedef struct quern_sampler quern_sampler; /* one call at a time */
+
+/** Progress of a long call; returning false stops it with QUERN_ERR_CANCELED. */
+typedef bool quern_progress_fn(void *user, uint64_t done_bytes, uint64_t total_bytes);
+
+typedef struct quern_model_params {
+    size_t struct_bytes;
+    int n_threads;               /**< threads that pack the weights; 0: as many as quern_default_threads */
+    bool vocab_only;             /**< tokenizer and metadata only: no tensors are needed or loaded */
+    bool header_only;            /**< everything but the weights: for plans and explanations */
+    quern_log_fn *log;           /**< or NULL */
+    void *log_user;
+    quern_progress_fn *progress; /**< or NULL */
+    void *progress_user;
+} quern_model_params;
+
+/** Defaults for every field. */
+QUERN_API quern_model_params quern_model_params_default(void);
+
+/** 75 % of the processors this process may use, at least 2 where there are 2, at most 16. */
+QUERN_API int quern_default_threads(void);
+
+/**
+ * Opens a GGUF file (any part of a split one) and loads its weights.
+ *
+ * @param out     receives the model; NULL on failure; close with quern_model_close
+ * @param params  NULL: defaults
+ * @param err     receives the message on failure; may be NULL
+ * @return QUERN_OK, or QUERN_ERR_NOT_FOUND, _IO, _FORMAT (broken file), _UNSUPPORTED (a family or type that this
+ *         version cannot run), _NOMEM, _CANCELED
+ */
+QUERN_API quern_status quern_model_open(quern_model **out, const char *path, const quern_model_params *params,
+                                        quern_error *err);
+/** Closes; NULL is fine. All contexts of the model must have been destroyed. */
+QUERN_API void quern_model_close(quern_model *model);
+
+typedef struct quern_model_info { /* strings are owned by the model */
+    const char *architecture, *name, *file_type;
+    uint64_t n_parameters, file_bytes, weight_bytes; /**< weight_bytes: packed weights in memory */
+    uint32_t n_layer, n_embd, n_head, n_head_kv, n_vocab, n_ctx_train, n_expert, n_expert_used, window;
+    const char *tokenizer;      /**< "bpe", "spm" */
+    bool has_chat_template;
+    const char *chat_template_problem; /**< why the file's template cannot be used, or NULL */
+    const char *instruction_set;
+} quern_model_info;
+QUERN_API void quern_model_get_info(const quern_model *model, quern_model_info *info);
+
+/** Metadata of the file, in its order: key and value as text (arrays cut to their beginning). The texts
+ * are written to the buffers, cut to fit, made safe to print. Returns false past the end. */
+QUERN_API bool quern_model_metadata(const quern_model *model, size_t index, char *key, size_t key_size, char *value,
+                                    size_t value_size);
+
+typedef struct quern_tensor_info {
+    char name[72];
+    const char *type; /**< "Q4_K" */
+    uint64_t dims[4]; /**< fastest first */
+    uint64_t n_bytes;
+} quern_tensor_info;
+/** Tensors of the file, in its order. Returns false past the end. */
+QUERN_API bool quern_model_tensor(const quern_model *model, size_t index, quern_tensor_info *info);
+
+/** The compiled program as text, one line an instruction; owned by the caller: quern_free. */
+QUERN_API quern_status quern_model_explain(const quern_model *model, bool fold_layers, char **text, quern_error *err);
+
+/** Frees memory that a function of this library gave to the caller; NULL is fine. */
+QUERN_API void quern_free(void *p);
+
+/* ---- text and tokens ------------------------------------------------------------------------ */
+
+enum {
+    QUERN_TOKENIZE_ADD_SPECIAL = 1,   /**< begin (and end) tokens where the model wants them */
+    QUERN_TOKENIZE_PARSE_SPECIAL = 2, /**< text such as <|im_start|> becomes that control token */
+};
+
+/**
+ * Text to tokens. Any bytes are accepted, also broken UTF-8.
+ *
+ * @param tokens  receives [n_tokens] tokens owned by the caller: quern_free
+ */
+QUERN_API quern_status quern_tokenize(const quern_model *model, const char *text, size_t n_bytes, unsigned flags,
+                                      quern_token **tokens, size_t *n_tokens, quern_error *err);
+
+/** Tokens to text owned by the caller: quern_free. n_bytes may be NULL. Control tokens are shown only with show_special. */
+QUERN_API quern_status quern_detokenize(const quern_model *model, const quern_token *tokens, size_t n_tokens,
+                                        bool remove_special, bool show_special, char **text, size_t *n_bytes,
+                                        quern_error *err);
+
+/** True for tokens that end an answer. */
+QUERN_API bool quern_token_is_end(const quern_model *model, quern_token token);
+
+/** Streams tokens to text: whole characters only, always valid UTF-8. One call at a time. */
+typedef struct quern_text_stream quern_text_stream;
+QUERN_API quern_status quern_text_stream_create(quern_text_stream **out, const quern_model *model, bool show_special,
+                                                quern_error *err);
+QUERN_API void quern_text_stream_destroy(quern_text_stream *stream);
+/** The text that became complete with this token; NUL-terminated, owned by the stream until its next call. */
+QUERN_API const char *quern_text_stream_push(quern_text_stream *stream, quern_token token, size_t *n_bytes);
+/** What was still waiting for more bytes, at the end of an answer. */
+QUERN_API const char *quern_text_stream_finish(quern_text_stream *stream, size_t *n_bytes);
+
+/* ---- chat ----------------------------------------------------------------------------------- */
+
+/**
+ * Renders a conversation with the model's own template.
+ *
+ * @param messages_json  JSON array of {"role", "content", ...}
+ * @param options_json   JSON object or NULL: "tools", "add_generation_prompt" (default true), "now" (seconds
+ *                       since 1970 as local time), "fallback" (true: ChatML where the model has no template), and any
+ *                       further field as a variable of the template
+ * @param text           receives text owned by the caller: quern_free; tokenize it with PARSE_SPECIAL
+ * @return QUERN_OK, QUERN_ERR_TEMPLATE (the template refuses or fails: line and reason), _ARGUMENT (not such JSON), _LIMIT
+ */
+QUERN_API quern_status quern_chat_render(const quern_model *model, const char *messages_json, const char *options_json,
+                                         char **text, quern_error *err);
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+typedef enum quern_kv_type { QUERN_KV_F16, QUERN_KV_F32, QUERN_KV_Q8_0 } quern_kv_type;
+
+typedef struct quern_context_params {
+    size_t struct_bytes;
+    uint32_t n_ctx;       /**< positions of each sequence; 0: what the model was trained for, at most 4096 */
+    uint32_t n_sequences; /**< conversations that are held at once; default 1 */
+    uint32_t n_batch;     /**< tokens that one step takes in; default 512 */
+    uint32_t n_outputs;   /**< rows of logits that one call may ask for; 0: n_sequences */
+    int n_threads;        /**< 0: as many as quern_default_threads */
+    quern_kv_type type_k, type_v; /**< of cached keys and values; default F16 */
+} quern_context_params;
+QUERN_API quern_context_params quern_context_params_default(void);
+
+typedef struct quern_plan { /* bytes, exact: what opening and creating take */
+    uint64_t weight_bytes;  /**< packed weights */
+    uint64_t mapped_bytes;  /**< weights and embeddings that are read from the mapped file as they are needed */
+    uint64_t kv_bytes, scratch_bytes;
+    uint64_t total_bytes;   /**< weights + keys and values + scratch */
+    uint32_t n_ctx;         /**< after defaults */
+} quern_plan;
+/** What a context with these parameters will take; the model may have been opened with header_only. */
+QUERN_API quern_status quern_model_plan(const quern_model *model, const quern_context_params *params, quern_plan *plan,
+                                        quern_error *err);
+
+/** @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), QUERN_ERR_ARGUMENT. The model must outlive the context. */
+QUERN_API quern_status quern_context_create(quern_context **out, const quern_model *model,
+                                            const quern_context_params *params, quern_error *err);
+QUERN_API void quern_context_destroy(quern_context *ctx); /**< NULL is fine */
+QUERN_API uint32_t quern_context_size(const quern_context *ctx); /**< n_ctx after defaults */
+QUERN_API int quern_context_threads(const quern_context *ctx);
+
+typedef enum quern_logits_wanted { QUERN_LOGITS_NONE, QUERN_LOGITS_LAST, QUERN_LOGITS_ALL } quern_logits_wanted;
+
+typedef struct quern_input { /* new tokens of one sequence */
+    uint32_t sequence;          /**< below n_sequences; not twice in one call */
+    const quern_token *tokens;  /**< [n_tokens], read during the call only */
+    size_t n_tokens;            /**< at least 1 */
+    quern_logits_wanted logits;
+} quern_input;
+
+/**
+ * Appends tokens to sequences and computes logits. Many tokens of one sequence are a prompt, one is a step
+ * of generation; the logits are bitwise the same however tokens are cut into calls, whatever other sequences are in the call,
+ * and whatever the number of threads.
+ *
+ * @param ctx     one call at a time per context; contexts of one model may run in parallel
+ * @return QUERN_OK; QUERN_ERR_CTX_FULL if a sequence would not fit, QUERN_ERR_ARGUMENT for a token or
+ *         sequence out of range or too many outputs: then nothing has changed. QUERN_ERR_CANCELED: the sequences hold what was
+ *         done so far (quern_sequence_length).
+ */
+QUERN_API quern_status quern_decode(quern_context *ctx, const quern_input *inputs, size_t n_inputs, quern_error *err);
+
+/** Logits of the i-th wanted row of the last quern_decode, inputs in order: [n_vocab] unnormalized
+ * log-probabilities (nats), owned by ctx, valid until its next call; may be changed. NULL if i is out of range. */
+QUERN_API float *quern_logits(quern_context *ctx, size_t i);
+
+/** Asks a running quern_decode to stop before its next step; from any thread or a signal handler. */
+QUERN_API void quern_cancel(quern_context *ctx);
+
+/** Positions that a sequence holds. */
+QUERN_API uint32_t quern_sequence_length(const quern_context *ctx, uint32_t sequence);
+/** Forgets positions from n on; returns how many remain: n, or 0 where a sliding window has already
+ * dropped what position n would need. */
+QUERN_API uint32_t quern_sequence_truncate(quern_context *ctx, uint32_t sequence, uint32_t n);
+
+/** Writes nanoseconds spent per kind of instruction since the last call as text (for quern bench --profile);
+ * the first call switches profiling on. Owned by the caller: quern_free. */
+QUERN_API quern_status quern_context_profile(quern_context *ctx, char **text, quern_error *err);
+
 /* ---- model store: names to files ------------------------------------------------------------- */
 
 /* Where models lie and where they come from. A model is meant by

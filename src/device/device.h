@@ -30,6 +30,7 @@ typedef struct qn_batch {
     size_t n_segments;
     const int32_t *outputs;    /* [n_outputs] tokens of the batch whose logits are wanted, ascending */
     size_t n_outputs;
+    size_t first_logits;       /* where their rows go: rows before it belong to earlier steps and stay */
     qn_kv_memory kv[QN_CACHE_GROUPS];
 } qn_batch;
 

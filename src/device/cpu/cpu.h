@@ -20,8 +20,8 @@ void qn_cpu_destroy(qn_cpu *c); /* NULL is fine */
 /* Runs one step within the limits given at creation. Cannot fail. One call at a time. */
 void qn_cpu_step(qn_cpu *c, const qn_batch *batch);
 
-/* Logits of the i-th output of the last step, [n_vocab]; valid until the next step; may be changed. */
-float *qn_cpu_logits(const qn_cpu *c, size_t output);
+/* Row of logits, [n_vocab]: the i-th output of a step has row first_logits + i. May be changed. */
+float *qn_cpu_logits(const qn_cpu *c, size_t row);
 
 int qn_cpu_threads(const qn_cpu *c);
 

@@ -75,7 +75,7 @@ static void residual(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 }
 
 /* Pieces are runs of panels over all products of the instruction, block of tokens by block of tokens. */
-static void matmul(qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_t n_tokens)
+static void matmul(qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_t n_tokens, size_t first_row)
 {
     size_t panels = 0, begin, end;
     for (uint32_t k = 0; k < i->n_products; k++) panels += qn_matrix_panels(i->products[k].matrix->n_rows);
@@ -91,7 +91,7 @@ static void matmul(qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_
             const size_t last = qn_min_size(qn_matrix_panels(r->matrix->n_rows), panel + (end - begin));
             const qn_act_format format = qn_matrix_act_format(r->matrix->type);
             const qn_matmul m = {.w = r->matrix, .act = c->act[format],
-                                 .y = c->buffers[r->out], .y_stride = c->program->buffer_width[r->out],
+                                 .y = qn_cpu_row(c, r->out, first_row), .y_stride = c->program->buffer_width[r->out],
                                  .bias = r->bias, .add = r->add};
             c->kernels->matmul[r->matrix->type](&m, panel, last, token, qn_min_size(n_tokens, token + QN_TOKEN_BLOCK));
             begin += last - panel;
@@ -103,12 +103,12 @@ static void output(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     const size_t n = c->program->hparams->n_vocab, piece = 4096, pieces = (n + piece - 1) / piece;
     const float cap = c->program->hparams->final_softcap;
-    matmul(c, w, i, c->batch->n_outputs);
+    matmul(c, w, i, c->batch->n_outputs, c->batch->first_logits);
     if (i->scale == 1.0f && cap == 0.0f) return;
     qn_worker_barrier(w);
     size_t begin, end;
     while (qn_worker_take(w, pieces * c->batch->n_outputs, 1, &begin, &end)) {
-        float *y = qn_cpu_logits(c, begin / pieces) + begin % pieces * piece;
+        float *y = qn_cpu_logits(c, c->batch->first_logits + begin / pieces) + begin % pieces * piece;
         const size_t width = qn_min_size(piece, n - begin % pieces * piece);
         if (i->scale != 1.0f) c->kernels->scale(y, i->scale, width);
         if (cap != 0.0f) c->kernels->softcap(y, cap, width);
@@ -149,7 +149,7 @@ static void run_instruction(qn_cpu *c, const qn_worker *w, const qn_instruction 
     case QN_OP_NORM:
     case QN_OP_OUTPUT_NORM: norm(c, w, i); break;
     case QN_OP_PREPARE: prepare(c, w, i); break;
-    case QN_OP_MATMUL: matmul(c, w, i, c->batch->n_tokens); break;
+    case QN_OP_MATMUL: matmul(c, w, i, c->batch->n_tokens, 0); break;
     case QN_OP_ROTATE: rotate(c, w, i); break;
     case QN_OP_ATTEND: qn_cpu_attend(c, w, i); break;
     case QN_OP_GLU: glu(c, w, i); break;

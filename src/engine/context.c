@@ -1,0 +1,238 @@
+/* context.c: sequences and steps. A call is cut into steps of at most n_batch tokens; a step may hold
+ * tokens of several sequences. How it is cut changes no bit of the logits (contract C4). */
+#include "engine/model.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+enum { MAX_SEQUENCES = 4096, MAX_BATCH = 1 << 16 };
+
+struct quern_context {
+    const quern_model *model;
+    qn_context_setup setup;
+    qn_kv_cache *cache;
+    qn_cpu *cpu;
+    quern_token *tokens;  /* [n_batch] of the step */
+    qn_segment *segments; /* [n_sequences] */
+    int32_t *outputs;     /* [n_outputs] */
+    size_t n_logits;      /* rows that the last call has */
+    uint64_t *profile;    /* [n_code] or NULL */
+    atomic_bool canceled;
+};
+
+quern_context_params quern_context_params_default(void)
+{
+    return (quern_context_params){.struct_bytes = sizeof(quern_context_params), .n_sequences = 1, .n_batch = 512};
+}
+
+static qn_tensor_type kv_type(quern_kv_type type)
+{
+    return type == QUERN_KV_F32 ? QN_TYPE_F32 : type == QUERN_KV_Q8_0 ? QN_TYPE_Q8_0 : QN_TYPE_F16;
+}
+
+static quern_status check_kv_type(const quern_model *m, quern_kv_type type, quern_error *err)
+{
+    if (type != QUERN_KV_F16 && type != QUERN_KV_F32 && type != QUERN_KV_Q8_0)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "cache type %d: unknown", (int)type);
+    (void)m;
+    return QUERN_OK;
+}
+
+quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m, const quern_context_params *given, quern_error *err)
+{
+    quern_context_params p = quern_context_params_default();
+    if (given != NULL) memcpy(&p, given, given->struct_bytes < sizeof p ? given->struct_bytes : sizeof p);
+    if (!m->has_program) return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened for its vocabulary only", m->path);
+    if (p.n_ctx == 0) p.n_ctx = m->hparams.n_ctx_train < 4096 ? m->hparams.n_ctx_train : 4096;
+    if (p.n_threads <= 0) p.n_threads = qn_default_threads();
+    if (p.n_ctx > INT32_MAX / 2) return qn_fail(err, QUERN_ERR_ARGUMENT, "context of %u positions (at most %d are possible)", p.n_ctx, INT32_MAX / 2);
+    if (p.n_sequences < 1 || p.n_sequences > MAX_SEQUENCES)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%u sequences (1 to %d are possible)", p.n_sequences, MAX_SEQUENCES);
+    if (p.n_batch < 1 || p.n_batch > MAX_BATCH) return qn_fail(err, QUERN_ERR_ARGUMENT, "batch of %u tokens (1 to %d are possible)", p.n_batch, MAX_BATCH);
+    if (p.n_threads > QN_MAX_THREADS) return qn_fail(err, QUERN_ERR_ARGUMENT, "%d threads (1 to %d are possible)", p.n_threads, QN_MAX_THREADS);
+    quern_status s = check_kv_type(m, p.type_k, err);
+    if (s == QUERN_OK) s = check_kv_type(m, p.type_v, err);
+    if (s != QUERN_OK) return s;
+    const size_t all = (size_t)p.n_sequences * p.n_ctx;
+    const size_t n_batch = qn_min_size(p.n_batch, all);
+    if (p.n_outputs == 0) p.n_outputs = p.n_sequences;
+    setup->device = (qn_device_params){.n_threads = p.n_threads, .n_batch = n_batch, .n_segments = qn_min_size(p.n_sequences, n_batch),
+                                       .n_outputs = qn_min_size(p.n_outputs, all), .n_ctx = p.n_ctx};
+    setup->cache = (qn_kv_cache_params){.n_sequences = p.n_sequences, .n_ctx = p.n_ctx, .n_batch = n_batch,
+                                        .type_k = kv_type(p.type_k), .type_v = kv_type(p.type_v)};
+    return QUERN_OK;
+}
+
+quern_status quern_model_plan(const quern_model *m, const quern_context_params *params, quern_plan *plan, quern_error *err)
+{
+    qn_context_setup setup;
+    const quern_status s = qn_context_setup_init(&setup, m, params, err);
+    if (s != QUERN_OK) return s;
+    *plan = (quern_plan){.weight_bytes = m->weights.arena.used, .mapped_bytes = m->weights.mapped_bytes + m->weights.embedding->n_bytes,
+                         .kv_bytes = qn_kv_cache_bytes(&m->program, &setup.cache),
+                         .scratch_bytes = qn_cpu_scratch_bytes(&m->program, &setup.device), .n_ctx = (uint32_t)setup.cache.n_ctx};
+    plan->total_bytes = plan->weight_bytes + plan->kv_bytes + plan->scratch_bytes;
+    return QUERN_OK;
+}
+
+quern_status quern_context_create(quern_context **out, const quern_model *m, const quern_context_params *params, quern_error *err)
+{
+    *out = NULL;
+    qn_context_setup setup;
+    quern_status s = qn_context_setup_init(&setup, m, params, err);
+    if (s == QUERN_OK && !m->loaded) s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", m->path);
+    if (s != QUERN_OK) return s;
+    quern_context *c = qn_calloc(1, sizeof *c);
+    if (c == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "context: no memory");
+    c->model = m;
+    c->setup = setup;
+    c->tokens = qn_calloc(setup.device.n_batch, sizeof *c->tokens);
+    c->segments = qn_calloc(setup.device.n_segments, sizeof *c->segments);
+    c->outputs = qn_calloc(setup.device.n_outputs, sizeof *c->outputs);
+    if (c->tokens == NULL || c->segments == NULL || c->outputs == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "context: no memory");
+    if (s == QUERN_OK) s = qn_kv_cache_create(&c->cache, &m->program, &setup.cache, err);
+    if (s == QUERN_OK) s = qn_cpu_create(&c->cpu, &m->program, m->kernels, &setup.device, err);
+    if (s != QUERN_OK) {
+        quern_context_destroy(c);
+        return s;
+    }
+    *out = c;
+    return QUERN_OK;
+}
+
+void quern_context_destroy(quern_context *c)
+{
+    if (c == NULL) return;
+    qn_cpu_destroy(c->cpu);
+    qn_kv_cache_destroy(c->cache);
+    qn_free(c->tokens);
+    qn_free(c->segments);
+    qn_free(c->outputs);
+    qn_free(c->profile);
+    qn_free(c);
+}
+
+uint32_t quern_context_size(const quern_context *c) { return (uint32_t)c->setup.cache.n_ctx; }
+int quern_context_threads(const quern_context *c) { return c->setup.device.n_threads; }
+void quern_cancel(quern_context *c) { atomic_store(&c->canceled, true); }
+
+uint32_t quern_sequence_length(const quern_context *c, uint32_t sequence)
+{
+    return sequence < c->setup.cache.n_sequences ? (uint32_t)qn_kv_cache_length(c->cache, sequence) : 0;
+}
+
+uint32_t quern_sequence_truncate(quern_context *c, uint32_t sequence, uint32_t n)
+{
+    return sequence < c->setup.cache.n_sequences ? (uint32_t)qn_kv_cache_truncate(c->cache, sequence, n) : 0;
+}
+
+/* Everything is checked before anything changes. */
+static quern_status check_inputs(const quern_context *c, const quern_input *inputs, size_t n_inputs, quern_error *err)
+{
+    size_t n_outputs = 0;
+    if (n_inputs > c->setup.cache.n_sequences)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%zu inputs for %zu sequences", n_inputs, c->setup.cache.n_sequences);
+    for (size_t i = 0; i < n_inputs; i++) {
+        const quern_input *in = &inputs[i];
+        if (in->sequence >= c->setup.cache.n_sequences)
+            return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: there are %zu", in->sequence, c->setup.cache.n_sequences);
+        for (size_t k = 0; k < i; k++)
+            if (inputs[k].sequence == in->sequence) return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: twice in one call", in->sequence);
+        if (in->n_tokens == 0) return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: no tokens", in->sequence);
+        const size_t length = qn_kv_cache_length(c->cache, in->sequence);
+        if (in->n_tokens > c->setup.cache.n_ctx - length)
+            return qn_fail(err, QUERN_ERR_CTX_FULL, "%zu tokens after %zu do not fit into the context of %zu (use a larger -c, or a shorter text)",
+                           in->n_tokens, length, c->setup.cache.n_ctx);
+        for (size_t k = 0; k < in->n_tokens; k++)
+            if (in->tokens[k] < 0 || (uint32_t)in->tokens[k] >= c->model->hparams.n_vocab)
+                return qn_fail(err, QUERN_ERR_ARGUMENT, "token %d at %zu: the vocabulary has %u", in->tokens[k], k, c->model->hparams.n_vocab);
+        n_outputs += in->logits == QUERN_LOGITS_ALL ? in->n_tokens : in->logits == QUERN_LOGITS_LAST ? 1 : 0;
+    }
+    if (n_outputs > c->setup.device.n_outputs)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "logits of %zu positions wanted, the context was made for %zu (n_outputs)", n_outputs,
+                       c->setup.device.n_outputs);
+    return QUERN_OK;
+}
+
+/* Fills the step with tokens from *input on, token *offset of it; returns the number of tokens. */
+static size_t fill_step(quern_context *c, const quern_input *inputs, size_t n_inputs, size_t *input, size_t *offset, qn_batch *b)
+{
+    size_t n_tokens = 0;
+    while (*input < n_inputs && n_tokens < c->setup.device.n_batch && b->n_segments < c->setup.device.n_segments) {
+        const quern_input *in = &inputs[*input];
+        const size_t n = qn_min_size(in->n_tokens - *offset, c->setup.device.n_batch - n_tokens);
+        memcpy(c->tokens + n_tokens, in->tokens + *offset, n * sizeof *c->tokens);
+        qn_kv_cache_reserve(c->cache, in->sequence, n);
+        qn_segment *s = &c->segments[b->n_segments++];
+        *s = (qn_segment){.position = (int32_t)qn_kv_cache_length(c->cache, in->sequence), .token_begin = n_tokens, .n_tokens = n};
+        for (size_t g = 0; g < QN_CACHE_GROUPS; g++) s->pages[g] = qn_kv_cache_pages(c->cache, in->sequence, g);
+        for (size_t k = 0; k < n; k++)
+            if (in->logits == QUERN_LOGITS_ALL || (in->logits == QUERN_LOGITS_LAST && *offset + k + 1 == in->n_tokens))
+                c->outputs[b->n_outputs++] = (int32_t)(n_tokens + k);
+        n_tokens += n;
+        *offset += n;
+        if (*offset == in->n_tokens) ++*input, *offset = 0;
+    }
+    return n_tokens;
+}
+
+static void commit_step(quern_context *c, const quern_input *inputs, size_t first_input, const qn_batch *b)
+{
+    for (size_t s = 0; s < b->n_segments; s++) qn_kv_cache_commit(c->cache, inputs[first_input + s].sequence, b->segments[s].n_tokens);
+}
+
+quern_status quern_decode(quern_context *c, const quern_input *inputs, size_t n_inputs, quern_error *err)
+{
+    const quern_status s = check_inputs(c, inputs, n_inputs, err);
+    if (s != QUERN_OK) return s;
+    size_t input = 0, offset = 0;
+    c->n_logits = 0;
+    atomic_store(&c->canceled, false);
+    while (input < n_inputs) {
+        if (atomic_load(&c->canceled)) return qn_fail(err, QUERN_ERR_CANCELED, "stopped");
+        const size_t first_input = input;
+        qn_batch b = {.tokens = c->tokens, .segments = c->segments, .outputs = c->outputs, .first_logits = c->n_logits};
+        for (size_t g = 0; g < QN_CACHE_GROUPS; g++) b.kv[g] = *qn_kv_cache_memory(c->cache, g);
+        b.n_tokens = fill_step(c, inputs, n_inputs, &input, &offset, &b);
+        qn_cpu_step(c->cpu, &b);
+        commit_step(c, inputs, first_input, &b);
+        c->n_logits += b.n_outputs;
+    }
+    return QUERN_OK;
+}
+
+float *quern_logits(quern_context *c, size_t i) { return i < c->n_logits ? qn_cpu_logits(c->cpu, i) : NULL; }
+
+static quern_status profile_text(const quern_context *c, qn_buffer *out)
+{
+    uint64_t by_op[QN_OPS] = {0}, total = 0;
+    for (size_t i = 0; i < c->model->program.n_code; i++) {
+        by_op[c->model->program.code[i].op] += c->profile[i];
+        total += c->profile[i];
+    }
+    qn_buffer_printf(out, "%-12s %12s %7s\n", "instruction", "ms", "share");
+    for (int op = 0; op < QN_OPS; op++)
+        if (by_op[op] > 0)
+            qn_buffer_printf(out, "%-12s %12.3f %6.1f%%\n", qn_op_name((qn_op)op), (double)by_op[op] * 1e-6,
+                             100.0 * (double)by_op[op] / (double)total);
+    return qn_buffer_printf(out, "%-12s %12.3f\n", "total", (double)total * 1e-6) ? QUERN_OK : QUERN_ERR_NOMEM;
+}
+
+quern_status quern_context_profile(quern_context *c, char **text, quern_error *err)
+{
+    *text = NULL;
+    qn_buffer out = {0};
+    const size_t n_code = c->model->program.n_code;
+    if (c->profile == NULL) {
+        c->profile = qn_calloc(n_code, sizeof *c->profile);
+        if (c->profile == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "profile: no memory");
+        qn_cpu_profile(c->cpu, c->profile);
+    }
+    if (profile_text(c, &out) == QUERN_OK) *text = qn_buffer_take(&out, NULL);
+    else qn_buffer_deinit(&out);
+    memset(c->profile, 0, n_code * sizeof *c->profile);
+    return *text != NULL ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "profile: no memory");
+}

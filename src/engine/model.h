@@ -1,0 +1,31 @@
+/* model.h: what a quern_model is made of; shared by the files of this room. */
+#ifndef QN_ENGINE_MODEL_H
+#define QN_ENGINE_MODEL_H
+
+#include "base/log.h"
+#include "cache/kv_cache.h"
+#include "device/cpu/cpu.h"
+#include "vocab/vocab.h"
+
+struct quern_model {
+    char *path;
+    qn_gguf gguf;
+    qn_log log;
+    qn_vocab *vocab;
+    qn_hparams hparams;
+    qn_weights weights;
+    qn_program program;
+    const qn_kernels *kernels;
+    bool has_program, loaded; /* not with vocab_only; not with header_only */
+    char *architecture, *name, *file_type;
+};
+
+/* The parameters after defaults, checked against the model. */
+typedef struct qn_context_setup {
+    qn_device_params device;
+    qn_kv_cache_params cache;
+} qn_context_setup;
+quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *model, const quern_context_params *params,
+                                   quern_error *err);
+
+#endif
