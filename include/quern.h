@@ -67,6 +67,8 @@ typedef int32_t quern_token;
 
 /** "0.1.0". */
 QUERN_API const char *quern_version(void);
+/** Lines of text: compiler, instruction sets built in, optional parts that are there or not. */
+QUERN_API const char *quern_build_info(void);
 
 /* ---- models --------------------------------------------------------------------------------- */
 

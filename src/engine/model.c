@@ -163,7 +163,8 @@ bool quern_model_tensor(const quern_model *m, size_t index, quern_tensor_info *i
     if (index >= m->gguf.n_tensors) return false;
     const qn_gguf_tensor *t = &m->gguf.tensors[index];
     memset(info, 0, sizeof *info);
-    snprintf(info->name, sizeof info->name, "%s", qn_quote(t->name.bytes, t->name.n_bytes).text);
+    const qn_quoted name = qn_quote(t->name.bytes, t->name.n_bytes);
+    snprintf(info->name, sizeof info->name, "%.*s", (int)sizeof info->name - 1, name.text);
     info->type = qn_tensor_type_get((uint32_t)t->type)->name;
     info->n_bytes = t->n_bytes;
     memcpy(info->dims, t->dims, sizeof info->dims);

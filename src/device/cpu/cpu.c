@@ -56,7 +56,10 @@ static void layout(qn_cpu *c, qn_arena *a)
     for (int f = 0; f < QN_ACT_FORMATS; f++) {
         if (p->act_width[f] > 0) c->act[f] = qn_arena_alloc(a, n_batch, qn_act_row_bytes((qn_act_format)f, p->act_width[f]));
     }
-    for (int t = 0; t < 2; t++) c->cos_sin[t] = qn_arena_alloc(a, n_batch * p->hparams->n_rot, sizeof(float));
+    for (int t = 0; t < 2; t++) {
+        c->radians[t] = qn_arena_alloc(a, p->hparams->n_rot / 2, sizeof(double));
+        c->cos_sin[t] = qn_arena_alloc(a, n_batch * p->hparams->n_rot, sizeof(float));
+    }
     c->token_segment = qn_arena_alloc(a, n_batch, sizeof *c->token_segment);
     c->norm_width = p->hparams->n_embd;
     for (int b = 0; b < QN_BUFFERS; b++)
@@ -85,8 +88,12 @@ quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *
     c->kernels = kernels;
     c->params = *params;
     quern_status s = qn_arena_create(&c->arena, qn_cpu_scratch_bytes(p, params), "scratch memory", err);
-    if (s == QUERN_OK) layout(c, &c->arena);
-    if (s == QUERN_OK) s = qn_thread_pool_create(&c->pool, params->n_threads, err);
+    if (s == QUERN_OK) {
+        layout(c, &c->arena);
+        qn_rope_frequencies(c->radians[0], &p->hparams->rope);
+        qn_rope_frequencies(c->radians[1], &p->hparams->rope_window);
+        s = qn_thread_pool_create(&c->pool, params->n_threads, err);
+    }
     if (s != QUERN_OK) {
         qn_cpu_destroy(c);
         return s;

@@ -16,6 +16,11 @@ static void prepare_row(const qn_cpu *c, const qn_instruction *i, size_t row, co
 
 static float *norm_row(const qn_cpu *c, const qn_worker *w) { return c->norm_scratch + (size_t)w->index * c->norm_width; }
 
+static void fill_rotation(const qn_cpu *c, int table, size_t token, int32_t position, const qn_rope_params *p)
+{
+    qn_rope_table_fill(c->cos_sin[table] + token * p->n_rot, position, c->radians[table], p->n_rot / 2, qn_rope_magnitude(p));
+}
+
 /* Also the rotation tables of the step: once, for all layers. */
 static void embed(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
@@ -29,8 +34,8 @@ static void embed(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
         if (i->scale != 1.0f) c->kernels->scale(x, i->scale, h->n_embd);
         const qn_segment *s = &c->batch->segments[c->token_segment[begin]];
         const int32_t position = s->position + (int32_t)(begin - s->token_begin);
-        qn_rope_table(c->cos_sin[0] + begin * h->n_rot, position, &h->rope);
-        if (h->window > 0) qn_rope_table(c->cos_sin[1] + begin * h->n_rot, position, &h->rope_window);
+        fill_rotation(c, 0, begin, position, &h->rope);
+        if (h->window > 0) fill_rotation(c, 1, begin, position, &h->rope_window);
     }
 }
 

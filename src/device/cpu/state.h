@@ -38,7 +38,8 @@ struct qn_cpu {
     float *buffers[QN_BUFFERS];            /* [n_batch][buffer_width], logits [n_outputs][n_vocab] */
     char *act[QN_ACT_FORMATS];             /* [n_batch] rows of qn_act_row_bytes(format, width of the instruction) */
     char *slot_act[QN_ACT_FORMATS];        /* [n_batch * n_expert_used] rows */
-    float *cos_sin[2];                     /* [n_batch][n_rot]: without and with a window */
+    double *radians[2];                    /* [n_rot / 2] a position: without and with a window */
+    float *cos_sin[2];                     /* [n_batch][n_rot] */
     uint32_t *token_segment;               /* [n_batch] */
     char *attention_scratch;               /* [n_threads][attention_scratch_bytes] */
     size_t attention_scratch_bytes;

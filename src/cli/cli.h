@@ -1,0 +1,102 @@
+/* cli.h: what the commands share: options, output, errors. Exit codes: 0 success, 1 failure, 2 wrong
+ * usage. Errors are one line on stderr: "quern: what: why (what to do)". */
+#ifndef QN_CLI_CLI_H
+#define QN_CLI_CLI_H
+
+#include "quern.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { QN_EXIT_OK = 0, QN_EXIT_FAILURE = 1, QN_EXIT_USAGE = 2 };
+
+/* One option of a command. `value` points to a variable of the kind's type. */
+typedef enum qn_option_kind {
+    QN_FLAG,   /* bool: set to true */
+    QN_TEXT,   /* const char * */
+    QN_INT,    /* long, within [min, max] */
+    QN_NUMBER, /* double, within [min, max], finite */
+} qn_option_kind;
+
+typedef struct qn_option {
+    const char *names;    /* "-t, --threads": what may be typed, as the help shows it */
+    qn_option_kind kind;
+    void *value;
+    double min, max;      /* of INT and NUMBER */
+    const char *argument; /* "N", NULL for a flag */
+    const char *help;
+} qn_option;
+
+typedef struct qn_command {
+    const char *name;      /* "bench" */
+    const char *arguments; /* "MODEL [PROMPT]" */
+    const char *summary;   /* one line */
+    const char *details;   /* paragraphs after the options: examples; or NULL */
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+} qn_command;
+
+/* All commands, people's verbs first (commands.c). */
+extern const qn_command qn_commands[];
+extern const size_t qn_n_commands;
+const qn_command *qn_command_find(const char *name);
+
+/* Reads options wherever they stand; "--" ends them; what remains is moved to argv[1..*argc). "--help" prints the
+ * help. Returns -1 to go on, else the exit code to return. min_args and max_args count what remains. */
+int qn_options_parse(const char *command, const qn_option *options, size_t n_options, int *argc, char **argv, int min_args,
+                     int max_args);
+
+/* Prints "quern: message" and returns QN_EXIT_FAILURE. */
+int qn_cli_fail(const quern_error *err);
+__attribute__((format(printf, 1, 2))) int qn_cli_fail_text(const char *format, ...);
+__attribute__((format(printf, 1, 2))) int qn_cli_usage(const char *format, ...); /* returns QN_EXIT_USAGE */
+
+/* Prints JSON and a line end; flushes; QN_EXIT_FAILURE with a message if stdout cannot be written. */
+int qn_cli_print_json(json_t *value); /* takes the reference */
+int qn_cli_flush(void);               /* the same check for text */
+
+/* "1.5 GB", "98.4 MB" (powers of ten). */
+const char *qn_cli_bytes(uint64_t n_bytes, char buffer[32]);
+
+/* A model argument (path or a name in the store) to a path owned by the caller (quern_free). Where `may_pull`
+ * a catalogued model that is missing is fetched first. On failure prints the message and returns NULL. */
+char *qn_cli_model_path(const char *model, bool may_pull);
+
+/* Opens with progress shown on a terminal; warnings go to stderr. NULL: message printed. */
+typedef enum qn_open_how { QN_OPEN_FULL, QN_OPEN_VOCAB, QN_OPEN_HEADER } qn_open_how;
+quern_model *qn_cli_open(const char *model, qn_open_how how, int n_threads);
+
+/* The whole text of a file ("-": stdin), NUL-terminated, owned by the caller (quern_free). NULL: message printed. */
+char *qn_cli_read_text(const char *path, size_t *n_bytes);
+
+/* Reads token ids separated by blanks from a file ("-": stdin); owned by the caller (quern_free). */
+quern_token *qn_cli_read_ids(const char *path, size_t *n_ids);
+
+/* A progress line on stderr, if that is a terminal; rewritten in place at most ten times a second. */
+typedef struct qn_progress {
+    const char *label;
+    uint64_t started_ns, shown_ns;
+    bool visible;
+} qn_progress;
+void qn_progress_update(qn_progress *p, uint64_t done, uint64_t total);
+void qn_progress_finish(qn_progress *p); /* erases the line */
+
+/* Cache types by name: f16, f32, q8_0. */
+bool qn_cli_kv_type(const char *name, quern_kv_type *type);
+
+int qn_cli_run(int argc, char **argv);
+int qn_cli_pull(int argc, char **argv);
+int qn_cli_list(int argc, char **argv);
+int qn_cli_show(int argc, char **argv);
+int qn_cli_rm(int argc, char **argv);
+int qn_cli_bench(int argc, char **argv);
+int qn_cli_perplexity(int argc, char **argv);
+int qn_cli_verify(int argc, char **argv);
+int qn_cli_plan(int argc, char **argv);
+int qn_cli_explain(int argc, char **argv);
+int qn_cli_logits(int argc, char **argv);
+int qn_cli_tokenize(int argc, char **argv);
+int qn_cli_detokenize(int argc, char **argv);
+int qn_cli_template(int argc, char **argv);
+
+#endif

@@ -1,0 +1,47 @@
+/* commands.c: the table of commands. */
+#include "cli/cli.h"
+
+#include <string.h>
+
+const qn_command qn_commands[] = {
+    {"run", "MODEL [PROMPT]", "Answers a prompt, or chats with you when none is given.",
+     "examples\n"
+     "  quern run smollm2 \"Why is the sky blue?\"\n"
+     "  quern run model.gguf                       chat; /help lists what can be typed\n"
+     "  cat notes.txt | quern run smollm2 \"Summarize this:\"",
+     qn_cli_run},
+    {"pull", "MODEL", "Downloads a model: resumable, with its checksum verified.", NULL, qn_cli_pull},
+    {"list", "", "Lists the installed models.", NULL, qn_cli_list},
+    {"show", "MODEL", "Tells what a model file is: family, size, metadata, tensors.", NULL, qn_cli_show},
+    {"rm", "MODEL...", "Removes installed models.", NULL, qn_cli_rm},
+    {"bench", "MODEL", "Measures prompt and generation speed.", NULL, qn_cli_bench},
+    {"perplexity", "MODEL TEXTFILE", "Measures how well a model predicts a text.", NULL, qn_cli_perplexity},
+    {"verify", "MODEL", "Checks a model: structure, values, checksum, a first generation.", NULL, qn_cli_verify},
+    {"plan", "MODEL", "Tells, from the header alone, how much memory a model will take.", NULL, qn_cli_plan},
+    {"explain", "MODEL", "Prints the program that a model is compiled to.", NULL, qn_cli_explain},
+    {"logits", "MODEL --ids FILE --out FILE", "Writes the logits of token ids as raw little-endian float32.",
+     "The output is [positions][n_vocab]. Ids are separated by blanks.", qn_cli_logits},
+    {"tokenize", "MODEL [TEXT]", "Turns text into token ids.",
+     "With --jsonl it reads lines {\"text\", \"add_special\", \"parse_special\"} and writes lines {\"ids\": [...]}.",
+     qn_cli_tokenize},
+    {"detokenize", "MODEL [IDS...]", "Turns token ids into text.",
+     "With --jsonl it reads lines {\"ids\": [...]} and writes lines {\"text\": ...}.", qn_cli_detokenize},
+    {"template", "--file T.jinja --jsonl", "Renders chat templates.",
+     "Reads lines {\"messages\", \"tools\", \"add_generation_prompt\", \"bos_token\", \"eos_token\", \"now\", ...};\n"
+     "every further field is a variable of the template; \"now\" (ISO 8601) fixes the clock.\n"
+     "Writes lines {\"text\": ...} or {\"error\": ...}.",
+     qn_cli_template},
+};
+const size_t qn_n_commands = sizeof qn_commands / sizeof qn_commands[0];
+
+const qn_command *qn_command_find(const char *name)
+{
+    static const struct {
+        const char *alias, *name;
+    } aliases[] = {{"info", "show"}, {"ls", "list"}, {"chat", "run"}};
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
+        if (strcmp(name, aliases[i].alias) == 0) name = aliases[i].name;
+    for (size_t i = 0; i < qn_n_commands; i++)
+        if (strcmp(name, qn_commands[i].name) == 0) return &qn_commands[i];
+    return NULL;
+}

@@ -1,0 +1,90 @@
+/* model.c: from a MODEL argument to an open model. */
+#include "cli/cli.h"
+
+#include "base/alloc.h"
+#include "base/buffer.h"
+#include "base/file.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool show_progress(void *user, uint64_t done, uint64_t total)
+{
+    qn_progress_update(user, done, total);
+    return true;
+}
+
+static void print_log(void *user, quern_log_level level, const char *line)
+{
+    (void)user;
+    if (level == QUERN_LOG_WARN) fprintf(stderr, "quern: warning: %s\n", line);
+}
+
+quern_model *qn_cli_open(const char *argument, qn_open_how how, int n_threads)
+{
+    char *path = qn_cli_model_path(argument, how == QN_OPEN_FULL);
+    if (path == NULL) return NULL;
+    qn_progress progress = {.label = "loading"};
+    quern_model_params params = quern_model_params_default();
+    params.n_threads = n_threads;
+    params.vocab_only = how == QN_OPEN_VOCAB;
+    params.header_only = how == QN_OPEN_HEADER;
+    params.log = print_log;
+    params.progress = show_progress;
+    params.progress_user = &progress;
+    quern_error err;
+    quern_model *model;
+    const quern_status s = quern_model_open(&model, path, &params, &err);
+    qn_progress_finish(&progress);
+    if (s != QUERN_OK) qn_cli_fail(&err);
+    quern_free(path);
+    return model;
+}
+
+char *qn_cli_read_text(const char *path, size_t *n_bytes)
+{
+    quern_error err;
+    char *text = NULL;
+    if (strcmp(path, "-") != 0) {
+        if (qn_file_read(&text, n_bytes, path, (size_t)1 << 30, &err) != QUERN_OK) qn_cli_fail(&err);
+        return text;
+    }
+    qn_buffer all = {0};
+    char piece[65536];
+    size_t n;
+    while ((n = fread(piece, 1, sizeof piece, stdin)) > 0) qn_buffer_append(&all, piece, n);
+    text = qn_buffer_take(&all, n_bytes);
+    if (text == NULL) qn_cli_fail_text("standard input: no memory");
+    return text;
+}
+
+quern_token *qn_cli_read_ids(const char *path, size_t *n_ids)
+{
+    size_t n_bytes;
+    char *text = qn_cli_read_text(path, &n_bytes);
+    if (text == NULL) return NULL;
+    quern_token *ids = qn_malloc((n_bytes / 2 + 1) * sizeof *ids); /* an id and a blank take two bytes */
+    *n_ids = 0;
+    for (char *p = text; ids != NULL;) {
+        while (isspace((unsigned char)*p) || *p == ',') p++;
+        if (*p == '\0') break;
+        char *end;
+        errno = 0;
+        const long id = strtol(p, &end, 10);
+        if (end == p || errno != 0 || id < 0 || id > INT32_MAX || (*end != '\0' && *end != ',' && !isspace((unsigned char)*end))) {
+            qn_cli_fail_text("%s: byte %td: not a token id: '%.20s'", path, p - text, p);
+            qn_free(ids);
+            qn_free(text);
+            return NULL;
+        }
+        ids[(*n_ids)++] = (quern_token)id;
+        p = end;
+    }
+    if (ids == NULL) qn_cli_fail_text("%s: no memory", path);
+    qn_free(text);
+    return ids;
+}

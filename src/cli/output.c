@@ -1,0 +1,94 @@
+/* output.c: errors, JSON, sizes and progress, alike in every command. */
+#include "cli/cli.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+static void print_line(const char *format, va_list args)
+{
+    char raw[1024];
+    quern_error line;
+    vsnprintf(raw, sizeof raw, format, args);
+    qn_fail(&line, QUERN_OK, "%s", raw); /* control bytes of quoted text do not reach the terminal */
+    fprintf(stderr, "quern: %s\n", line.message);
+}
+
+int qn_cli_fail_text(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line(format, args);
+    va_end(args);
+    return QN_EXIT_FAILURE;
+}
+
+int qn_cli_usage(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line(format, args);
+    va_end(args);
+    return QN_EXIT_USAGE;
+}
+
+int qn_cli_fail(const quern_error *err) { return qn_cli_fail_text("%s", err->message); }
+
+int qn_cli_flush(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return QN_EXIT_OK;
+    return qn_cli_fail_text("standard output: %s", errno != 0 ? strerror(errno) : "could not be written");
+}
+
+int qn_cli_print_json(json_t *value)
+{
+    char *text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
+    json_decref(value);
+    if (text == NULL) return qn_cli_fail_text("JSON output: no memory");
+    puts(text);
+    free(text);
+    return qn_cli_flush();
+}
+
+const char *qn_cli_bytes(uint64_t n_bytes, char buffer[32])
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    double value = (double)n_bytes;
+    size_t unit = 0;
+    while (value >= 999.5 && unit < 4) value /= 1000, unit++;
+    snprintf(buffer, 32, unit == 0 ? "%.0f %s" : value < 10 ? "%.2f %s" : value < 100 ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    return buffer;
+}
+
+void qn_progress_update(qn_progress *p, uint64_t done, uint64_t total)
+{
+    const uint64_t now = qn_clock_ns();
+    if (p->started_ns == 0) p->started_ns = now;
+    if (!isatty(STDERR_FILENO) || now - p->started_ns < 300000000u || now - p->shown_ns < 100000000u || total == 0) return;
+    p->shown_ns = now;
+    p->visible = true;
+    const int width = 30, filled = (int)(done * (uint64_t)width / total);
+    fprintf(stderr, "\r%s [%.*s%*s] %3d%% ", p->label, filled, "##############################", width - filled, "",
+            (int)(done * 100 / total));
+    fflush(stderr);
+}
+
+void qn_progress_finish(qn_progress *p)
+{
+    if (p->visible) fputs("\r\033[K", stderr);
+    p->visible = false;
+}
+
+bool qn_cli_kv_type(const char *name, quern_kv_type *type)
+{
+    static const char *const names[] = {[QUERN_KV_F16] = "f16", [QUERN_KV_F32] = "f32", [QUERN_KV_Q8_0] = "q8_0"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcasecmp(name, names[i]) == 0) return *type = (quern_kv_type)i, true;
+    return false;
+}

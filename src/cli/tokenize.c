@@ -1,0 +1,168 @@
+/* tokenize.c: `quern tokenize` and `quern detokenize`, for people and line by line for programs. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *error_line(const char *message) { return json_pack("{s:s}", "error", message); }
+
+/* Answers each line of standard input with one line, whatever is wrong with it. */
+static int each_line(const quern_model *model, json_t *(*answer)(const quern_model *, json_t *))
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t n;
+    while ((n = getline(&line, &capacity, stdin)) >= 0) {
+        json_error_t problem;
+        json_t *request = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, &problem);
+        json_t *reply = json_is_object(request) ? answer(model, request) : NULL;
+        if (reply == NULL) reply = error_line(request == NULL ? problem.text : "not a JSON object");
+        char *text = reply != NULL ? json_dumps(reply, JSON_COMPACT) : NULL;
+        puts(text != NULL ? text : "{\"error\":\"no memory\"}");
+        free(text);
+        json_decref(reply);
+        json_decref(request);
+        if (ferror(stdout)) break;
+    }
+    free(line);
+    return qn_cli_flush();
+}
+
+static json_t *ids_to_json(const quern_token *ids, size_t n)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++) json_array_append_new(array, json_integer(ids[i]));
+    return array;
+}
+
+static json_t *tokenize_line(const quern_model *model, json_t *request)
+{
+    const json_t *text = json_object_get(request, "text");
+    if (!json_is_string(text)) return error_line("'text': a string is needed");
+    unsigned flags = 0;
+    if (json_is_true(json_object_get(request, "add_special"))) flags |= QUERN_TOKENIZE_ADD_SPECIAL;
+    if (json_is_true(json_object_get(request, "parse_special"))) flags |= QUERN_TOKENIZE_PARSE_SPECIAL;
+    quern_token *ids;
+    size_t n;
+    quern_error err;
+    if (quern_tokenize(model, json_string_value(text), json_string_length(text), flags, &ids, &n, &err) != QUERN_OK)
+        return error_line(err.message);
+    json_t *reply = json_pack("{s:o}", "ids", ids_to_json(ids, n));
+    quern_free(ids);
+    return reply;
+}
+
+static json_t *detokenize_line(const quern_model *model, json_t *request)
+{
+    const json_t *ids = json_object_get(request, "ids"), *show = json_object_get(request, "unparse_special");
+    if (!json_is_array(ids)) return error_line("'ids': an array is needed");
+    const size_t n = json_array_size(ids);
+    quern_token *tokens = malloc((n + 1) * sizeof *tokens);
+    if (tokens == NULL) return error_line("no memory");
+    for (size_t i = 0; i < n; i++) {
+        const json_t *id = json_array_get(ids, i);
+        const json_int_t value = json_integer_value(id);
+        tokens[i] = json_is_integer(id) && value >= 0 && value <= INT32_MAX ? (quern_token)value : -1;
+    }
+    char *text;
+    size_t n_bytes;
+    quern_error err;
+    const quern_status s = quern_detokenize(model, tokens, n, json_is_true(json_object_get(request, "remove_special")),
+                                            show == NULL || json_is_true(show), &text, &n_bytes, &err);
+    free(tokens);
+    if (s != QUERN_OK) return error_line(err.message);
+    json_t *string = json_stringn(text, n_bytes); /* NULL where the bytes are not UTF-8 */
+    json_t *reply = string != NULL ? json_pack("{s:o}", "text", string) : NULL;
+    if (reply == NULL) { /* bytes that are no text are given in hexadecimal */
+        char *hex = malloc(2 * n_bytes + 1);
+        for (size_t i = 0; hex != NULL && i < n_bytes; i++) snprintf(hex + 2 * i, 3, "%02x", (unsigned char)text[i]);
+        reply = hex != NULL ? json_pack("{s:s}", "text_hex", hex) : NULL;
+        free(hex);
+    }
+    quern_free(text);
+    return reply;
+}
+
+static int print_tokens(const quern_model *model, const char *text, size_t n_bytes, unsigned flags, bool as_json)
+{
+    quern_token *ids;
+    size_t n;
+    quern_error err;
+    if (quern_tokenize(model, text, n_bytes, flags, &ids, &n, &err) != QUERN_OK) return qn_cli_fail(&err);
+    if (as_json) {
+        json_t *reply = json_pack("{s:o, s:I}", "ids", ids_to_json(ids, n), "count", (json_int_t)n);
+        quern_free(ids);
+        return qn_cli_print_json(reply);
+    }
+    for (size_t i = 0; i < n; i++) printf("%d%c", ids[i], i + 1 < n ? ' ' : '\n');
+    quern_free(ids);
+    return qn_cli_flush();
+}
+
+int qn_cli_tokenize(int argc, char **argv)
+{
+    bool jsonl = false, as_json = false, no_special = false, plain = false;
+    const qn_option options[] = {
+        {"--jsonl", QN_FLAG, &jsonl, 0, 0, NULL, "one JSON object a line, in and out"},
+        {"--json", QN_FLAG, &as_json, 0, 0, NULL, "print JSON"},
+        {"--no-bos", QN_FLAG, &no_special, 0, 0, NULL, "do not add begin and end tokens"},
+        {"--no-parse-special", QN_FLAG, &plain, 0, 0, NULL, "treat text such as <|im_start|> as plain text"},
+    };
+    const int code = qn_options_parse("tokenize", options, sizeof options / sizeof options[0], &argc, argv, 1, 2);
+    if (code >= 0) return code;
+    quern_model *model = qn_cli_open(argv[1], QN_OPEN_VOCAB, 1);
+    if (model == NULL) return QN_EXIT_FAILURE;
+    int result = QN_EXIT_FAILURE;
+    if (jsonl) {
+        result = each_line(model, tokenize_line);
+    } else {
+        size_t n_bytes = argc > 2 ? strlen(argv[2]) : 0;
+        char *text = argc > 2 ? argv[2] : qn_cli_read_text("-", &n_bytes);
+        const unsigned flags = (no_special ? 0u : (unsigned)QUERN_TOKENIZE_ADD_SPECIAL) | (plain ? 0u : (unsigned)QUERN_TOKENIZE_PARSE_SPECIAL);
+        if (text != NULL) result = print_tokens(model, text, n_bytes, flags, as_json);
+        if (argc <= 2) quern_free(text);
+    }
+    quern_model_close(model);
+    return result;
+}
+
+/* Ids from the command line. */
+static int print_text(const quern_model *model, int n_args, char **args)
+{
+    quern_token *ids = calloc((size_t)n_args + 1, sizeof *ids);
+    if (ids == NULL) return qn_cli_fail_text("no memory");
+    for (int i = 0; i < n_args; i++) {
+        char *end;
+        const long id = strtol(args[i], &end, 10);
+        if (*end != '\0' || end == args[i] || id < 0 || id > INT32_MAX) {
+            free(ids);
+            return qn_cli_usage("detokenize: '%s' is not a token id", args[i]);
+        }
+        ids[i] = (quern_token)id;
+    }
+    char *text;
+    size_t n_bytes;
+    quern_error err;
+    const quern_status s = quern_detokenize(model, ids, (size_t)n_args, false, true, &text, &n_bytes, &err);
+    free(ids);
+    if (s != QUERN_OK) return qn_cli_fail(&err);
+    fwrite(text, 1, n_bytes, stdout);
+    putchar('\n');
+    quern_free(text);
+    return qn_cli_flush();
+}
+
+int qn_cli_detokenize(int argc, char **argv)
+{
+    bool jsonl = false;
+    const qn_option options[] = {{"--jsonl", QN_FLAG, &jsonl, 0, 0, NULL, "one JSON object a line, in and out"}};
+    const int code = qn_options_parse("detokenize", options, 1, &argc, argv, 1, 1 << 20);
+    if (code >= 0) return code;
+    if (!jsonl && argc < 3) return qn_cli_usage("detokenize: ids or --jsonl are needed (see quern detokenize --help)");
+    quern_model *model = qn_cli_open(argv[1], QN_OPEN_VOCAB, 1);
+    if (model == NULL) return QN_EXIT_FAILURE;
+    const int result = jsonl ? each_line(model, detokenize_line) : print_text(model, argc - 2, argv + 2);
+    quern_model_close(model);
+    return result;
+}
