@@ -135,6 +135,14 @@ typedef struct quern_tensor_info {
 /** Tensors of the file, in its order. Returns false past the end. */
 QUERN_API bool quern_model_tensor(const quern_model *model, size_t index, quern_tensor_info *info);
 
+typedef struct quern_tensor_scan {
+    char name[72];
+    uint64_t n_not_finite;            /**< values that are NaN or infinite */
+    uint64_t done_bytes, total_bytes; /**< of all tensors, up to and with this one */
+} quern_tensor_scan;
+/** Reads every value of one tensor. QUERN_ERR_NOT_FOUND past the end. Needs the file, not the loaded weights. */
+QUERN_API quern_status quern_model_scan_tensor(const quern_model *model, size_t index, quern_tensor_scan *scan, quern_error *err);
+
 /** The compiled program as text, one line an instruction; owned by the caller: quern_free. */
 QUERN_API quern_status quern_model_explain(const quern_model *model, bool fold_layers, char **text, quern_error *err);
 
