@@ -3,6 +3,7 @@
 #ifndef QN_CLI_CLI_H
 #define QN_CLI_CLI_H
 
+#include "cli/format.h"
 #include "quern.h"
 
 #include <jansson.h>
@@ -54,9 +55,6 @@ __attribute__((format(printf, 1, 2))) int qn_cli_usage(const char *format, ...);
 /* Prints JSON and a line end; flushes; QN_EXIT_FAILURE with a message if stdout cannot be written. */
 int qn_cli_print_json(json_t *value); /* takes the reference */
 int qn_cli_flush(void);               /* the same check for text */
-
-/* "1.5 GB", "98.4 MB" (powers of ten). */
-const char *qn_cli_bytes(uint64_t n_bytes, char buffer[32]);
 
 /* A model argument (path or a name in the store) to a path owned by the caller (quern_free). Where `may_pull`
  * a catalogued model that is missing is fetched first. On failure prints the message and returns NULL. */

@@ -4,12 +4,6 @@
 #include <string.h>
 
 const qn_command qn_commands[] = {
-    {"run", "MODEL [PROMPT]", "Answers a prompt, or chats with you when none is given.",
-     "examples\n"
-     "  quern run smollm2 \"Why is the sky blue?\"\n"
-     "  quern run model.gguf                       chat; /help lists what can be typed\n"
-     "  cat notes.txt | quern run smollm2 \"Summarize this:\"",
-     qn_cli_run},
     {"pull", "MODEL", "Downloads a model: resumable, with its checksum verified.", NULL, qn_cli_pull},
     {"list", "", "Lists the installed models.", NULL, qn_cli_list},
     {"show", "MODEL", "Tells what a model file is: family, size, metadata, tensors.", NULL, qn_cli_show},
@@ -26,11 +20,6 @@ const qn_command qn_commands[] = {
      qn_cli_tokenize},
     {"detokenize", "MODEL [IDS...]", "Turns token ids into text.",
      "With --jsonl it reads lines {\"ids\": [...]} and writes lines {\"text\": ...}.", qn_cli_detokenize},
-    {"template", "--file T.jinja --jsonl", "Renders chat templates.",
-     "Reads lines {\"messages\", \"tools\", \"add_generation_prompt\", \"bos_token\", \"eos_token\", \"now\", ...};\n"
-     "every further field is a variable of the template; \"now\" (ISO 8601) fixes the clock.\n"
-     "Writes lines {\"text\": ...} or {\"error\": ...}.",
-     qn_cli_template},
 };
 const size_t qn_n_commands = sizeof qn_commands / sizeof qn_commands[0];
 

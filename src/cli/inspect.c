@@ -27,11 +27,10 @@ static json_t *info_json(const quern_model *model, const quern_model_info *i)
 
 static void print_info(const quern_model *model, const quern_model_info *i, bool all)
 {
-    char bytes[32];
     printf("name            %s\narchitecture    %s\nquantization    %s\nparameters      %.1f M\n", i->name, i->architecture,
            i->file_type, (double)i->n_parameters * 1e-6);
     printf("file            %s\nlayers          %u\nembedding       %u\nheads           %u (%u for keys and values)\n",
-           qn_cli_bytes(i->file_bytes, bytes), i->n_layer, i->n_embd, i->n_head, i->n_head_kv);
+           qn_cli_bytes(i->file_bytes).text, i->n_layer, i->n_embd, i->n_head, i->n_head_kv);
     printf("context         %u\nvocabulary      %u (%s)\n", i->n_ctx_train, i->n_vocab, i->tokenizer);
     if (i->window > 0) printf("window          %u positions in some layers\n", i->window);
     if (i->n_expert > 0) printf("experts         %u of %u\n", i->n_expert_used, i->n_expert);
@@ -77,13 +76,12 @@ int qn_cli_show(int argc, char **argv)
 
 static void print_plan(const quern_plan *p, uint64_t n_sequences)
 {
-    char a[32];
-    printf("weights           %12llu bytes  %s\n", (unsigned long long)p->weight_bytes, qn_cli_bytes(p->weight_bytes, a));
-    printf("keys and values   %12llu bytes  %s for %llu x %u positions\n", (unsigned long long)p->kv_bytes, qn_cli_bytes(p->kv_bytes, a),
+    printf("weights           %12llu bytes  %s\n", (unsigned long long)p->weight_bytes, qn_cli_bytes(p->weight_bytes).text);
+    printf("keys and values   %12llu bytes  %s for %llu x %u positions\n", (unsigned long long)p->kv_bytes, qn_cli_bytes(p->kv_bytes).text,
            (unsigned long long)n_sequences, p->n_ctx);
-    printf("scratch           %12llu bytes  %s\n", (unsigned long long)p->scratch_bytes, qn_cli_bytes(p->scratch_bytes, a));
-    printf("total             %12llu bytes  %s\n", (unsigned long long)p->total_bytes, qn_cli_bytes(p->total_bytes, a));
-    printf("read from file    %12llu bytes  %s as needed, not held\n", (unsigned long long)p->mapped_bytes, qn_cli_bytes(p->mapped_bytes, a));
+    printf("scratch           %12llu bytes  %s\n", (unsigned long long)p->scratch_bytes, qn_cli_bytes(p->scratch_bytes).text);
+    printf("total             %12llu bytes  %s\n", (unsigned long long)p->total_bytes, qn_cli_bytes(p->total_bytes).text);
+    printf("read from file    %12llu bytes  %s as needed, not held\n", (unsigned long long)p->mapped_bytes, qn_cli_bytes(p->mapped_bytes).text);
 }
 
 int qn_cli_plan(int argc, char **argv)

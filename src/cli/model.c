@@ -12,16 +12,49 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool show_progress(void *user, uint64_t done, uint64_t total)
-{
-    qn_progress_update(user, done, total);
-    return true;
-}
-
 static void print_log(void *user, quern_log_level level, const char *line)
 {
     (void)user;
     if (level == QUERN_LOG_WARN) fprintf(stderr, "quern: warning: %s\n", line);
+}
+
+static bool show_pull(void *user, const quern_store_progress *p)
+{
+    qn_progress_update(user, p->done_bytes, p->total_bytes);
+    return true;
+}
+
+char *qn_cli_model_path(const char *model, bool may_pull)
+{
+    if (access(model, F_OK) == 0) return qn_strdup(model); /* a path; the loader says what is wrong with it */
+    quern_store *store = NULL;
+    const quern_store_entry *entry = NULL;
+    quern_error err;
+    char *path = NULL;
+    quern_store_params params = quern_store_params_default();
+    params.log = print_log;
+    quern_status s = quern_store_open(&store, &params, &err);
+    if (s == QUERN_OK) s = quern_store_resolve(store, model, &entry, &err);
+    if (s == QUERN_OK && entry->path == NULL && may_pull) {
+        qn_progress progress = {.label = "pulling"};
+        quern_store_pull_params pull = quern_store_pull_params_default();
+        pull.progress = show_pull;
+        pull.progress_user = &progress;
+        fprintf(stderr, "%s is not installed: pulling it from %s\n", entry->name, entry->source);
+        s = quern_store_pull(store, model, &pull, &entry, &err);
+        qn_progress_finish(&progress);
+    }
+    if (s != QUERN_OK) qn_cli_fail(&err);
+    else if (entry->path == NULL) qn_cli_fail_text("%s is not installed (quern pull %s)", entry->name, model);
+    else path = qn_strdup(entry->path);
+    quern_store_close(store);
+    return path;
+}
+
+static bool show_progress(void *user, uint64_t done, uint64_t total)
+{
+    qn_progress_update(user, done, total);
+    return true;
 }
 
 quern_model *qn_cli_open(const char *argument, qn_open_how how, int n_threads)

@@ -56,16 +56,6 @@ int qn_cli_print_json(json_t *value)
     return qn_cli_flush();
 }
 
-const char *qn_cli_bytes(uint64_t n_bytes, char buffer[32])
-{
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
-    double value = (double)n_bytes;
-    size_t unit = 0;
-    while (value >= 999.5 && unit < 4) value /= 1000, unit++;
-    snprintf(buffer, 32, unit == 0 ? "%.0f %s" : value < 10 ? "%.2f %s" : value < 100 ? "%.1f %s" : "%.0f %s", value, units[unit]);
-    return buffer;
-}
-
 void qn_progress_update(qn_progress *p, uint64_t done, uint64_t total)
 {
     const uint64_t now = qn_clock_ns();

@@ -55,13 +55,17 @@ static void note_job(binder *b, qn_load_job job)
     w->jobs[w->n_jobs++] = job;
 }
 
+/* Stands for a vector whose memory is only being measured, so that a program compiled from it has the
+ * same instructions as the one that will run. Never read. */
+static const float not_loaded[1];
+
 static void bind_vector(binder *b, const float **out, const char *name, uint64_t n, int required)
 {
     const qn_gguf_tensor *t = find(b, name, required);
     if (t == NULL || !shape_is(b, t, n, 1, 1)) return;
     float *dst = qn_arena_alloc(&b->w->arena, n, sizeof *dst);
     note_job(b, (qn_load_job){.tensor = t, .dst = dst, .n_rows = n});
-    *out = dst;
+    *out = dst != NULL ? dst : not_loaded;
     if (!b->real) b->w->n_parameters += t->n_values;
 }
 

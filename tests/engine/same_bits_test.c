@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { N_TOKENS = 600, N_VOCAB = 320, ROWS = 40 }; /* past two chunks of attention; the last ROWS rows are compared */
+enum { N_TOKENS = 330, N_VOCAB = 320, ROWS = 40 }; /* past a chunk of attention and five pages; the last ROWS rows are compared */
 
 static char model_path[] = "/tmp/quern_same_bits_XXXXXX";
 
@@ -164,12 +164,11 @@ static void with_instruction_set(const char *isa)
         return;
     }
     quern_model_close(probe);
-    check(&(tiny_model){.arch = "llama", .type = QN_TYPE_Q4_K, .seed = 1}, QUERN_KV_F16, isa);
+    check(&(tiny_model){.arch = "llama", .type = QN_TYPE_Q4_K, .seed = 1, .n_layer = 2}, QUERN_KV_F16, isa);
     check(&(tiny_model){.arch = "gemma3", .type = QN_TYPE_Q8_0, .seed = 2, .n_layer = 6}, QUERN_KV_F16, isa);
     check(&(tiny_model){.arch = "gemma2", .type = QN_TYPE_F16, .seed = 3}, QUERN_KV_F32, isa);
-    check(&(tiny_model){.arch = "qwen3moe", .type = QN_TYPE_Q5_0, .seed = 4, .n_expert = 6}, QUERN_KV_Q8_0, isa);
-    check(&(tiny_model){.arch = "qwen2", .type = QN_TYPE_Q6_K, .seed = 5}, QUERN_KV_F16, isa);
-    check(&(tiny_model){.arch = "llama", .type = QN_TYPE_Q2_K, .seed = 6}, QUERN_KV_F16, isa);
+    check(&(tiny_model){.arch = "qwen3moe", .type = QN_TYPE_Q5_0, .seed = 4, .n_expert = 6, .n_layer = 1}, QUERN_KV_Q8_0, isa);
+    check(&(tiny_model){.arch = "llama", .type = QN_TYPE_Q2_K, .seed = 6, .n_layer = 1}, QUERN_KV_F16, isa);
     unsetenv("QUERN_ISA");
 }
 
