@@ -56,8 +56,10 @@ static quern_status read_sources(qn_catalogue_entry *e, const json_t *object, qu
     for (size_t i = 0; i < n; i++) {
         const char *text = json_string_value(json_is_string(value) ? value : json_array_get(value, i));
         if (text == NULL) return qn_fail(err, QUERN_ERR_FORMAT, "source %zu is not a string", i);
-        quern_status s = qn_source_parse(&e->sources[i], text, err);
-        if (s != QUERN_OK) return s;
+        if (qn_source_parse(&e->sources[i], text, err) != QUERN_OK) {
+            if (err != NULL) err->status = QUERN_ERR_FORMAT; /* the file's mistake, not the caller's */
+            return QUERN_ERR_FORMAT;
+        }
         if (n > 1 && e->sources[i].kind != QN_SOURCE_PYPI)
             return qn_fail(err, QUERN_ERR_FORMAT, "only files of packages can be joined (of a split model name the first part)");
     }
@@ -65,10 +67,9 @@ static quern_status read_sources(qn_catalogue_entry *e, const json_t *object, qu
     if (projector == NULL) return QUERN_OK;
     const char *text = json_string_value(projector);
     if (text == NULL || e->sources[0].kind != QN_SOURCE_HUB) return qn_fail(err, QUERN_ERR_FORMAT, "'projector' must be a string, beside a source in the hub");
-    quern_status s = qn_source_parse(&e->projector, text, err);
-    if (s == QUERN_OK && (e->projector.kind != QN_SOURCE_HUB || e->projector.path[0] == '\0'))
-        s = qn_fail(err, QUERN_ERR_FORMAT, "'projector' must be of the form hf:OWNER/REPO/FILE");
-    return s;
+    if (qn_source_parse(&e->projector, text, NULL) == QUERN_OK && e->projector.kind == QN_SOURCE_HUB && e->projector.path[0] != '\0')
+        return QUERN_OK;
+    return qn_fail(err, QUERN_ERR_FORMAT, "'projector' must be of the form hf:OWNER/REPO/FILE");
 }
 
 static quern_status read_entry(qn_catalogue_entry *e, const json_t *object, quern_error *err)

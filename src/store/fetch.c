@@ -159,7 +159,12 @@ static quern_status attempt(part_transfer *t, qn_http_response *r, bool *done, b
         if (t->no_range && !had_range_trouble) *again = true;
         return s;
     }
-    if (r->status == 416 && p->n_bytes > 0) { /* nothing after what is here */
+    if (r->status == 416 && p->n_bytes > 0 && r->range_total == p->n_bytes) { /* all of it is here */
+        s = check_length(t, true, r->range_total, err);
+        *done = s == QUERN_OK;
+        return s;
+    }
+    if (r->status == 416 && p->n_bytes > 0) {
         t->no_range = *again = true;
         return qn_fail(err, QUERN_ERR_NETWORK, "%s: the server has no byte %llu", t->f->label, (unsigned long long)p->n_bytes);
     }

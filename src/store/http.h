@@ -15,7 +15,7 @@ typedef struct qn_http_response {
     char content_type[64], content_encoding[32], message[256];
     bool has_length, has_range, has_linked_size;
     uint64_t content_length, linked_size;
-    uint64_t range_first, range_total; /* of a 206; total 0 if not told */
+    uint64_t range_first, range_total; /* of a 206; of a 416 the total alone; 0 if not told */
     long retry_after_s;                /* -1: not told */
 } qn_http_response;
 

@@ -41,11 +41,12 @@ static bool parse_u64(const char *text, uint64_t *out)
     return n > 0 && text[n] == '\0';
 }
 
-/* "bytes 100-199/200" */
+/* "bytes 100-199/200"; a 416 has an asterisk for the first two and tells the total alone */
 static void parse_content_range(qn_http_response *r, const char *text)
 {
     char copy[96];
     if (strncasecmp(text, "bytes ", 6) != 0 || strlen(text) >= sizeof copy) return;
+    if (strncmp(text + 6, "*/", 2) == 0 && !parse_u64(text + 8, &r->range_total)) r->range_total = 0;
     strcpy(copy, text + 6);
     char *minus = strchr(copy, '-'), *slash = strchr(copy, '/');
     if (minus == NULL || slash == NULL || minus > slash) return;

@@ -239,20 +239,41 @@ static quern_status visit_file(each *e, qn_source *source, const names *files, c
     return e->fn(e->user, source, &found, err);
 }
 
+typedef struct gathering {
+    const char *repo;
+    names *files; /* of all snapshots, each once */
+} gathering;
+
+static quern_status gather_snapshot(void *user, const char *commit, quern_error *err)
+{
+    gathering *g = user;
+    char path[PATH_MAX];
+    names here = {0};
+    if (!qn_path_format(path, "%s/snapshots/%s", g->repo, commit)) return QUERN_OK;
+    quern_status s = list_snapshot(path, &here, err);
+    for (size_t i = 0; i < here.n && s == QUERN_OK; i++) {
+        bool known = false;
+        for (size_t k = 0; k < g->files->n && !known; k++) known = strcmp(g->files->items[k], here.items[i]) == 0;
+        if (!known && !names_add(g->files, here.items[i])) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory for the list of files", g->repo);
+    }
+    names_deinit(&here);
+    return s;
+}
+
 static quern_status visit_repo(void *user, const char *name, quern_error *err)
 {
     each *e = user;
     qn_source source = {.kind = QN_SOURCE_HUB, .revision = "main"};
-    char repo[PATH_MAX], path[PATH_MAX], commit[COMMIT_DIGITS + 1];
+    char repo[PATH_MAX], path[PATH_MAX];
     const char *owner = name + 8, *end = strncmp(name, "models--", 8) == 0 ? strstr(owner, "--") : NULL;
     if (end == NULL || (size_t)(end - owner) > QN_NAME_MAX || strlen(end + 2) > QN_NAME_MAX) return QUERN_OK;
     memcpy(source.owner, owner, (size_t)(end - owner));
     strcpy(source.repo, end + 2);
     if (!qn_component_valid(source.owner, strlen(source.owner)) || !qn_component_valid(source.repo, strlen(source.repo))) return QUERN_OK;
-    if (!repo_dir(e->st, &source, repo) || !read_ref(repo, "main", commit)) return QUERN_OK;
-    if (!qn_path_format(path, "%s/snapshots/%s", repo, commit)) return QUERN_OK;
+    if (!repo_dir(e->st, &source, repo) || !qn_path_format(path, "%s/snapshots", repo)) return QUERN_OK;
     names files = {0};
-    quern_status s = list_snapshot(path, &files, err);
+    gathering g = {repo, &files};
+    quern_status s = qn_dir_each(path, gather_snapshot, &g, err);
     for (size_t i = 0; i < files.n && s == QUERN_OK; i++) s = visit_file(e, &source, &files, files.items[i], err);
     names_deinit(&files);
     return s;

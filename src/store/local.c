@@ -281,6 +281,28 @@ static quern_status open_part(pull *p, quern_error *err)
     return qn_part_open(part, may_resume(p), err);
 }
 
+/* A model must never be seen beside a note that is not its own. Everything that needs room on the disk is
+ * done first; then the old model goes, the note comes, the model comes. */
+static quern_status commit(pull *p, const note *n, quern_error *err)
+{
+    char staged[sizeof p->note_name + 8];
+    snprintf(staged, sizeof staged, ".%s.new", p->note_name);
+    quern_status s = qn_part_sync(&p->part, err);
+    if (s == QUERN_OK) s = write_note(p->dir_fd, staged, n, p->w->license, p->w->label, err);
+    if (s != QUERN_OK) return s;
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof EXTENSIONS / sizeof *EXTENSIONS; i++) {
+        char old[QN_NAME_MAX + 16];
+        snprintf(old, sizeof old, "%s.%s", p->tag, EXTENSIONS[i]);
+        ok = unlinkat(p->dir_fd, old, 0) == 0 || errno == ENOENT;
+    }
+    ok = ok && renameat(p->dir_fd, staged, p->dir_fd, p->note_name) == 0;
+    if (ok) return qn_part_commit(&p->part, err);
+    s = qn_fail(err, QUERN_ERR_IO, "%s: cannot replace what is in %s: %s", p->w->label, p->dir_path, strerror(errno));
+    unlinkat(p->dir_fd, staged, 0);
+    return s;
+}
+
 static quern_status pull_locked(pull *p, quern_error *err)
 {
     quern_status s = open_part(p, err);
@@ -288,11 +310,10 @@ static quern_status pull_locked(pull *p, quern_error *err)
     note n = {.size_bytes = 0};
     s = qn_part_bring(&p->part, bring, p, n.sha256, err);
     if (s == QUERN_OK && p->part.n_bytes == 0) s = qn_fail(err, QUERN_ERR_FORMAT, "%s: the source is empty", p->w->label);
-    if (s == QUERN_OK) s = qn_part_commit(&p->part, err);
     n.size_bytes = p->part.n_bytes;
     strcpy(n.source, p->source);
+    if (s == QUERN_OK) s = commit(p, &n, err);
     qn_part_close(&p->part, s != QUERN_OK && p->w->sources[0].kind != QN_SOURCE_URL);
-    if (s == QUERN_OK) s = write_note(p->dir_fd, p->note_name, &n, p->w->license, p->w->label, err);
     if (s == QUERN_OK || s == QUERN_ERR_CHECKSUM) { /* nothing to go on with */
         qn_tree_remove(p->dir_fd, p->work_name);
         unlinkat(p->dir_fd, p->part_note_name, 0);
@@ -300,8 +321,7 @@ static quern_status pull_locked(pull *p, quern_error *err)
     return s;
 }
 
-/* Whether the model is there already. A file without its note (a pull that was killed between the two)
- * is pulled again: the note is what vouches for it. */
+/* Whether the model is there already. A file without its note was put there by hand; a pull replaces it. */
 static bool installed(const pull *p, quern_status *s, quern_error *err)
 {
     qn_found found;
@@ -349,7 +369,7 @@ quern_status qn_local_remove(quern_store *st, const char *name, const char *tag,
     const qn_wanted w = {.label = label};
     pull p = {.st = st, .name = name, .tag = tag, .w = &w, .root_fd = -1, .dir_fd = -1, .lock_fd = -1};
     s = open_place(&p, err); /* without progress: does not wait */
-    static const char *const forms[] = {"%s.gguf", "%s.safetensors", "%s.json", ".%s.part", ".%s.part.json", ".%s.bad"};
+    static const char *const forms[] = {"%s.gguf", "%s.safetensors", "%s.json", ".%s.part", ".%s.part.json", ".%s.json.new", ".%s.bad"};
     bool ok = s == QUERN_OK;
     if (ok && unlink(found.path) != 0 && errno != ENOENT) {
         ok = false;

@@ -159,13 +159,19 @@ quern_status qn_part_bring(qn_part *p, qn_part_bring_fn *bring, void *user, char
     }
 }
 
+quern_status qn_part_sync(qn_part *p, quern_error *err)
+{
+    if (fsync(p->fd) == 0) return QUERN_OK;
+    const quern_status s = fail_errno(p, err, "cannot sync");
+    p->useless = true;
+    unlinkat(p->dir_fd, p->part_name, 0);
+    return s;
+}
+
 quern_status qn_part_commit(qn_part *p, quern_error *err)
 {
-    if (fsync(p->fd) != 0) {
-        const quern_status s = fail_errno(p, err, "cannot sync"); /* what reached the disk is unknown now */
-        unlinkat(p->dir_fd, p->part_name, 0);
-        return s;
-    }
+    quern_status s = qn_part_sync(p, err);
+    if (s != QUERN_OK) return s;
     if (renameat(p->dir_fd, p->part_name, p->dir_fd, p->name) != 0 || fsync(p->dir_fd) != 0) return fail_errno(p, err, "cannot rename");
     return QUERN_OK;
 }

@@ -47,7 +47,9 @@ quern_status qn_part_bring(qn_part *p, qn_part_bring_fn *bring, void *user, char
 quern_status qn_part_check(qn_part *p, char hex[QN_SHA256_HEX + 1], quern_error *err);
 /* After a check that failed: sets the file aside and tells its name in err. */
 void qn_part_quarantine(qn_part *p, quern_error *err);
-/* After a check that succeeded: the file gets its name, for good. */
+/* After a check that succeeded: the bytes reach the disk; then the file gets its name, for good. A sync
+ * that fails is final: what is on the disk is unknown, so the file is removed. */
+quern_status qn_part_sync(qn_part *p, quern_error *err);
 quern_status qn_part_commit(qn_part *p, quern_error *err);
 
 /* Writes a small file the same way: hidden, synced, renamed. */
