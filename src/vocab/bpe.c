@@ -224,7 +224,7 @@ static quern_status open_pretokenizer(bpe *b, qn_vocab *v, const qn_gguf *g, con
     b->nfc = row->nfc;
     v->special.add_bos = row->add_bos;
     v->clean_spaces = row->clean_spaces;
-    return qn_pretokenizer_create(&b->pretokenizer, row, err);
+    return qn_pretokenizer_create(&b->pretokenizer, row, true, err);
 }
 
 static quern_status open_byte_level(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)

@@ -161,7 +161,7 @@ static bool expand_white_space(qn_buffer *out, const char *pattern)
     return !out->failed;
 }
 
-static quern_status compile(qn_pretokenizer *p, const char *pattern, quern_error *err)
+static quern_status compile(qn_pretokenizer *p, const char *pattern, bool use_jit, quern_error *err)
 {
     qn_buffer expanded = {0};
     if (!expand_white_space(&expanded, pattern)) {
@@ -181,12 +181,14 @@ static quern_status compile(qn_pretokenizer *p, const char *pattern, quern_error
     if (p->codes[p->n_patterns] == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer pattern %zu: PCRE2 error %d at %zu",
                        p->n_patterns, code, offset);
-    p->has_jit[p->n_patterns] = pcre2_jit_compile(p->codes[p->n_patterns], PCRE2_JIT_COMPLETE) == 0;
+    p->has_jit[p->n_patterns] =
+        use_jit && pcre2_jit_compile(p->codes[p->n_patterns], PCRE2_JIT_COMPLETE) == 0;
     p->n_patterns++;
     return QUERN_OK;
 }
 
-quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, quern_error *err)
+quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, bool use_jit,
+                                    quern_error *err)
 {
     qn_pretokenizer *p = *out = qn_calloc(1, sizeof *p);
     if (p == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer: out of memory");
@@ -195,13 +197,13 @@ quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer
     p->match = p->general != NULL ? pcre2_match_context_create(p->general) : NULL;
     if (p->match == NULL) {
         s = qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer: out of memory");
-    } else { /* no pattern needs more than a few steps per byte of its word; see QN_PRETOKENIZER_CUT */
-        pcre2_set_match_limit(p->match, 100 * 1000 * 1000);
+    } else { /* the patterns need a few steps for each byte of a word */
+        pcre2_set_match_limit(p->match, 4 * 1000 * 1000);
         pcre2_set_depth_limit(p->match, 1000);
         pcre2_set_heap_limit(p->match, 1024); /* KiB */
     }
     for (size_t i = 0; s == QUERN_OK && i < QN_PRETOKENIZER_PATTERNS && row->patterns[i] != NULL; i++)
-        s = compile(p, row->patterns[i], err);
+        s = compile(p, row->patterns[i], use_jit, err);
     if (s != QUERN_OK) {
         qn_pretokenizer_destroy(p);
         *out = NULL;
@@ -235,8 +237,9 @@ typedef struct splitter {
     void *user;
 } splitter;
 
-/* The next match at or after `from`: [*begin, *end); no match: both are n_bytes. */
-static void next_match(const splitter *s, size_t level, const char *text, size_t n_bytes, size_t from,
+/* The next match at or after `from`: [*begin, *end); no match: both are n_bytes. False: a limit was
+ * reached. */
+static bool next_match(const splitter *s, size_t level, const char *text, size_t n_bytes, size_t from,
                        size_t *begin, size_t *end)
 {
     const pcre2_code *code = s->p->codes[level];
@@ -245,25 +248,38 @@ static void next_match(const splitter *s, size_t level, const char *text, size_t
             ? pcre2_jit_match(code, (PCRE2_SPTR)text, n_bytes, from, 0, s->data, s->p->match)
             : pcre2_match(code, (PCRE2_SPTR)text, n_bytes, from, PCRE2_NO_UTF_CHECK, s->data, s->p->match);
     *begin = *end = n_bytes;
-    if (found >= 0) {
-        const size_t *offsets = pcre2_get_ovector_pointer(s->data);
-        if (offsets[1] > from && offsets[1] > offsets[0]) *begin = offsets[0], *end = offsets[1];
-    } else if (found != PCRE2_ERROR_NOMATCH && n_bytes - from > QN_PRETOKENIZER_CUT) { /* a limit */
-        *begin = from;
-        *end = from + QN_PRETOKENIZER_CUT;
-        while (((unsigned char)text[*end] & 0xc0) == 0x80) --*end; /* not within a character */
-    }
+    if (found < 0) return found == PCRE2_ERROR_NOMATCH;
+    const size_t *offsets = pcre2_get_ovector_pointer(s->data);
+    if (offsets[1] > from && offsets[1] > offsets[0]) *begin = offsets[0], *end = offsets[1];
+    return true;
 }
 
-/* As deep as there are patterns. */
-static bool split(const splitter *s, size_t level, const char *text, size_t n_bytes)
+/* At most QN_PRETOKENIZER_CUT bytes, not ending within a character. */
+static size_t window_bytes(const char *text, size_t n_bytes)
+{
+    if (n_bytes <= QN_PRETOKENIZER_CUT) return n_bytes;
+    size_t n = QN_PRETOKENIZER_CUT;
+    while (((unsigned char)text[n] & 0xc0) == 0x80) n--;
+    return n;
+}
+
+/* As deep as there are patterns. What is left when a limit is reached is cut into windows, in which
+ * matching is cheap; a window that still reaches it is a word. */
+static bool split(const splitter *s, size_t level, bool in_window, const char *text, size_t n_bytes)
 {
     if (level == s->p->n_patterns) return s->fn(s->user, text, n_bytes);
     for (size_t from = 0; from < n_bytes;) {
         size_t begin, end;
-        next_match(s, level, text, n_bytes, from, &begin, &end);
-        if (begin > from && !split(s, level + 1, text + from, begin - from)) return false;
-        if (end > begin && !split(s, level + 1, text + begin, end - begin)) return false;
+        if (!next_match(s, level, text, n_bytes, from, &begin, &end)) {
+            if (in_window) return s->fn(s->user, text + from, n_bytes - from);
+            for (size_t n; from < n_bytes; from += n) {
+                n = window_bytes(text + from, n_bytes - from);
+                if (!split(s, level, true, text + from, n)) return false;
+            }
+            return true;
+        }
+        if (begin > from && !split(s, level + 1, in_window, text + from, begin - from)) return false;
+        if (end > begin && !split(s, level + 1, in_window, text + begin, end - begin)) return false;
         from = end;
     }
     return true;
@@ -293,7 +309,7 @@ bool qn_pretokenizer_split(const qn_pretokenizer *p, void *matcher, const char *
     const splitter s = {p, matcher, fn, user};
     while (n_bytes > 0) {
         const size_t valid = valid_bytes(text, n_bytes);
-        if (valid > 0 && !split(&s, 0, text, valid)) return false;
+        if (valid > 0 && !split(&s, 0, false, text, valid)) return false;
         text += valid, n_bytes -= valid;
         size_t invalid = 0;
         for (uint32_t c; invalid < n_bytes && qn_utf8_decode(text + invalid, n_bytes - invalid, &c) == 0;)

@@ -2,12 +2,14 @@
  *
  * A row of data names the pre-tokenizers (tokenizer.ggml.pre) that share the same regular expressions.
  * Where a row has several, each cuts the pieces that the one before it left, what it matches and what
- * lies between alike. PCRE2 matches them, compiled to machine code where it can; a match that runs
- * into a limit ends the word after QN_PRETOKENIZER_CUT bytes, so any text takes linear time. */
+ * lies between alike. PCRE2 matches them, compiled to machine code where it can; where a
+ * match runs into a limit, the rest is cut into windows, so any text takes linear time. */
 #ifndef QN_VOCAB_PRETOKENIZER_H
 #define QN_VOCAB_PRETOKENIZER_H
 
 #include "base/error.h"
+
+#include <stdbool.h>
 
 enum { QN_PRETOKENIZER_PATTERNS = 6, QN_PRETOKENIZER_NAMES = 16, QN_PRETOKENIZER_CUT = 1024 };
 
@@ -26,7 +28,9 @@ const qn_pretokenizer_row *qn_pretokenizer_find(const char *name, size_t n_bytes
 const qn_pretokenizer_row *qn_pretokenizer_row_at(size_t i);
 
 typedef struct qn_pretokenizer qn_pretokenizer;
-quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, quern_error *err);
+/* use_jit: to machine code, where this machine allows it; without, everything works more slowly. */
+quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, bool use_jit,
+                                    quern_error *err);
 void qn_pretokenizer_destroy(qn_pretokenizer *p); /* NULL is fine */
 
 /* Memory for matching, one per call at a time; NULL: no memory. */

@@ -13,7 +13,7 @@
 
 enum {
     QN_TOKEN_MAX_BYTES = 65536,  /* longer token texts are refused */
-    QN_WORD_MAX_BYTES = 1 << 20, /* a longer word is cut, so scratch memory is bounded */
+    QN_WORD_MAX_BYTES = 1 << 18, /* a longer word is cut, so scratch memory is bounded */
     QN_CACHED_WORD_BYTES = 24,
     QN_CACHED_WORDS = 4096, /* a power of two */
 };

@@ -157,7 +157,6 @@ qn_gguf_writer *test_spm_writer(void)
                                         "wor",
                                         "world",
                                         "\xe2\x96\x81world",
-                                        "\xe2\x96\x81w",
                                         "aa",
                                         "aaaa",
                                         "aaaaaaaa",
