@@ -18,8 +18,11 @@ static size_t part_bytes(qn_tensor_type type, size_t n_head_kv, size_t head_dim)
 void qn_kv_layout_init(qn_kv_layout *l, qn_tensor_type type_k, qn_tensor_type type_v, size_t n_head_kv,
                        size_t head_dim_k, size_t head_dim_v)
 {
-    *l = (qn_kv_layout){.type_k = type_k, .type_v = type_v, .n_head_kv = n_head_kv,
-                        .head_dim_k = head_dim_k, .head_dim_v = head_dim_v};
+    *l = (qn_kv_layout){.type_k = type_k,
+                        .type_v = type_v,
+                        .n_head_kv = n_head_kv,
+                        .head_dim_k = head_dim_k,
+                        .head_dim_v = head_dim_v};
     l->v_offset = part_bytes(type_k, n_head_kv, head_dim_k);
     l->layer_bytes = l->v_offset + part_bytes(type_v, n_head_kv, head_dim_v);
 }

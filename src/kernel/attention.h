@@ -32,9 +32,9 @@ enum {
 };
 
 typedef struct qn_kv_layout {
-    qn_tensor_type type_k, type_v;  /* F32, F16 or Q8_0 */
+    qn_tensor_type type_k, type_v; /* F32, F16 or Q8_0 */
     size_t n_head_kv, head_dim_k, head_dim_v;
-    size_t v_offset, layer_bytes;   /* of one layer's part of a page; multiples of 64 */
+    size_t v_offset, layer_bytes; /* of one layer's part of a page; multiples of 64 */
 } qn_kv_layout;
 
 bool qn_kv_type_supported(qn_tensor_type type);
@@ -55,17 +55,17 @@ typedef void qn_kv_write_fn(const qn_kv_layout *l, void *page, size_t slot, cons
 /* Consecutive new positions of one sequence. */
 typedef struct qn_attention {
     qn_kv_layout layout;
-    const char *layer_base;         /* page p of this layer begins at layer_base + p * page_stride */
+    const char *layer_base; /* page p of this layer begins at layer_base + p * page_stride */
     size_t page_stride;
-    const int32_t *pages;           /* page of positions [64 i, 64 i + 64); entries before the window may be -1 */
-    size_t n_head;                  /* a multiple of n_head_kv */
-    float scale, softcap;           /* score = scale * q.k; softcap > 0: cap * tanh(score / cap) */
-    int32_t window;                 /* > 0: a query at p sees positions p - window + 1 .. p; 0: all up to p */
-    int32_t position;               /* of the first query; query i stands at position + i */
-    const float *q;                 /* [n_tokens][q_stride], heads of head_dim_k side by side */
-    float *out;                     /* [n_tokens][out_stride], heads of head_dim_v side by side */
+    const int32_t *pages; /* page of positions [64 i, 64 i + 64); entries before the window may be -1 */
+    size_t n_head;        /* a multiple of n_head_kv */
+    float scale, softcap; /* score = scale * q.k; softcap > 0: cap * tanh(score / cap) */
+    int32_t window;       /* > 0: a query at p sees positions p - window + 1 .. p; 0: all up to p */
+    int32_t position;     /* of the first query; query i stands at position + i */
+    const float *q;       /* [n_tokens][q_stride], heads of head_dim_k side by side */
+    float *out;           /* [n_tokens][out_stride], heads of head_dim_v side by side */
     size_t q_stride, out_stride;
-    const float *sinks;             /* [n_head]: a score that takes part in the softmax without a value; or NULL */
+    const float *sinks; /* [n_head]: a score that takes part in the softmax without a value; or NULL */
 } qn_attention;
 
 /* Rows (query heads of tokens) that the scratch has room for: a multiple of 12, as register tiles want. */
@@ -76,15 +76,19 @@ size_t qn_attention_scratch_bytes(const qn_kv_layout *l, size_t n_head);
 /* All keys for queries [token_begin, token_end) and the query heads of one kv head; writes out. Keys and
  * values of these tokens have been written before. Any split of the tokens gives the same bits; pieces of
  * QN_ATTENTION_ROWS / (n_head / n_head_kv) tokens are efficient. */
-typedef void qn_attention_fn(const qn_attention *a, size_t head_kv, size_t token_begin, size_t token_end, void *scratch);
+typedef void qn_attention_fn(const qn_attention *a, size_t head_kv, size_t token_begin, size_t token_end,
+                             void *scratch);
 
 /* The same in two steps, for few queries over many keys: the partial result of one chunk of keys (chunk c:
  * positions [256 c, 256 c + 256), at least one of them visible) for the query heads of one kv head of query
  * `token`, written to partial [n_head / n_head_kv][qn_attention_partial_floats] as acc, m, l; then the join
  * of all chunks that the query sees, whose partials lie partial_stride floats apart, into out. */
-static inline size_t qn_attention_partial_floats(const qn_kv_layout *l) { return (l->head_dim_v + 2 + 15) / 16 * 16; }
-typedef void qn_attention_chunk_fn(const qn_attention *a, size_t head_kv, size_t token, size_t chunk, float *partial,
-                                   void *scratch);
+static inline size_t qn_attention_partial_floats(const qn_kv_layout *l)
+{
+    return (l->head_dim_v + 2 + 15) / 16 * 16;
+}
+typedef void qn_attention_chunk_fn(const qn_attention *a, size_t head_kv, size_t token, size_t chunk,
+                                   float *partial, void *scratch);
 typedef void qn_attention_join_fn(const qn_attention *a, size_t head_kv, size_t token, size_t n_chunks,
                                   const float *partials, size_t partial_stride);
 

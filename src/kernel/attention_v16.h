@@ -7,7 +7,8 @@
  *              in registers: this is bound by memory.
  *   many rows  convert a tile of 16 keys, or 16 dimensions of the chunk's values, to float32 once and use it
  *              for all rows, in register tiles of QN_TILE_ROWS rows x 16 lanes: this is bound by
- *              multiply-adds. Rows are the query heads of one kv head for a block of tokens, token by token. */
+ *              multiply-adds. Rows are the query heads of one kv head for a block of tokens, token by token.
+ */
 #ifndef QN_KERNEL_ATTENTION_V16_H
 #define QN_KERNEL_ATTENTION_V16_H
 
@@ -18,10 +19,13 @@
 #if defined(__AVX512F__) || defined(QN_EMULATED)
 enum { QN_TILE_ROWS = 12 }; /* accumulators: 12 of 32 registers; queries come from memory operands */
 #else
-enum { QN_TILE_ROWS = 6 };  /* 12 of 16 */
+enum { QN_TILE_ROWS = 6 }; /* 12 of 16 */
 #endif
-enum { QN_DIRECT_ROWS = 8, QN_PAGE_TILES = QN_PAGE_POSITIONS / QN_TILE_POSITIONS,
-       QN_CHUNK_TILES = QN_ATTENTION_CHUNK / QN_TILE_POSITIONS, QN_CHUNK_PAGES = QN_ATTENTION_CHUNK / QN_PAGE_POSITIONS };
+enum {
+    QN_DIRECT_ROWS = 8,
+    QN_PAGE_TILES = QN_PAGE_POSITIONS / QN_TILE_POSITIONS,
+    QN_CHUNK_PAGES = QN_ATTENTION_CHUNK / QN_PAGE_POSITIONS
+};
 
 /* Positions [begin, end) of a chunk, counted from its first. */
 typedef struct span {
@@ -30,7 +34,8 @@ typedef struct span {
 
 static span visible_in_chunk(const qn_attention *a, size_t token, size_t chunk)
 {
-    const size_t position = (size_t)a->position + token, first = qn_attention_first((int32_t)position, a->window);
+    const size_t position = (size_t)a->position + token,
+                 first = qn_attention_first((int32_t)position, a->window);
     const size_t begin = chunk * QN_ATTENTION_CHUNK, end = begin + QN_ATTENTION_CHUNK;
     if (position < begin || first >= end) return (span){0, 0};
     return (span){first > begin ? first - begin : 0, (position < end ? position + 1 : end) - begin};
@@ -38,13 +43,13 @@ static span visible_in_chunk(const qn_attention *a, size_t token, size_t chunk)
 
 /* What a thread works in; the parts of the caller's scratch (qn_attention_scratch_bytes). */
 typedef struct scratch {
-    float *q;       /* [rows / QN_TILE_ROWS][head_dim_k][QN_TILE_ROWS] */
-    float *tile;    /* [head_dim_k][16]: 16 keys */
-    float *panel;   /* [256][16]: 16 dimensions of the chunk's values */
-    float *scores;  /* [rows][256] */
-    float *k_scale, *v_scale; /* [256] */
+    float *q;                       /* [rows / QN_TILE_ROWS][head_dim_k][QN_TILE_ROWS] */
+    float *tile;                    /* [head_dim_k][16]: 16 keys */
+    float *panel;                   /* [256][16]: 16 dimensions of the chunk's values */
+    float *scores;                  /* [rows][256] */
+    float *k_scale, *v_scale;       /* [256] */
     float *max, *sum, *keep, *take; /* [rows]: joined so far, and the factors of the next join */
-    float *partial; /* [rows][qn_attention_partial_floats] */
+    float *partial;                 /* [rows][qn_attention_partial_floats] */
 } scratch;
 
 static scratch scratch_parts(const qn_attention *a, void *memory)
@@ -107,7 +112,8 @@ static chunk_pages find_pages(const qn_attention *a, size_t chunk, span seen)
 static const char *key_tile(const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, size_t tile)
 {
     const size_t index = head_kv * QN_PAGE_TILES + tile % QN_PAGE_TILES;
-    return pages->page[tile / QN_PAGE_TILES] + index * l->head_dim_k * QN_TILE_POSITIONS * qn_kv_elem_bytes(l->type_k);
+    return pages->page[tile / QN_PAGE_TILES] +
+           index * l->head_dim_k * QN_TILE_POSITIONS * qn_kv_elem_bytes(l->type_k);
 }
 
 /* Values of the 64 positions of a page. */
@@ -123,7 +129,8 @@ static void gather_scales(const qn_kv_layout *l, const chunk_pages *pages, size_
         const size_t head_bytes = head_kv * QN_PAGE_POSITIONS * sizeof(float);
         const char *page = pages->page[i];
         if (page == NULL) continue;
-        if (l->type_k == QN_TYPE_Q8_0) memcpy(s->k_scale + at, page + heads * l->head_dim_k + head_bytes, 256);
+        if (l->type_k == QN_TYPE_Q8_0)
+            memcpy(s->k_scale + at, page + heads * l->head_dim_k + head_bytes, 256);
         if (l->type_v == QN_TYPE_Q8_0)
             memcpy(s->v_scale + at, page + l->v_offset + heads * l->head_dim_v + head_bytes, 256);
     }
@@ -132,7 +139,8 @@ static void gather_scales(const qn_kv_layout *l, const chunk_pages *pages, size_
 /* ---- softmax of one row of scores ---- */
 
 /* Turns the products q.k of positions `seen` into p (times the values' scales), where they stand. */
-static void weigh(const qn_attention *a, const scratch *s, float *row, span seen, float *max_out, float *sum_out)
+static void weigh(const qn_attention *a, const scratch *s, float *row, span seen, float *max_out,
+                  float *sum_out)
 {
     const bool k_scaled = a->layout.type_k == QN_TYPE_Q8_0, v_scaled = a->layout.type_v == QN_TYPE_Q8_0;
     const size_t tile_begin = seen.begin / 16, tile_end = (seen.end + 15) / 16;
@@ -166,7 +174,8 @@ static void weigh(const qn_attention *a, const scratch *s, float *row, span seen
 /* ---- joining partial results ---- */
 
 /* The factors of what has been joined (keep) and of the partial (take); brings max and sum up to date. */
-static void join_factors(float *max, float *sum, float partial_max, float partial_sum, float *keep, float *take)
+static void join_factors(float *max, float *sum, float partial_max, float partial_sum, float *keep,
+                         float *take)
 {
     const float new_max = partial_max > *max ? partial_max : *max;
     *keep = qn_exp(*max - new_max);
@@ -231,9 +240,9 @@ QN_INLINE void direct_scores(qn_tensor_type type, size_t rows, size_t width, con
 
 /* sums of p * value over positions `seen`, for dimensions [16 column, 16 (column + width)), or for the last
  * `tail` ones */
-QN_INLINE void direct_values(qn_tensor_type type, size_t rows, size_t width, size_t tail, const qn_kv_layout *l,
-                             const chunk_pages *pages, size_t head_kv, span seen, const float *p, size_t column,
-                             float *partial)
+QN_INLINE void direct_values(qn_tensor_type type, size_t rows, size_t width, size_t tail,
+                             const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, span seen,
+                             const float *p, size_t column, float *partial)
 {
     const size_t n = l->head_dim_v, partial_floats = qn_attention_partial_floats(l);
     v16 acc[4][4];
@@ -262,16 +271,17 @@ QN_INLINE size_t direct_width(size_t rows)
 #if defined(__AVX512F__) || defined(QN_EMULATED)
     return rows == 0 ? 1 : 4;
 #else
-    return rows == 1 ? 4 : rows == 4 ? 1 : 2;
+    return rows == 1 ? 4 : rows == 2 ? 2 : 1;
 #endif
 }
 
 QN_INLINE void direct_rows(qn_tensor_type type_k, qn_tensor_type type_v, size_t rows, const qn_attention *a,
-                           const scratch *s, const chunk_pages *pages, size_t head_kv, span seen, const float *q,
-                           float *partial)
+                           const scratch *s, const chunk_pages *pages, size_t head_kv, span seen,
+                           const float *q, float *partial)
 {
     const qn_kv_layout *l = &a->layout;
-    const size_t width = direct_width(rows), partial_floats = qn_attention_partial_floats(l), n = l->head_dim_v;
+    const size_t width = direct_width(rows), partial_floats = qn_attention_partial_floats(l),
+                 n = l->head_dim_v;
     for (size_t t = seen.begin / 16, end = (seen.end + 15) / 16; t < end;) {
         const char *tiles = key_tile(l, pages, head_kv, t);
         const bool wide = t % QN_PAGE_TILES + width <= QN_PAGE_TILES && t + width <= end;
@@ -292,19 +302,20 @@ QN_INLINE void direct_rows(qn_tensor_type type_k, qn_tensor_type type_v, size_t 
         direct_values(type_v, rows, 1, n - 16 * column, l, pages, head_kv, seen, s->scores, column, partial);
 }
 
-#define QN_DIRECT_CASE(rows)                                                                             \
-    case rows:                                                                                           \
-        if (l->type_k == QN_TYPE_F16 && l->type_v == QN_TYPE_F16)                                        \
-            direct_rows(QN_TYPE_F16, QN_TYPE_F16, rows, a, s, &pages, head_kv, seen, q, partial);        \
-        else if (l->type_k == QN_TYPE_Q8_0 && l->type_v == QN_TYPE_Q8_0)                                 \
-            direct_rows(QN_TYPE_Q8_0, QN_TYPE_Q8_0, rows, a, s, &pages, head_kv, seen, q, partial);      \
-        else if (l->type_k == QN_TYPE_F32 && l->type_v == QN_TYPE_F32)                                   \
-            direct_rows(QN_TYPE_F32, QN_TYPE_F32, rows, a, s, &pages, head_kv, seen, q, partial);        \
-        else direct_rows(l->type_k, l->type_v, rows, a, s, &pages, head_kv, seen, q, partial);           \
+#define QN_DIRECT_CASE(rows)                                                                                 \
+    case rows:                                                                                               \
+        if (l->type_k == QN_TYPE_F16 && l->type_v == QN_TYPE_F16)                                            \
+            direct_rows(QN_TYPE_F16, QN_TYPE_F16, rows, a, s, &pages, head_kv, seen, q, partial);            \
+        else if (l->type_k == QN_TYPE_Q8_0 && l->type_v == QN_TYPE_Q8_0)                                     \
+            direct_rows(QN_TYPE_Q8_0, QN_TYPE_Q8_0, rows, a, s, &pages, head_kv, seen, q, partial);          \
+        else if (l->type_k == QN_TYPE_F32 && l->type_v == QN_TYPE_F32)                                       \
+            direct_rows(QN_TYPE_F32, QN_TYPE_F32, rows, a, s, &pages, head_kv, seen, q, partial);            \
+        else direct_rows(l->type_k, l->type_v, rows, a, s, &pages, head_kv, seen, q, partial);               \
         break
 
 /* The partial results of all query heads of a token and kv head over one chunk. */
-static void attend_direct(const qn_attention *a, scratch *s, size_t head_kv, size_t token, size_t chunk, float *partial)
+static void attend_direct(const qn_attention *a, scratch *s, size_t head_kv, size_t token, size_t chunk,
+                          float *partial)
 {
     const qn_kv_layout *l = &a->layout;
     const size_t group = a->n_head / l->n_head_kv;
@@ -313,8 +324,7 @@ static void attend_direct(const qn_attention *a, scratch *s, size_t head_kv, siz
     gather_scales(l, &pages, head_kv, s);
     for (size_t i = 0; i < group;) {
         const float *q = q_row(a, token, head_kv * group + i);
-        /* 5 = 3 + 2 and 6 = 3 + 3 rows; else 4 at a time */
-        const size_t left = group - i, rows = left == 5 || left == 6 ? 3 : qn_min_size(left, 4);
+        const size_t rows = qn_min_size(group - i, 4);
         switch (rows) {
             QN_DIRECT_CASE(1);
             QN_DIRECT_CASE(2);
@@ -352,12 +362,18 @@ typedef struct block {
     const qn_attention *a;
     scratch *s;
     size_t head_kv, group, token, n_rows;
-    span *seen;       /* [n_rows] in the present chunk */
-    span *any, *all;  /* what any and what all rows of a register tile see; [n_rows / QN_TILE_ROWS] */
+    span *seen;      /* [n_rows] in the present chunk */
+    span *any, *all; /* what any and what all rows of a register tile see; [n_rows / QN_TILE_ROWS] */
 } block;
 
-static size_t row_token(const block *b, size_t row) { return b->token + row / b->group; }
-static size_t row_head(const block *b, size_t row) { return b->head_kv * b->group + row % b->group; }
+static size_t row_token(const block *b, size_t row)
+{
+    return b->token + row / b->group;
+}
+static size_t row_head(const block *b, size_t row)
+{
+    return b->head_kv * b->group + row % b->group;
+}
 
 /* Queries as the register tiles read them; rows that fill up the last tile are 0. */
 static void pack_queries(const block *b)
@@ -416,7 +432,8 @@ static const float *float_tile(const block *b, const chunk_pages *pages, size_t 
     float *to = b->s->tile;
     if (l->type_k == QN_TYPE_F32) return (const float *)(const void *)keys;
     for (size_t d = 0; d < l->head_dim_k; d++)
-        v16_store(to + 16 * d, load_elems(l->type_k == QN_TYPE_F16 ? QN_TYPE_F16 : QN_TYPE_Q8_0, keys, 16 * d));
+        v16_store(to + 16 * d,
+                  load_elems(l->type_k == QN_TYPE_F16 ? QN_TYPE_F16 : QN_TYPE_Q8_0, keys, 16 * d));
     return to;
 }
 
@@ -445,8 +462,8 @@ static void float_panel(const block *b, const chunk_pages *pages, span whole, si
     for (size_t j = whole.begin; j < whole.end; j++) {
         const char *values = value_rows(l, pages->page[j / QN_PAGE_POSITIONS], b->head_kv);
         const size_t at = j % QN_PAGE_POSITIONS * n + 16 * column;
-        v16_store(b->s->panel + 16 * j,
-                  lanes == 16 ? load_elems(l->type_v, values, at) : load_elems_n(l->type_v, values, at, lanes));
+        v16_store(b->s->panel + 16 * j, lanes == 16 ? load_elems(l->type_v, values, at)
+                                                    : load_elems_n(l->type_v, values, at, lanes));
     }
 }
 
@@ -471,7 +488,8 @@ static void tile_values(const block *b, size_t row, size_t column, size_t lanes)
         const span seen = b->seen[row + r];
         const size_t end = nothing_common ? seen.end : all.begin;
         if (seen.begin < end)
-            v16_store(before + 16 * r, add_values(v16_zero(), p + r * QN_ATTENTION_CHUNK, panel, seen.begin, end));
+            v16_store(before + 16 * r,
+                      add_values(v16_zero(), p + r * QN_ATTENTION_CHUNK, panel, seen.begin, end));
     }
     for (size_t r = 0; r < QN_TILE_ROWS; r++) acc[r] = v16_load(before + 16 * r);
     tile_product(acc, p, QN_ATTENTION_CHUNK, 1, panel, all.begin, all.end);
@@ -530,7 +548,8 @@ static void attend_block(const qn_attention *a, scratch *s, size_t head_kv, size
 
 /* ---- the table's functions ---- */
 
-void QN_ISA(qn_attention)(const qn_attention *a, size_t head_kv, size_t token_begin, size_t token_end, void *memory)
+void QN_ISA(qn_attention)(const qn_attention *a, size_t head_kv, size_t token_begin, size_t token_end,
+                          void *memory)
 {
     const size_t group = a->n_head / a->layout.n_head_kv;
     const size_t tokens_at_once = qn_max_size(QN_ATTENTION_ROWS / group, 1);
@@ -544,8 +563,8 @@ void QN_ISA(qn_attention)(const qn_attention *a, size_t head_kv, size_t token_be
     }
 }
 
-void QN_ISA(qn_attention_chunk)(const qn_attention *a, size_t head_kv, size_t token, size_t chunk, float *partial,
-                                void *memory)
+void QN_ISA(qn_attention_chunk)(const qn_attention *a, size_t head_kv, size_t token, size_t chunk,
+                                float *partial, void *memory)
 {
     scratch s = scratch_parts(a, memory);
     attend_direct(a, &s, head_kv, token, chunk, partial);
@@ -601,7 +620,8 @@ QN_INLINE void put_elems(qn_tensor_type type, void *to, size_t step, const float
 }
 
 /* One vector to element `first` and on of a part of the page; its scale, if it has one, to *scale. */
-static void put_vector(qn_tensor_type type, char *part, size_t first, size_t step, char *scale, const float *x, size_t n)
+static void put_vector(qn_tensor_type type, char *part, size_t first, size_t step, char *scale,
+                       const float *x, size_t n)
 {
     char *to = part + first * qn_kv_elem_bytes(type);
     if (type == QN_TYPE_F16 && step == 1) put_elems(QN_TYPE_F16, to, 1, x, n, 0.0f);
@@ -619,12 +639,13 @@ void QN_ISA(qn_kv_write)(const qn_kv_layout *l, void *page, size_t slot, const f
     const size_t n_k = l->head_dim_k, n_v = l->head_dim_v, positions = l->n_head_kv * QN_PAGE_POSITIONS;
     char *keys = page, *values = keys + l->v_offset;
     for (size_t head = 0; head < l->n_head_kv; head++) {
-        const size_t tile = head * QN_PAGE_TILES + slot / QN_TILE_POSITIONS, row = head * QN_PAGE_POSITIONS + slot;
+        const size_t tile = head * QN_PAGE_TILES + slot / QN_TILE_POSITIONS,
+                     row = head * QN_PAGE_POSITIONS + slot;
         const size_t first = tile * n_k * QN_TILE_POSITIONS + slot % QN_TILE_POSITIONS;
         put_vector(l->type_k, keys, first, QN_TILE_POSITIONS, keys + positions * n_k + row * sizeof(float),
                    k + head * n_k, n_k);
-        put_vector(l->type_v, values, row * n_v, 1, values + positions * n_v + row * sizeof(float), v + head * n_v,
-                   n_v);
+        put_vector(l->type_v, values, row * n_v, 1, values + positions * n_v + row * sizeof(float),
+                   v + head * n_v, n_v);
     }
 }
 

@@ -9,7 +9,8 @@ static const double two_pi = 6.28318530717958647692;
 /* The (fractional) number of the pair that turns `n_turns` times within n_ctx_orig positions. */
 static double pair_of_turns(const qn_rope_params *p, double n_turns)
 {
-    return (double)p->n_rot * log((double)p->n_ctx_orig / (n_turns * two_pi)) / (2 * log((double)p->freq_base));
+    return (double)p->n_rot * log((double)p->n_ctx_orig / (n_turns * two_pi)) /
+           (2 * log((double)p->freq_base));
 }
 
 /* YaRN's share of the unscaled angle in each pair: 1 before `low`, 0 from `high` on. */

@@ -80,6 +80,9 @@ QN_INLINE v16 v16_gelu(v16 x)
     return v16_div(x, v16_add(v16_exp(v16_mul(inner, v16_set1(-QN_GELU_SCALE))), one));
 }
 
-QN_INLINE v16 v16_softcap(v16 x, v16 cap, v16 inverse) { return v16_mul(cap, v16_tanh(v16_mul(x, inverse))); }
+QN_INLINE v16 v16_softcap(v16 x, v16 cap, v16 inverse)
+{
+    return v16_mul(cap, v16_tanh(v16_mul(x, inverse)));
+}
 
 #endif

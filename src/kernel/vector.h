@@ -17,19 +17,21 @@
 typedef void qn_rms_norm_fn(float *y, const float *x, const float *weight, size_t n, float eps);
 /* y[i] = (x[i] - mean) * (1 / sqrt(var + eps)) * weight[i] + bias[i]; weight, bias may be NULL.
  * Ba et al. 2016, arXiv:1607.06450. */
-typedef void qn_layer_norm_fn(float *y, const float *x, const float *weight, const float *bias, size_t n, float eps);
-typedef void qn_add_fn(float *y, const float *x, size_t n);          /* y += x */
-typedef void qn_scale_fn(float *y, float factor, size_t n);          /* y *= factor */
-typedef void qn_softcap_fn(float *y, float cap, size_t n);           /* y = cap * tanh(y / cap) */
+typedef void qn_layer_norm_fn(float *y, const float *x, const float *weight, const float *bias, size_t n,
+                              float eps);
+typedef void qn_add_fn(float *y, const float *x, size_t n);                     /* y += x */
+typedef void qn_scale_fn(float *y, float factor, size_t n);                     /* y *= factor */
+typedef void qn_softcap_fn(float *y, float cap, size_t n);                      /* y = cap * tanh(y / cap) */
 typedef void qn_glu_fn(float *y, const float *gate, const float *up, size_t n); /* y = act(gate) * up */
-typedef void qn_activation_fn(float *y, const float *x, size_t n);   /* y = act(x) */
+typedef void qn_activation_fn(float *y, const float *x, size_t n);              /* y = act(x) */
 /* x = exp(x - max) / sum; the usual softmax over n. */
 typedef void qn_softmax_fn(float *x, size_t n);
 
 /* Rotary embedding (RoFormer: Su et al. 2021, arXiv:2104.09864), in place on n_head heads of head_dim.
  * cos_sin: [n_rot / 2][2] for this token's position. neox: pairs (i, i + n_rot/2), else (2i, 2i + 1).
  * Dimensions from n_rot on stay. */
-typedef void qn_rope_fn(float *x, size_t n_head, size_t head_dim, size_t n_rot, bool neox, const float *cos_sin);
+typedef void qn_rope_fn(float *x, size_t n_head, size_t head_dim, size_t n_rot, bool neox,
+                        const float *cos_sin);
 
 /* The largest element's index (first one on ties; NaN compares lowest; 0 if all are NaN) of x[n]. */
 typedef size_t qn_argmax_fn(const float *x, size_t n);

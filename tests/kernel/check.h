@@ -15,14 +15,14 @@
 
 static long check_count, check_failures;
 
-#define CHECK(condition, ...)                                         \
-    do {                                                              \
-        check_count++;                                                \
-        if (!(condition) && ++check_failures <= 20) {                 \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            fprintf(stderr, __VA_ARGS__);                             \
-            fputc('\n', stderr);                                      \
-        }                                                             \
+#define CHECK(condition, ...)                                                                                \
+    do {                                                                                                     \
+        check_count++;                                                                                       \
+        if (!(condition) && ++check_failures <= 20) {                                                        \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);                                  \
+            fprintf(stderr, __VA_ARGS__);                                                                    \
+            fputc('\n', stderr);                                                                             \
+        }                                                                                                    \
     } while (0)
 
 /* At the end of main. */
@@ -46,12 +46,13 @@ static inline size_t check_differ(const float *a, const float *b, size_t n)
     return i;
 }
 
-#define CHECK_SAME(a, b, n, ...)                                                            \
-    do {                                                                                    \
-        const size_t check_at = check_differ(a, b, n);                                      \
-        if (check_at < (n))                                                                 \
-            fprintf(stderr, "[%zu]: %a is not %a: ", check_at, (double)(a)[check_at], (double)(b)[check_at]); \
-        CHECK(check_at == (n), __VA_ARGS__);                                                \
+#define CHECK_SAME(a, b, n, ...)                                                                             \
+    do {                                                                                                     \
+        const size_t check_at = check_differ(a, b, n);                                                       \
+        if (check_at < (n))                                                                                  \
+            fprintf(stderr, "[%zu]: %a is not %a: ", check_at, (double)(a)[check_at],                        \
+                    (double)(b)[check_at]);                                                                  \
+        CHECK(check_at == (n), __VA_ARGS__);                                                                 \
     } while (0)
 
 /* All tables that can run here, the reference first; with QN_HAVE_EMULATED also the emulated AVX-512 one. */
@@ -81,9 +82,19 @@ static inline void *check_alloc(size_t n_bytes)
     return p;
 }
 
-static inline float *check_floats(size_t n) { return check_alloc(n * sizeof(float)); }
+static inline float *check_floats(size_t n)
+{
+    return check_alloc(n * sizeof(float));
+}
 
-typedef enum check_kind { CHECK_NORMAL, CHECK_ZERO, CHECK_TINY, CHECK_HUGE, CHECK_HOSTILE, CHECK_KINDS } check_kind;
+typedef enum check_kind {
+    CHECK_NORMAL,
+    CHECK_ZERO,
+    CHECK_TINY,
+    CHECK_HUGE,
+    CHECK_HOSTILE,
+    CHECK_KINDS
+} check_kind;
 
 static inline float check_normal(qn_random *r) /* Box and Muller 1958 */
 {
@@ -94,20 +105,26 @@ static inline float check_normal(qn_random *r) /* Box and Muller 1958 */
 /* Any of the values that break kernels. */
 static inline float check_hostile(qn_random *r)
 {
-    static const float values[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e-45f, -1e-45f, 1.17549435e-38f,
-                                   3.4e38f, -3.4e38f, 88.72f, 88.73f, -86.9f, -87.4f, -104.0f, 65504.0f, 65520.0f,
-                                   5.96e-8f, 0.5f, 1.5f, 2.5f, -126.5f, 127.5f, 1e20f, -1e20f};
+    static const float values[] = {
+        0.0f,     -0.0f,  INFINITY, -INFINITY, NAN,    1e-45f,  -1e-45f,  1.17549435e-38f, 3.4e38f,
+        -3.4e38f, 88.72f, 88.73f,   -86.9f,    -87.4f, -104.0f, 65504.0f, 65520.0f,        5.96e-8f,
+        0.5f,     1.5f,   2.5f,     -126.5f,   127.5f, 1e20f,   -1e20f};
     return values[qn_random_u64(r) % (sizeof values / sizeof *values)];
 }
 
 static inline float check_value(qn_random *r, check_kind kind)
 {
     switch (kind) {
-    case CHECK_ZERO: return qn_random_u64(r) % 8 ? 0.0f : -0.0f;
-    case CHECK_TINY: return check_normal(r) * 1e-38f;
-    case CHECK_HUGE: return check_normal(r) * 1e30f;
-    case CHECK_HOSTILE: return qn_random_u64(r) % 4 ? check_normal(r) * 10 : check_hostile(r);
-    default: return check_normal(r);
+    case CHECK_ZERO:
+        return qn_random_u64(r) % 8 ? 0.0f : -0.0f;
+    case CHECK_TINY:
+        return check_normal(r) * 1e-38f;
+    case CHECK_HUGE:
+        return check_normal(r) * 1e30f;
+    case CHECK_HOSTILE:
+        return qn_random_u64(r) % 4 ? check_normal(r) * 10 : check_hostile(r);
+    default:
+        return check_normal(r);
     }
 }
 
@@ -131,16 +148,16 @@ static inline float *check_copy(const float *x, size_t n)
 }
 
 /* Best of several runs of `code`, in nanoseconds each; repeats until about 50 ms have passed. */
-#define CHECK_TIME(nanoseconds, code)                                            \
-    do {                                                                         \
-        const uint64_t check_begin = qn_clock_ns();                              \
-        (nanoseconds) = 1e30;                                                    \
-        for (int check_run = 0; check_run < 3 || qn_clock_ns() - check_begin < 50000000u; check_run++) { \
-            const uint64_t check_t = qn_clock_ns();                              \
-            code;                                                                \
-            const double check_took = (double)(qn_clock_ns() - check_t);         \
-            if (check_took < (nanoseconds)) (nanoseconds) = check_took;          \
-        }                                                                        \
+#define CHECK_TIME(nanoseconds, code)                                                                        \
+    do {                                                                                                     \
+        const uint64_t check_begin = qn_clock_ns();                                                          \
+        (nanoseconds) = 1e30;                                                                                \
+        for (int check_run = 0; check_run < 3 || qn_clock_ns() - check_begin < 50000000u; check_run++) {     \
+            const uint64_t check_t = qn_clock_ns();                                                          \
+            code;                                                                                            \
+            const double check_took = (double)(qn_clock_ns() - check_t);                                     \
+            if (check_took < (nanoseconds)) (nanoseconds) = check_took;                                      \
+        }                                                                                                    \
     } while (0)
 
 #endif

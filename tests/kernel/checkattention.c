@@ -30,7 +30,8 @@ static void scene_create(scene *s, const shape *h, const qn_kernels *k, qn_rando
     qn_attention *a = &s->a;
     qn_kv_layout *l = &a->layout;
     qn_kv_layout_init(l, h->type_k, h->type_v, h->n_head_kv, h->head_dim_k, h->head_dim_v);
-    const size_t n = h->n_past + h->n_tokens, k_floats = h->n_head_kv * h->head_dim_k, v_floats = h->n_head_kv * h->head_dim_v;
+    const size_t n = h->n_past + h->n_tokens, k_floats = h->n_head_kv * h->head_dim_k,
+                 v_floats = h->n_head_kv * h->head_dim_v;
     s->n_tokens = h->n_tokens, s->group = h->group;
     s->n_pages = (n + QN_PAGE_POSITIONS - 1) / QN_PAGE_POSITIONS;
     a->page_stride = l->layer_bytes + 64; /* another layer's bytes, NaN */
@@ -128,10 +129,12 @@ static void check_reference(const qn_kernels *k, const shape *h, double toleranc
         for (size_t head = 0; head < s.a.n_head; head++) {
             attend_in_double(&s, t, head, truth);
             for (size_t i = 0; i < h->head_dim_v; i++)
-                worst = fmax(worst, fabs((double)out[t * s.a.out_stride + head * h->head_dim_v + i] - truth[i]));
+                worst =
+                    fmax(worst, fabs((double)out[t * s.a.out_stride + head * h->head_dim_v + i] - truth[i]));
         }
     }
-    CHECK(worst < tolerance, "type %d past %zu window %d: %g", (int)h->type_k, h->n_past, (int)h->window, worst);
+    CHECK(worst < tolerance, "type %d past %zu window %d: %g", (int)h->type_k, h->n_past, (int)h->window,
+          worst);
     free(truth), free(out);
     scene_destroy(&s);
 }
@@ -144,14 +147,16 @@ static void compare(const qn_kernels *ref, const qn_kernels *k, const shape *h, 
     scene s, other;
     scene_create(&s, h, ref, &r);
     scene_create(&other, h, k, &same);
-    CHECK(memcmp(s.pages, other.pages, s.n_pages * s.a.page_stride) == 0, "%s kv_write, types %d %d, dims %zu %zu", k->isa,
-          (int)h->type_k, (int)h->type_v, h->head_dim_k, h->head_dim_v);
+    CHECK(memcmp(s.pages, other.pages, s.n_pages * s.a.page_stride) == 0,
+          "%s kv_write, types %d %d, dims %zu %zu", k->isa, (int)h->type_k, (int)h->type_v, h->head_dim_k,
+          h->head_dim_v);
     float *want = attend_in_blocks(&s, ref, h->n_tokens);
     const size_t steps[] = {h->n_tokens, 1, 5};
     char what[256];
-    snprintf(what, sizeof what, "%s types %d %d heads %zu x %zu dims %zu %zu past %zu tokens %zu window %d cap %g kind %d", k->isa,
-             (int)h->type_k, (int)h->type_v, h->n_head_kv, h->group, h->head_dim_k, h->head_dim_v, h->n_past, h->n_tokens,
-             (int)h->window, (double)h->softcap, (int)h->kind);
+    snprintf(what, sizeof what,
+             "%s types %d %d heads %zu x %zu dims %zu %zu past %zu tokens %zu window %d cap %g kind %d",
+             k->isa, (int)h->type_k, (int)h->type_v, h->n_head_kv, h->group, h->head_dim_k, h->head_dim_v,
+             h->n_past, h->n_tokens, (int)h->window, (double)h->softcap, (int)h->kind);
     for (size_t i = 0; i < 3; i++) {
         float *got = attend_in_blocks(&s, k, steps[i]);
         CHECK_SAME(got, want, s.out_floats, "%s, %zu at once", what, steps[i]);
@@ -170,7 +175,8 @@ static shape random_shape(qn_random *r)
     static const int32_t windows[] = {0, 0, 0, 1, 2, 7, 16, 64, 100, 256, 300, 1000};
     static const qn_tensor_type types[] = {QN_TYPE_F16, QN_TYPE_F16, QN_TYPE_Q8_0, QN_TYPE_F32};
 #define PICK(list) list[qn_random_u64(r) % (sizeof list / sizeof *list)]
-    shape h = {.type_k = PICK(types), .head_dim_k = PICK(dims), .n_past = PICK(pasts), .window = PICK(windows)};
+    shape h = {
+        .type_k = PICK(types), .head_dim_k = PICK(dims), .n_past = PICK(pasts), .window = PICK(windows)};
     h.type_v = qn_random_u64(r) % 4 ? h.type_k : PICK(types);
     h.head_dim_v = qn_random_u64(r) % 4 ? h.head_dim_k : PICK(dims);
     h.n_head_kv = 1 + qn_random_u64(r) % 3;
@@ -186,8 +192,15 @@ static shape random_shape(qn_random *r)
 /* A token whose key and value are not finite must not touch those before it. */
 static void check_causality(const qn_kernels *k)
 {
-    shape h = {.type_k = QN_TYPE_F16, .type_v = QN_TYPE_F16, .n_head_kv = 1, .group = 3, .head_dim_k = 64, .head_dim_v = 64,
-               .n_past = 250, .n_tokens = 20, .kind = CHECK_NORMAL};
+    shape h = {.type_k = QN_TYPE_F16,
+               .type_v = QN_TYPE_F16,
+               .n_head_kv = 1,
+               .group = 3,
+               .head_dim_k = 64,
+               .head_dim_v = 64,
+               .n_past = 250,
+               .n_tokens = 20,
+               .kind = CHECK_NORMAL};
     qn_random r = {.seed = 5};
     scene s;
     scene_create(&s, &h, k, &r);
@@ -197,7 +210,8 @@ static void check_causality(const qn_kernels *k)
     k->kv_write(&s.a.layout, s.pages + (size_t)s.page_table[at / 64] * s.a.page_stride, at % 64, bad, bad);
     float *got = attend_in_blocks(&s, k, 20);
     CHECK_SAME(got, clean, (at - 250) * s.a.out_stride, "%s: a later token was seen", k->isa);
-    for (size_t t = at - 250; t < 20; t++) CHECK(isnan(got[t * s.a.out_stride + 1]), "%s: token %zu hides a NaN", k->isa, t);
+    for (size_t t = at - 250; t < 20; t++)
+        CHECK(isnan(got[t * s.a.out_stride + 1]), "%s: token %zu hides a NaN", k->isa, t);
     free(clean), free(got);
     scene_destroy(&s);
 }
@@ -208,18 +222,27 @@ static void bench(const qn_kernels *k, qn_tensor_type type, size_t group, size_t
 {
     qn_random r = {.seed = 1};
     const size_t n_tokens = 64;
-    const shape h = {.type_k = type, .type_v = type, .n_head_kv = 2, .group = group, .head_dim_k = dim, .head_dim_v = dim,
-                     .n_past = n_past, .n_tokens = n_tokens, .kind = CHECK_NORMAL};
+    const shape h = {.type_k = type,
+                     .type_v = type,
+                     .n_head_kv = 2,
+                     .group = group,
+                     .head_dim_k = dim,
+                     .head_dim_v = dim,
+                     .n_past = n_past,
+                     .n_tokens = n_tokens,
+                     .kind = CHECK_NORMAL};
     scene s;
     scene_create(&s, &h, k, &r);
     s.a.out = check_floats(s.out_floats);
     double prefill, decode;
     CHECK_TIME(prefill, k->attention(&s.a, 1, 0, n_tokens, s.scratch));
     CHECK_TIME(decode, k->attention(&s.a, 1, n_tokens - 1, n_tokens, s.scratch));
-    const double pairs = (double)(n_tokens * group) * ((double)n_past + (double)n_tokens / 2), flops = 4 * (double)dim;
+    const double pairs = (double)(n_tokens * group) * ((double)n_past + (double)n_tokens / 2),
+                 flops = 4 * (double)dim;
     const double bytes = (double)(n_past + n_tokens) * (double)dim * 2 * (double)qn_kv_elem_bytes(type);
-    printf("%s type %d group %zu dim %zu past %zu: prefill %.1f GFLOP/s, decode %.1f us = %.1f GB/s, %.1f GFLOP/s\n", k->isa,
-           (int)type, group, dim, n_past, pairs * flops / prefill, decode / 1000, bytes / decode,
+    printf("%s type %d group %zu dim %zu past %zu: prefill %.1f GFLOP/s, decode %.1f us = %.1f GB/s, %.1f "
+           "GFLOP/s\n",
+           k->isa, (int)type, group, dim, n_past, pairs * flops / prefill, decode / 1000, bytes / decode,
            (double)(group * (n_past + n_tokens)) * flops / decode);
     free(s.a.out);
     scene_destroy(&s);
@@ -227,9 +250,12 @@ static void bench(const qn_kernels *k, qn_tensor_type type, size_t group, size_t
 
 static void bench_table(const qn_kernels *k)
 {
-    static const struct { size_t group, dim; } sizes[] = {{3, 64}, {1, 64}, {2, 64}, {7, 64}, {4, 256}, {6, 128}, {8, 128}, {1, 80}};
+    static const struct {
+        size_t group, dim;
+    } sizes[] = {{3, 64}, {1, 64}, {2, 64}, {7, 64}, {4, 256}, {6, 128}, {8, 128}, {1, 80}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (size_t past = 256; past <= 4096; past *= 4) bench(k, QN_TYPE_F16, sizes[i].group, sizes[i].dim, past);
+        for (size_t past = 256; past <= 4096; past *= 4)
+            bench(k, QN_TYPE_F16, sizes[i].group, sizes[i].dim, past);
     bench(k, QN_TYPE_Q8_0, 3, 64, 1024);
     bench(k, QN_TYPE_F32, 3, 64, 1024);
 }
@@ -239,12 +265,22 @@ int main(int argc, char **argv)
     const qn_kernels *tables[CHECK_TABLES];
     const size_t n_tables = check_tables(tables);
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
-        for (size_t i = 1; i < n_tables; i++) bench_table(tables[i]);
+        for (size_t i = 1; i < n_tables; i++)
+            if (argc < 3 || strcmp(argv[2], tables[i]->isa) == 0) bench_table(tables[i]);
         return 0;
     }
     for (int32_t window = 0; window < 400; window += 130) {
-        shape h = {.type_k = QN_TYPE_F32, .type_v = QN_TYPE_F32, .n_head_kv = 2, .group = 2, .head_dim_k = 48, .head_dim_v = 24,
-                   .n_past = 500, .n_tokens = 30, .window = window, .sinks = window == 130, .softcap = window == 260 ? 5.0f : 0.0f};
+        shape h = {.type_k = QN_TYPE_F32,
+                   .type_v = QN_TYPE_F32,
+                   .n_head_kv = 2,
+                   .group = 2,
+                   .head_dim_k = 48,
+                   .head_dim_v = 24,
+                   .n_past = 500,
+                   .n_tokens = 30,
+                   .window = window,
+                   .sinks = window == 130,
+                   .softcap = window == 260 ? 5.0f : 0.0f};
         check_reference(tables[0], &h, 1e-6);
         h.type_k = h.type_v = QN_TYPE_F16;
         check_reference(tables[0], &h, 3e-3);
@@ -260,8 +296,14 @@ int main(int argc, char **argv)
             compare(tables[0], tables[i], &h, (uint64_t)j);
         }
         /* more query heads than a block has rows; a wide head */
-        shape wide = {.type_k = QN_TYPE_F16, .type_v = QN_TYPE_F16, .n_head_kv = 1, .group = 100, .head_dim_k = 16,
-                      .head_dim_v = 512, .n_past = 250, .n_tokens = 9};
+        shape wide = {.type_k = QN_TYPE_F16,
+                      .type_v = QN_TYPE_F16,
+                      .n_head_kv = 1,
+                      .group = 100,
+                      .head_dim_k = 16,
+                      .head_dim_v = 512,
+                      .n_past = 250,
+                      .n_tokens = 9};
         compare(tables[0], tables[i], &wide, 1);
         printf("%s: held against the reference\n", tables[i]->isa);
     }

@@ -7,7 +7,10 @@
 
 /* ---- the reference against double precision ---- */
 
-static double relative(double value, double truth) { return fabs(value - truth) / fabs(truth); }
+static double relative(double value, double truth)
+{
+    return fabs(value - truth) / fabs(truth);
+}
 
 static void check_exp(const qn_kernels *k)
 {
@@ -16,14 +19,16 @@ static void check_exp(const qn_kernels *k)
         float e[2] = {0.0f, -(float)fabs(x)}; /* softmax of (0, -|x|) divides by 1 + exp(-|x|) */
         k->softmax(e, 2);
         if (fabs(x) < 86.8)
-            worst_exp = fmax(worst_exp, relative((double)e[1], exp(-fabs((double)(float)x)) / (1 + exp(-fabs((double)(float)x)))));
+            worst_exp = fmax(worst_exp, relative((double)e[1], exp(-fabs((double)(float)x)) /
+                                                                   (1 + exp(-fabs((double)(float)x)))));
         float y = (float)x, t;
         t = y, k->softcap(&t, 1.0f, 1);
         worst_tanh = fmax(worst_tanh, relative((double)t, tanh((double)y)));
         k->silu(&t, &y, 1);
         worst_silu = fmax(worst_silu, relative((double)t, (double)y / (1 + exp(-(double)y))));
         k->gelu(&t, &y, 1);
-        const double u = sqrt(2 / 3.14159265358979323846) * ((double)y + 0.044715 * (double)y * (double)y * (double)y);
+        const double u =
+            sqrt(2 / 3.14159265358979323846) * ((double)y + 0.044715 * (double)y * (double)y * (double)y);
         const double g = 0.5 * (double)y * (1 + tanh(u));
         worst_gelu = fmax(worst_gelu, fabs((double)t - g) / fmax(fabs(g), 1e-3));
     }
@@ -65,7 +70,8 @@ static void check_limits(const qn_kernels *k)
 
 static void check_norms(const qn_kernels *k, size_t n, qn_random *r)
 {
-    float *x = check_random(n, r, CHECK_NORMAL), *w = check_random(n, r, CHECK_NORMAL), *b = check_random(n, r, CHECK_NORMAL);
+    float *x = check_random(n, r, CHECK_NORMAL), *w = check_random(n, r, CHECK_NORMAL),
+          *b = check_random(n, r, CHECK_NORMAL);
     float *y = check_floats(n);
     double squares = 0, sum = 0, deviation = 0;
     for (size_t i = 0; i < n; i++) squares += (double)x[i] * (double)x[i], sum += (double)x[i];
@@ -74,10 +80,12 @@ static void check_norms(const qn_kernels *k, size_t n, qn_random *r)
     const double rms = sqrt(squares / (double)n + 1e-5), sigma = sqrt(deviation / (double)n + 1e-5);
     k->rms_norm(y, x, w, n, 1e-5f);
     for (size_t i = 0; i < n; i++)
-        CHECK(fabs((double)y[i] - (double)x[i] / rms * (double)w[i]) < 1e-6 * (1 + fabs((double)y[i])), "rms_norm n %zu", n);
+        CHECK(fabs((double)y[i] - (double)x[i] / rms * (double)w[i]) < 1e-6 * (1 + fabs((double)y[i])),
+              "rms_norm n %zu", n);
     k->layer_norm(y, x, w, b, n, 1e-5f);
     for (size_t i = 0; i < n; i++)
-        CHECK(fabs((double)y[i] - (((double)x[i] - mean) / sigma * (double)w[i] + (double)b[i])) < 2e-6 * (1 + fabs((double)y[i])) / fmin(1, sigma),
+        CHECK(fabs((double)y[i] - (((double)x[i] - mean) / sigma * (double)w[i] + (double)b[i])) <
+                  2e-6 * (1 + fabs((double)y[i])) / fmin(1, sigma),
               "layer_norm n %zu", n);
     free(x), free(w), free(b), free(y);
 }
@@ -100,26 +108,37 @@ static void check_rope_turns(const qn_kernels *k)
 static void check_rope_table(void)
 {
     const float factors[4] = {1, 2, 4, 8};
-    qn_rope_params p = {.n_rot = 8, .freq_base = 10000, .freq_factors = factors, .freq_scale = 0.25f, .attn_factor = 1};
+    qn_rope_params p = {
+        .n_rot = 8, .freq_base = 10000, .freq_factors = factors, .freq_scale = 0.25f, .attn_factor = 1};
     float table[8];
     qn_rope_table(table, 1000, &p);
     for (int i = 0; i < 4; i++) {
         const double angle = 1000 * pow(10000, -i / 4.0) / pow(2, i) * 0.25;
-        CHECK(table[2 * i] == (float)cos(angle) && table[2 * i + 1] == (float)sin(angle), "linear, pair %d", i);
+        CHECK(table[2 * i] == (float)cos(angle) && table[2 * i + 1] == (float)sin(angle), "linear, pair %d",
+              i);
     }
     /* 4096 positions, 64 dimensions: pair of 32 turns: 10.44, of 1 turn: 22.5; so 10 .. 23 is the ramp. */
-    qn_rope_params yarn = {.n_rot = 64, .freq_base = 10000, .freq_scale = 0.125f, .attn_factor = 1.5f,
-                           .ext_factor = 1, .beta_fast = 32, .beta_slow = 1, .n_ctx_orig = 4096};
+    qn_rope_params yarn = {.n_rot = 64,
+                           .freq_base = 10000,
+                           .freq_scale = 0.125f,
+                           .attn_factor = 1.5f,
+                           .ext_factor = 1,
+                           .beta_fast = 32,
+                           .beta_slow = 1,
+                           .n_ctx_orig = 4096};
     float y[64];
     qn_rope_table(y, 30000, &yarn);
     for (int i = 0; i < 32; i++) {
         const double share = i <= 10 ? 1 : i >= 23 ? 0 : 1 - (i - 10) / 13.0, base = pow(10000, -i / 32.0);
-        const double angle = 30000 * (base * 0.125 * (1 - share) + base * share), m = 1.5 * (1 + 0.1 * log(8));
-        CHECK(fabs((double)y[2 * i] - cos(angle) * m) < 3e-7 && fabs((double)y[2 * i + 1] - sin(angle) * m) < 3e-7,
+        const double angle = 30000 * (base * 0.125 * (1 - share) + base * share),
+                     m = 1.5 * (1 + 0.1 * log(8));
+        CHECK(fabs((double)y[2 * i] - cos(angle) * m) < 3e-7 &&
+                  fabs((double)y[2 * i + 1] - sin(angle) * m) < 3e-7,
               "YaRN, pair %d: %g %g", i, (double)y[2 * i], cos(angle) * m);
     }
     CHECK(qn_rope_longrope_factor(4096, 4096) == 1, "not stretched");
-    CHECK(fabs((double)qn_rope_longrope_factor(131072, 4096) - sqrt(1 + 5.0 / 12)) < 1e-6, "stretched 32 times");
+    CHECK(fabs((double)qn_rope_longrope_factor(131072, 4096) - sqrt(1 + 5.0 / 12)) < 1e-6,
+          "stretched 32 times");
 }
 
 static void check_halves(const qn_kernels *k)
@@ -139,7 +158,8 @@ static void check_halves(const qn_kernels *k)
 
 /* ---- variants against the reference ---- */
 
-static void compare_row_ops(const qn_kernels *ref, const qn_kernels *k, size_t n, check_kind kind, qn_random *r)
+static void compare_row_ops(const qn_kernels *ref, const qn_kernels *k, size_t n, check_kind kind,
+                            qn_random *r)
 {
     float *x = check_random(n, r, kind), *w = check_random(n, r, kind), *b = check_random(n, r, kind);
     float *want = check_floats(n), *got = check_floats(n);
@@ -151,9 +171,9 @@ static void compare_row_ops(const qn_kernels *ref, const qn_kernels *k, size_t n
         ref->rms_norm(want, x, weight, n, 1e-6f), k->rms_norm(got, x, weight, n, 1e-6f);
         CHECK_SAME(got, want, n, "%s rms_norm n %zu kind %d", k->isa, n, kind);
     }
-#define COMPARE(operation, call_ref, call)                                         \
-    memcpy(want, w, n * sizeof *w), memcpy(got, w, n * sizeof *w);                 \
-    call_ref, call;                                                                \
+#define COMPARE(operation, call_ref, call)                                                                   \
+    memcpy(want, w, n * sizeof *w), memcpy(got, w, n * sizeof *w);                                           \
+    call_ref, call;                                                                                          \
     CHECK_SAME(got, want, n, "%s " operation " n %zu kind %d", k->isa, n, kind)
     COMPARE("add", ref->add(want, x, n), k->add(got, x, n));
     COMPARE("scale", ref->scale(want, 0.3f, n), k->scale(got, 0.3f, n));
@@ -167,7 +187,8 @@ static void compare_row_ops(const qn_kernels *ref, const qn_kernels *k, size_t n
     COMPARE("gelu_mul in place", ref->gelu_mul(want, want, x, n), k->gelu_mul(got, got, x, n));
     COMPARE("rms_norm in place", ref->rms_norm(want, want, x, n, 0), k->rms_norm(got, got, x, n, 0));
 #undef COMPARE
-    CHECK(ref->argmax(x, n) == k->argmax(x, n), "%s argmax n %zu kind %d: %zu not %zu", k->isa, n, kind, k->argmax(x, n), ref->argmax(x, n));
+    CHECK(ref->argmax(x, n) == k->argmax(x, n), "%s argmax n %zu kind %d: %zu not %zu", k->isa, n, kind,
+          k->argmax(x, n), ref->argmax(x, n));
     ref->f32_to_f16_row(want_half, x, n), k->f32_to_f16_row(got_half, x, n);
     CHECK(memcmp(want_half, got_half, n * 2) == 0, "%s f32_to_f16 n %zu kind %d", k->isa, n, kind);
     ref->f16_to_f32_row(want, want_half, n), k->f16_to_f32_row(got, want_half, n);
@@ -175,16 +196,18 @@ static void compare_row_ops(const qn_kernels *ref, const qn_kernels *k, size_t n
     free(x), free(w), free(b), free(want), free(got), free(want_half), free(got_half);
 }
 
-static void compare_rope(const qn_kernels *ref, const qn_kernels *k, size_t n_head, size_t head_dim, size_t n_rot,
-                         check_kind kind, qn_random *r)
+static void compare_rope(const qn_kernels *ref, const qn_kernels *k, size_t n_head, size_t head_dim,
+                         size_t n_rot, check_kind kind, qn_random *r)
 {
     const size_t n = n_head * head_dim;
     float *x = check_random(n, r, kind), *want = check_floats(n), *got = check_floats(n);
     float *cos_sin = check_random(n_rot, r, CHECK_NORMAL);
     for (int neox = 0; neox < 2; neox++) {
         memcpy(want, x, n * sizeof *x), memcpy(got, x, n * sizeof *x);
-        ref->rope(want, n_head, head_dim, n_rot, neox, cos_sin), k->rope(got, n_head, head_dim, n_rot, neox, cos_sin);
-        CHECK_SAME(got, want, n, "%s rope neox %d heads %zu dim %zu rot %zu", k->isa, neox, n_head, head_dim, n_rot);
+        ref->rope(want, n_head, head_dim, n_rot, neox, cos_sin),
+            k->rope(got, n_head, head_dim, n_rot, neox, cos_sin);
+        CHECK_SAME(got, want, n, "%s rope neox %d heads %zu dim %zu rot %zu", k->isa, neox, n_head, head_dim,
+                   n_rot);
     }
     free(x), free(want), free(got), free(cos_sin);
 }
@@ -238,11 +261,17 @@ static void bench(const qn_kernels *k)
 {
     enum { N = 2048 };
     qn_random r = {.seed = 1};
-    float *x = check_random(N, &r, CHECK_NORMAL), *w = check_random(N, &r, CHECK_NORMAL), *y = check_floats(N);
+    float *x = check_random(N, &r, CHECK_NORMAL), *w = check_random(N, &r, CHECK_NORMAL),
+          *y = check_floats(N);
     uint16_t *half = check_alloc(N * 2);
     double t;
     printf("%s, %d floats, nanoseconds:", k->isa, N);
-#define BENCH(name, code) do { CHECK_TIME(t, for (int i = 0; i < 20; i++) { code; }); printf(" %s %.0f", name, t / 20); } while (0)
+#define BENCH(name, code)                                                                                    \
+    do {                                                                                                     \
+        CHECK_TIME(                                                                                          \
+            t, for (int i = 0; i < 20; i++) { code; });                                                      \
+        printf(" %s %.0f", name, t / 20);                                                                    \
+    } while (0)
     BENCH("rms_norm", k->rms_norm(y, x, w, N, 1e-5f));
     BENCH("layer_norm", k->layer_norm(y, x, w, w, N, 1e-5f));
     BENCH("add", k->add(y, x, N));

@@ -12,7 +12,10 @@ typedef struct kv_part {
     bool transposed; /* keys */
 } kv_part;
 
-static kv_part keys(const qn_kv_layout *l) { return (kv_part){l->type_k, l->n_head_kv, l->head_dim_k, 0, true}; }
+static kv_part keys(const qn_kv_layout *l)
+{
+    return (kv_part){l->type_k, l->n_head_kv, l->head_dim_k, 0, true};
+}
 
 static kv_part values(const qn_kv_layout *l)
 {
@@ -140,8 +143,8 @@ static void attend_chunk(const qn_attention *a, const float *q, size_t head_kv, 
     partial[v.head_dim + 1] = qn_stripes_sum(stripe);
 }
 
-void qn_attention_chunk_scalar(const qn_attention *a, size_t head_kv, size_t token, size_t chunk, float *partial,
-                               void *scratch)
+void qn_attention_chunk_scalar(const qn_attention *a, size_t head_kv, size_t token, size_t chunk,
+                               float *partial, void *scratch)
 {
     (void)scratch;
     const size_t group = a->n_head / a->layout.n_head_kv, last = (size_t)a->position + token;
@@ -217,7 +220,8 @@ static void attend(const qn_attention *a, size_t head_kv, size_t token, size_t h
     end_join(a, head, &state, out);
 }
 
-void qn_attention_scalar(const qn_attention *a, size_t head_kv, size_t token_begin, size_t token_end, void *scratch)
+void qn_attention_scalar(const qn_attention *a, size_t head_kv, size_t token_begin, size_t token_end,
+                         void *scratch)
 {
     const size_t group = a->n_head / a->layout.n_head_kv;
     for (size_t token = token_begin; token < token_end; token++)

@@ -12,22 +12,23 @@
 
 #include <math.h>
 
-#define QN_EXP_MIN (-86.9f) /* below: 0, so results are never subnormal */
-#define QN_EXP_MAX 89.0f    /* from here on the result is infinite */
-#define QN_EXP_LOG2E 0x1.715476p+0f
+#define QN_EXP_MIN      (-86.9f) /* below: 0, so results are never subnormal */
+#define QN_EXP_MAX      89.0f    /* from here on the result is infinite */
+#define QN_EXP_LOG2E    0x1.715476p+0f
 #define QN_EXP_LN2_HIGH 0x1.62e430p-1f
-#define QN_EXP_LN2_LOW (-0x1.05c610p-29f)
-#define QN_EXP_Q0 0x1.fffffcp-2f
-#define QN_EXP_Q1 0x1.555492p-3f
-#define QN_EXP_Q2 0x1.5558f2p-5f
-#define QN_EXP_Q3 0x1.123a20p-7f
-#define QN_EXP_Q4 0x1.6a23d0p-10f
-#define QN_EXP_ROUND 0x1.8p+23f /* adding it rounds to an integer, which then stands in the low bits */
-#define QN_EXP_SHIFT 23
-#define QN_EXP_BIAS 0x3f000000 /* the bits of 2^-1: the polynomial is doubled so that 2^128 can be reached */
-#define QN_TANH_MIN (-40.0f)   /* exp(-40) is nothing beside 1 */
+#define QN_EXP_LN2_LOW  (-0x1.05c610p-29f)
+#define QN_EXP_Q0       0x1.fffffcp-2f
+#define QN_EXP_Q1       0x1.555492p-3f
+#define QN_EXP_Q2       0x1.5558f2p-5f
+#define QN_EXP_Q3       0x1.123a20p-7f
+#define QN_EXP_Q4       0x1.6a23d0p-10f
+#define QN_EXP_ROUND    0x1.8p+23f /* adding it rounds to an integer, which then stands in the low bits */
+#define QN_EXP_SHIFT    23
+#define QN_EXP_BIAS     0x3f000000 /* the bits of 2^-1: the polynomial is doubled so that 2^128 can be reached \
+                                    */
+#define QN_TANH_MIN   (-40.0f)     /* exp(-40) is nothing beside 1 */
 #define QN_GELU_SCALE 1.59576912160573071f /* 2 sqrt(2/pi) */
-#define QN_GELU_CUBE 0.044715f
+#define QN_GELU_CUBE  0.044715f
 
 /* The parts of exp(x), x in [-87, 89]: exp(x) = 2^n (1 + tail); *half_power = 2^(n - 1). */
 static inline float qn_exp_parts(float x, float *half_power)
@@ -60,7 +61,10 @@ static inline float qn_tanh(float x)
     return copysignf(e / (e + 2.0f), x);
 }
 
-static inline float qn_silu(float x) { return x / (qn_exp(-x) + 1.0f); }
+static inline float qn_silu(float x)
+{
+    return x / (qn_exp(-x) + 1.0f);
+}
 
 /* The tanh form of Hendrycks and Gimpel 2016, arXiv:1606.08415, through 1 + tanh(u) = 2 / (1 + exp(-2u)). */
 static inline float qn_gelu(float x)
@@ -69,7 +73,10 @@ static inline float qn_gelu(float x)
     return x / (qn_exp(inner * -QN_GELU_SCALE) + 1.0f);
 }
 
-static inline float qn_softcap(float x, float cap, float inverse) { return cap * qn_tanh(x * inverse); }
+static inline float qn_softcap(float x, float cap, float inverse)
+{
+    return cap * qn_tanh(x * inverse);
+}
 
 /* Joins 16 stripes by the fixed tree: s and s + 8, then s + 4, s + 2, s + 1. */
 static inline float qn_stripes_sum(float stripe[16])

@@ -1,7 +1,7 @@
 /* vector.c: the reference of the operations on rows, to be read beside vector.h. It states the order of
  * arithmetic; the variants for instruction sets are held to it bit for bit. */
-#include "kernel/table_vector.h"
 #include "kernel/ref/math.h"
+#include "kernel/table_vector.h"
 
 #include <string.h>
 
@@ -13,7 +13,8 @@ void qn_rms_norm_scalar(float *y, const float *x, const float *weight, size_t n,
     for (size_t i = 0; i < n; i++) y[i] = weight ? x[i] * scale * weight[i] : x[i] * scale;
 }
 
-void qn_layer_norm_scalar(float *y, const float *x, const float *weight, const float *bias, size_t n, float eps)
+void qn_layer_norm_scalar(float *y, const float *x, const float *weight, const float *bias, size_t n,
+                          float eps)
 {
     float sum[16] = {0}, squares[16] = {0};
     for (size_t i = 0; i < n; i++) sum[i % 16] += x[i];

@@ -7,18 +7,51 @@
 typedef __m512 v16;
 typedef __mmask16 v16_mask;
 
-QN_INLINE v16 v16_zero(void) { return _mm512_setzero_ps(); }
-QN_INLINE v16 v16_set1(float x) { return _mm512_set1_ps(x); }
-QN_INLINE v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
-QN_INLINE void v16_store(float *p, v16 a) { _mm512_storeu_ps(p, a); }
+QN_INLINE v16 v16_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+QN_INLINE v16 v16_set1(float x)
+{
+    return _mm512_set1_ps(x);
+}
+QN_INLINE v16 v16_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+QN_INLINE void v16_store(float *p, v16 a)
+{
+    _mm512_storeu_ps(p, a);
+}
 
-QN_INLINE v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
-QN_INLINE v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
-QN_INLINE v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
-QN_INLINE v16 v16_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
-QN_INLINE v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
-QN_INLINE v16 v16_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
-QN_INLINE v16 v16_fma(v16 a, v16 b, v16 c) { return _mm512_fmadd_ps(a, b, c); }
+QN_INLINE v16 v16_add(v16 a, v16 b)
+{
+    return _mm512_add_ps(a, b);
+}
+QN_INLINE v16 v16_sub(v16 a, v16 b)
+{
+    return _mm512_sub_ps(a, b);
+}
+QN_INLINE v16 v16_mul(v16 a, v16 b)
+{
+    return _mm512_mul_ps(a, b);
+}
+QN_INLINE v16 v16_div(v16 a, v16 b)
+{
+    return _mm512_div_ps(a, b);
+}
+QN_INLINE v16 v16_max(v16 a, v16 b)
+{
+    return _mm512_max_ps(a, b);
+}
+QN_INLINE v16 v16_min(v16 a, v16 b)
+{
+    return _mm512_min_ps(a, b);
+}
+QN_INLINE v16 v16_fma(v16 a, v16 b, v16 c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
 
 QN_INLINE v16 v16_bit_and(v16 a, v16 b)
 {
@@ -32,7 +65,10 @@ QN_INLINE v16 v16_abs(v16 a)
 {
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff)));
 }
-QN_INLINE v16 v16_negate(v16 a) { return v16_bit_xor(a, _mm512_set1_ps(-0.0f)); }
+QN_INLINE v16 v16_negate(v16 a)
+{
+    return v16_bit_xor(a, _mm512_set1_ps(-0.0f));
+}
 QN_INLINE v16 v16_copysign(v16 magnitude, v16 sign)
 {
     const __m512i bit = _mm512_castps_si512(v16_bit_and(_mm512_set1_ps(-0.0f), sign));
@@ -41,17 +77,31 @@ QN_INLINE v16 v16_copysign(v16 magnitude, v16 sign)
 
 /* ---- masks ---- */
 
-QN_INLINE v16_mask v16_less(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-QN_INLINE v16_mask v16_equal(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
-QN_INLINE uint32_t v16_mask_bits(v16_mask m) { return m; }
+QN_INLINE v16_mask v16_less(v16 a, v16 b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+QN_INLINE v16_mask v16_equal(v16 a, v16 b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+QN_INLINE uint32_t v16_mask_bits(v16_mask m)
+{
+    return m;
+}
 /* Lanes [begin, end), 0 <= begin, end <= 16. */
 QN_INLINE v16_mask v16_lanes(int begin, int end)
 {
     return (v16_mask)(((1u << end) - 1) & ~((1u << begin) - 1));
 }
-QN_INLINE v16 v16_select(v16_mask m, v16 yes, v16 no) { return _mm512_mask_mov_ps(no, m, yes); }
-QN_INLINE v16 v16_zero_where(v16 a, v16_mask m) { return _mm512_mask_mov_ps(a, m, _mm512_setzero_ps()); }
-
+QN_INLINE v16 v16_select(v16_mask m, v16 yes, v16 no)
+{
+    return _mm512_mask_mov_ps(no, m, yes);
+}
+QN_INLINE v16 v16_zero_where(v16 a, v16_mask m)
+{
+    return _mm512_mask_mov_ps(a, m, _mm512_setzero_ps());
+}
 
 /* ---- within a vector ---- */
 
@@ -74,9 +124,18 @@ QN_INLINE float v16_max_lane(v16 a) /* no NaN in a */
     const __m128 by2 = _mm_max_ps(by4, _mm_movehl_ps(by4, by4));
     return _mm_cvtss_f32(_mm_max_ss(by2, _mm_movehdup_ps(by2)));
 }
-QN_INLINE v16 v16_swap_pairs(v16 a) { return _mm512_shuffle_ps(a, a, 0xb1); }
-QN_INLINE v16 v16_even_twice(v16 a) { return _mm512_shuffle_ps(a, a, 0xa0); }
-QN_INLINE v16 v16_odd_twice(v16 a) { return _mm512_shuffle_ps(a, a, 0xf5); }
+QN_INLINE v16 v16_swap_pairs(v16 a)
+{
+    return _mm512_shuffle_ps(a, a, 0xb1);
+}
+QN_INLINE v16 v16_even_twice(v16 a)
+{
+    return _mm512_shuffle_ps(a, a, 0xa0);
+}
+QN_INLINE v16 v16_odd_twice(v16 a)
+{
+    return _mm512_shuffle_ps(a, a, 0xf5);
+}
 QN_INLINE v16 v16_negate_even(v16 a)
 {
     return v16_bit_xor(a, _mm512_castsi512_ps(_mm512_set1_epi64(0x80000000)));
@@ -98,7 +157,10 @@ QN_INLINE v16 v16_half_power(v16 shifted)
     const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted), QN_EXP_SHIFT);
     return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(QN_EXP_BIAS)));
 }
-QN_INLINE v16 v16_round(v16 a) { return _mm512_roundscale_ps(a, 0); }
+QN_INLINE v16 v16_round(v16 a)
+{
+    return _mm512_roundscale_ps(a, 0);
+}
 /* max by the bits of non-negative floats: NaN above infinity above all else. */
 QN_INLINE v16 v16_max_bits(v16 a, v16 b)
 {
@@ -145,15 +207,22 @@ QN_INLINE void v16_store_i8(int8_t *p, v16 a)
     for (int i = 0; i < 16; i++) p[i] = (int8_t)lane[i];
 }
 #else
-QN_INLINE v16 v16_load_partial(const float *p, size_t n) { return _mm512_maskz_loadu_ps(v16_lanes(0, (int)n), p); }
-QN_INLINE void v16_store_partial(float *p, v16 a, size_t n) { _mm512_mask_storeu_ps(p, v16_lanes(0, (int)n), a); }
+QN_INLINE v16 v16_load_partial(const float *p, size_t n)
+{
+    return _mm512_maskz_loadu_ps(v16_lanes(0, (int)n), p);
+}
+QN_INLINE void v16_store_partial(float *p, v16 a, size_t n)
+{
+    _mm512_mask_storeu_ps(p, v16_lanes(0, (int)n), a);
+}
 QN_INLINE v16 v16_load_f16(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 QN_INLINE void v16_store_f16(uint16_t *p, v16 a)
 {
-    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm256_storeu_si256((__m256i *)(void *)p,
+                        _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 QN_INLINE v16 v16_load_i8(const int8_t *p)
 {
