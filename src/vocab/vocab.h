@@ -1,8 +1,9 @@
 /* vocab.h: text to tokens and back.
  *
- * Kinds: byte-level BPE (tokenizer.ggml.model "gpt2"; the pre-tokenizer patterns are rows of data in
- * pretokenizer.c, chosen by tokenizer.ggml.pre) and SPM ("llama": merges by score with byte fallback).
- * Immutable once open: threads share it. Linear time and constant stack on any input. */
+ * Kinds (tokenizer.ggml.model): byte-level BPE ("gpt2"; the pre-tokenizer patterns are rows of data in
+ * pretokenizer.c, chosen by tokenizer.ggml.pre), SPM ("llama": merges by score with byte fallback), and
+ * BPE on raw UTF-8 ("gemma4"). Immutable once open: threads share it. Linear time, but for a logarithm
+ * within long words, and constant stack on any input. */
 #ifndef QN_VOCAB_VOCAB_H
 #define QN_VOCAB_VOCAB_H
 
@@ -25,7 +26,7 @@ quern_status qn_vocab_open(qn_vocab **out, const qn_gguf *g, const qn_log *log, 
 void qn_vocab_close(qn_vocab *v); /* NULL is fine */
 
 size_t qn_vocab_size(const qn_vocab *v);
-const char *qn_vocab_kind_name(const qn_vocab *v);                /* "bpe", "spm" */
+const char *qn_vocab_kind_name(const qn_vocab *v);                /* "bpe", "spm", "bpe-raw" */
 qn_string qn_vocab_token_text(const qn_vocab *v, quern_token id); /* as stored; id in range */
 qn_token_kind qn_vocab_token_kind(const qn_vocab *v, quern_token id);
 
@@ -57,7 +58,8 @@ size_t qn_vocab_max_piece(const qn_vocab *v);
 size_t qn_vocab_piece(const qn_vocab *v, quern_token id, bool show_special, char *out);
 
 /* The text of all ids: the first leading space that the tokenizer had added is stripped. remove_special
- * drops a leading BOS / trailing EOS if the vocabulary adds them. Owned by the caller (qn_free); may
+ * drops a leading BOS / trailing EOS if the vocabulary adds them. Where the published tokenizer tidies
+ * blanks before punctuation, so does this; pieces and streams do not. Owned by the caller (qn_free); may
  * not be valid UTF-8 if the ids are not. */
 quern_status qn_vocab_detokenize(const qn_vocab *v, const quern_token *tokens, size_t n_tokens,
                                  bool remove_special, bool show_special, char **text, size_t *n_bytes,
@@ -67,7 +69,8 @@ quern_status qn_vocab_detokenize(const qn_vocab *v, const quern_token *tokens, s
  * longer become a character come out as U+FFFD. Caller-held; no memory of its own. */
 typedef struct qn_detokenizer {
     const qn_vocab *vocab;
-    bool show_special, at_start; /* at_start: the next piece may lose its leading space */
+    bool show_special, at_start; /* at_start: the next piece may lose its leading space;
+                                    set it to false where the stream continues a text */
     char pending[4];
     size_t n_pending;
 } qn_detokenizer;
