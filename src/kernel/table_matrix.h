@@ -38,19 +38,20 @@
 
 #define QN_MATMUL_ENTRY(type, name, isa) [QN_TYPE_##type] = qn_matmul_##name##_##isa,
 
-#define QN_MATRIX_ENTRIES(isa)                                                          \
-    .matmul = {QN_MATMUL_MAP(QN_MATMUL_ENTRY, isa)},                                    \
-    .act_row = {[QN_ACT_F32] = qn_act_row_f32, [QN_ACT_Q8_32] = qn_act_row_q8_32_##isa, \
-                [QN_ACT_Q8_256] = qn_act_row_q8_256_##isa},
+/* The activation rows of a table may be those of a narrower instruction set. */
+#define QN_MATRIX_ENTRIES(isa, act_isa)                                                     \
+    .matmul = {QN_MATMUL_MAP(QN_MATMUL_ENTRY, isa)},                                        \
+    .act_row = {[QN_ACT_F32] = qn_act_row_f32, [QN_ACT_Q8_32] = qn_act_row_q8_32_##act_isa, \
+                [QN_ACT_Q8_256] = qn_act_row_q8_256_##act_isa},
 
 #define QN_MATRIX_DECLARE(isa)                                                                        \
     qn_matmul_fn qn_matmul_f32_##isa, qn_matmul_f16_##isa, qn_matmul_bf16_##isa, qn_matmul_q4_0_##isa, \
         qn_matmul_q4_1_##isa, qn_matmul_q5_0_##isa, qn_matmul_q5_1_##isa, qn_matmul_q8_0_##isa,       \
         qn_matmul_iq4_nl_##isa, qn_matmul_q4_k_##isa, qn_matmul_q5_k_##isa, qn_matmul_q6_k_##isa,     \
-        qn_matmul_iq4_xs_##isa, qn_matmul_decoded_##isa;                                              \
-    qn_act_row_fn qn_act_row_q8_32_##isa, qn_act_row_q8_256_##isa
+        qn_matmul_iq4_xs_##isa, qn_matmul_decoded_##isa
 
 qn_act_row_fn qn_act_row_f32; /* a copy; the same everywhere */
+qn_act_row_fn qn_act_row_q8_32_scalar, qn_act_row_q8_256_scalar, qn_act_row_q8_32_avx2, qn_act_row_q8_256_avx2;
 QN_MATRIX_DECLARE(scalar);
 QN_MATRIX_DECLARE(avx2);
 QN_MATRIX_DECLARE(avx512);

@@ -8,6 +8,39 @@
 #include <simde/x86/avx512.h>
 #include <simde/x86/fma.h>
 #include <simde/x86/f16c.h>
+#include <string.h>
+
+/* Conversions that the portable library lacks, by halves. */
+static inline __m512i qn_emulated_join(__m256i low, __m256i high)
+{
+    __m256i halves[2] = {low, high};
+    return _mm512_loadu_si512((const void *)halves);
+}
+static inline __m256i qn_emulated_half(__m512i v, size_t half)
+{
+    __m256i halves[2];
+    _mm512_storeu_si512((void *)halves, v);
+    return halves[half];
+}
+static inline __m512 qn_emulated_join_ps(__m256 low, __m256 high)
+{
+    return _mm512_castsi512_ps(qn_emulated_join(_mm256_castps_si256(low), _mm256_castps_si256(high)));
+}
+#ifndef _mm512_cvtph_ps
+#define _mm512_cvtph_ps(v) \
+    qn_emulated_join_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(v)), _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)))
+#endif
+#ifndef _mm512_cvtepi32_ps
+#define _mm512_cvtepi32_ps(v) \
+    qn_emulated_join_ps(_mm256_cvtepi32_ps(qn_emulated_half(v, 0)), _mm256_cvtepi32_ps(qn_emulated_half(v, 1)))
+#endif
+#ifndef _mm512_cvtepi8_epi32
+#define _mm512_cvtepi8_epi32(v) qn_emulated_join(_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)))
+#endif
+#ifndef _mm512_cvtepu16_epi32
+#define _mm512_cvtepu16_epi32(v) \
+    qn_emulated_join(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(v)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256(v, 1)))
+#endif
 #define QN_AVX512(name) name##_avx512_emulated
 #else
 #include <immintrin.h>

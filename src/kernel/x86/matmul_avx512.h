@@ -1,0 +1,130 @@
+/* matmul_avx512.h: what the AVX-512 matrix kernels share.
+ *
+ * A line of a panel is one register: four columns of 16 rows. vpdpbusd multiplies its unsigned codes by
+ * four signed activations, broadcast from memory, and adds them to 16 sums of 32 bits. The codes of a
+ * block are taken apart once, into eight registers, for up to 16 tokens. */
+#ifndef QN_KERNEL_X86_MATMUL_AVX512_H
+#define QN_KERNEL_X86_MATMUL_AVX512_H
+
+#include "kernel/matmul.h"
+#include "kernel/x86/avx512.h"
+#include "quant/codebooks.h"
+
+#include <string.h>
+
+#define QN_INLINE static inline __attribute__((always_inline))
+/* Loops over registers. Builds that are for testing only are left as loops: they compile much faster. */
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(QN_EMULATED)
+#define QN_UNROLL
+#elif defined(__clang__)
+#define QN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define QN_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Compilers do not agree on the type of a shift count. */
+#if defined(__clang__) || defined(QN_EMULATED)
+#define COUNT(n) ((unsigned)(n))
+#else
+#define COUNT(n) (n)
+#endif
+
+enum {
+    GROUP = 16,       /* tokens at once at most */
+    GROUP_SIZES = 5,  /* 16, 8, 4, 2, 1 */
+    TOKEN_BLOCK = 64, /* tokens whose activations should stay in the second-level cache */
+    PREFETCH = 2048   /* bytes ahead in a panel */
+};
+
+QN_INLINE __m512i load_line(const uint8_t *p) { return _mm512_loadu_si512((const void *)p); }
+QN_INLINE __m512i broadcast_4(const void *p)
+{
+    int v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+QN_INLINE __m512 load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
+
+QN_INLINE void prefetch_block(const uint8_t *p, size_t block_bytes)
+{
+    for (size_t i = 0; i < block_bytes; i += 64) _mm_prefetch((const char *)p + PREFETCH + i, _MM_HINT_T0);
+}
+
+/* Unsigned codes of `bits` bits, columns 4 g .. 4 g + 3. p: the nibble lines, and behind them those of the
+ * fifth or of the two upper bits. */
+QN_INLINE __m512i narrow_codes(const uint8_t *p, int bits, int g)
+{
+    const __m512i line = load_line(p + 64 * (g % 4));
+    const __m512i low = _mm512_and_si512(g < 4 ? line : _mm512_srli_epi16(line, 4), _mm512_set1_epi8(15));
+    if (bits == 4) return low;
+    const __m512i more = load_line(p + 256 + (bits == 6 ? 64 * (g / 4) : 0));
+    const int left = bits == 6 ? 4 - 2 * (g % 4) : 4 - g; /* how far its bits are from bit 4 */
+    const __m512i at_4 = left >= 0 ? _mm512_slli_epi16(more, COUNT(left)) : _mm512_srli_epi16(more, COUNT(-left));
+    return _mm512_or_si512(low, _mm512_and_si512(at_4, _mm512_set1_epi8(bits == 6 ? 48 : 16)));
+}
+
+/* w + 128 for 4-bit codes of w in the table of IQ4_NL and IQ4_XS. */
+QN_INLINE __m512i table_codes(const uint8_t *p, int g)
+{
+    const __m128i values = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)qn_iq4_values), _mm_set1_epi8(-128));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), narrow_codes(p, 4, g));
+}
+
+/* The product of a whole panel with T tokens: one instance per group size. acc: [T][16]. */
+typedef void panel_fn(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc);
+
+QN_INLINE void store_panel(const qn_matmul *m, size_t panel, size_t token, const float *product)
+{
+    const size_t row = panel * QN_PANEL_ROWS;
+    if (row + QN_PANEL_ROWS > m->w->n_rows) {
+        qn_matmul_store(m, panel, token, product);
+        return;
+    }
+    float *y = qn_matmul_out(m, token) + row;
+    __m512 v = _mm512_loadu_ps(product);
+    if (m->bias != NULL) v = _mm512_add_ps(v, _mm512_loadu_ps(m->bias + row));
+    if (m->add) v = _mm512_add_ps(_mm512_loadu_ps(y), v);
+    _mm512_storeu_ps(y, v);
+}
+
+QN_INLINE void multiply(panel_fn *const fn[GROUP_SIZES], const qn_matmul *m, qn_act_format format, size_t block_columns,
+                        size_t panel_begin, size_t panel_end, size_t token_begin, size_t token_end)
+{
+    const size_t act_bytes = qn_act_row_bytes(format, m->w->n_cols), n_blocks = m->w->n_cols / block_columns;
+    for (size_t t0 = token_begin; t0 < token_end; t0 += TOKEN_BLOCK) {
+        const size_t n_tokens = qn_min_size(TOKEN_BLOCK, token_end - t0);
+        const uint8_t *act[TOKEN_BLOCK];
+        for (size_t t = 0; t < n_tokens; t++) act[t] = qn_matmul_act(m, act_bytes, t0 + t);
+        for (size_t panel = panel_begin; panel < panel_end; panel++) {
+            const uint8_t *w = m->w->data + panel * m->w->panel_bytes;
+            for (size_t t = 0, size = GROUP, i = 0; t < n_tokens;) {
+                float acc[GROUP][16];
+                while (size > n_tokens - t) size /= 2, i++;
+                fn[i](w, n_blocks, act + t, acc[0]);
+                for (size_t end = t + size, first = t; t < end; t++) store_panel(m, panel, t0 + t, acc[t - first]);
+            }
+        }
+    }
+}
+
+/* Defines the five instances and the function of the table. PRODUCT(T) is a call. */
+#define QN_DEFINE_PANEL(name, T, PRODUCT)                                                                        \
+    static void panel_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc) \
+    {                                                                                                            \
+        PRODUCT(T);                                                                                              \
+    }
+#define QN_DEFINE_MATMUL(name, format, block_columns, PRODUCT)                                                    \
+    QN_DEFINE_PANEL(name, 16, PRODUCT)                                                                            \
+    QN_DEFINE_PANEL(name, 8, PRODUCT)                                                                             \
+    QN_DEFINE_PANEL(name, 4, PRODUCT)                                                                             \
+    QN_DEFINE_PANEL(name, 2, PRODUCT)                                                                             \
+    QN_DEFINE_PANEL(name, 1, PRODUCT)                                                                             \
+    void QN_AVX512(qn_matmul_##name)(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, \
+                                     size_t token_end)                                                            \
+    {                                                                                                             \
+        static panel_fn *const fn[GROUP_SIZES] = {panel_##name##_16, panel_##name##_8, panel_##name##_4,          \
+                                                  panel_##name##_2, panel_##name##_1};                            \
+        multiply(fn, m, format, block_columns, panel_begin, panel_end, token_begin, token_end);                   \
+    }
+
+#endif
