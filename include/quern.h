@@ -88,6 +88,7 @@ typedef struct quern_model_params {
     void *log_user;
     quern_progress_fn *progress; /**< or NULL */
     void *progress_user;
+    uint64_t memory_limit;       /**< bytes that the weights may take; 0: what the machine has available */
 } quern_model_params;
 
 /** Defaults for every field. */
@@ -209,6 +210,7 @@ typedef struct quern_context_params {
     uint32_t n_outputs;   /**< rows of logits that one call may ask for; 0: n_sequences */
     int n_threads;        /**< 0: as many as quern_default_threads */
     quern_kv_type type_k, type_v; /**< of cached keys and values; default F16 */
+    uint64_t memory_limit; /**< bytes that the context may take; 0: what the machine has available */
 } quern_context_params;
 QUERN_API quern_context_params quern_context_params_default(void);
 

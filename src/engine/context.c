@@ -4,11 +4,13 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/memory.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
 enum { MAX_SEQUENCES = 4096, MAX_BATCH = 1 << 16 };
+static const size_t MAX_POSITIONS = (size_t)1 << 34; /* sizes stay far below overflow */
 
 struct quern_context {
     const quern_model *model;
@@ -57,6 +59,10 @@ quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m
     if (s == QUERN_OK) s = check_kv_type(m, p.type_v, err);
     if (s != QUERN_OK) return s;
     const size_t all = (size_t)p.n_sequences * p.n_ctx;
+    if (all > MAX_POSITIONS)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%u sequences of %u positions are too many (%zu positions are possible)", p.n_sequences, p.n_ctx,
+                       MAX_POSITIONS);
+    setup->memory_limit = p.memory_limit > 0 ? p.memory_limit : qn_memory_available();
     const size_t n_batch = qn_min_size(p.n_batch, all);
     if (p.n_outputs == 0) p.n_outputs = p.n_sequences;
     setup->device = (qn_device_params){.n_threads = p.n_threads, .n_batch = n_batch, .n_segments = qn_min_size(p.n_sequences, n_batch),
@@ -78,12 +84,38 @@ quern_status quern_model_plan(const quern_model *m, const quern_context_params *
     return QUERN_OK;
 }
 
+static uint64_t bytes_of(const quern_model *m, const qn_context_setup *s)
+{
+    return qn_kv_cache_bytes(&m->program, &s->cache) + qn_cpu_scratch_bytes(&m->program, &s->device);
+}
+
+/* Refuses up front what cannot fit, and says what would (contract C6). */
+static quern_status check_memory(const quern_model *m, const qn_context_setup *setup, uint64_t limit, quern_error *err)
+{
+    const uint64_t wanted = bytes_of(m, setup);
+    if (wanted <= limit) return QUERN_OK;
+    size_t fits = 0;
+    for (size_t low = 0, high = setup->cache.n_ctx; low < high;) { /* bytes grow with the context */
+        qn_context_setup smaller = *setup;
+        const size_t middle = low + (high - low) / 2 + 1;
+        smaller.cache.n_ctx = smaller.device.n_ctx = middle;
+        if (bytes_of(m, &smaller) <= limit) low = fits = middle;
+        else high = middle - 1;
+    }
+    if (fits < 64)
+        return qn_fail(err, QUERN_ERR_NOMEM, "context of %zu positions takes %llu bytes, but only %llu are available (close other programs)",
+                       setup->cache.n_ctx, (unsigned long long)wanted, (unsigned long long)limit);
+    return qn_fail(err, QUERN_ERR_NOMEM, "context of %zu positions takes %llu bytes, but only %llu are available (-c %zu would fit)",
+                   setup->cache.n_ctx, (unsigned long long)wanted, (unsigned long long)limit, fits / 64 * 64);
+}
+
 quern_status quern_context_create(quern_context **out, const quern_model *m, const quern_context_params *params, quern_error *err)
 {
     *out = NULL;
     qn_context_setup setup;
     quern_status s = qn_context_setup_init(&setup, m, params, err);
     if (s == QUERN_OK && !m->loaded) s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", m->path);
+    if (s == QUERN_OK) s = check_memory(m, &setup, setup.memory_limit, err);
     if (s != QUERN_OK) return s;
     quern_context *c = qn_calloc(1, sizeof *c);
     if (c == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "context: no memory");

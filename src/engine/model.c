@@ -3,6 +3,7 @@
 #include "engine/model.h"
 
 #include "base/alloc.h"
+#include "base/memory.h"
 #include "engine/file_type.h"
 
 #include <stdio.h>
@@ -42,6 +43,10 @@ static bool report(void *user, size_t done, size_t total)
 static quern_status load_weights(quern_model *m, const quern_model_params *p, quern_error *err)
 {
     qn_thread_pool *pool = NULL;
+    const uint64_t limit = p->memory_limit > 0 ? p->memory_limit : qn_memory_available();
+    if (m->weights.arena.used > limit)
+        return qn_fail(err, QUERN_ERR_NOMEM, "weights take %zu bytes, but only %llu are available (use a smaller model or quantization)",
+                       m->weights.arena.used, (unsigned long long)limit);
     quern_status s = qn_thread_pool_create(&pool, p->n_threads, err);
     if (s != QUERN_OK) return s;
     progress_bridge bridge = {p->progress, p->progress_user};

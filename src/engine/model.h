@@ -24,6 +24,7 @@ struct quern_model {
 typedef struct qn_context_setup {
     qn_device_params device;
     qn_kv_cache_params cache;
+    uint64_t memory_limit; /* bytes */
 } qn_context_setup;
 quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *model, const quern_context_params *params,
                                    quern_error *err);
