@@ -271,7 +271,7 @@ static void bad_calls_are_refused(void **state)
     params.n_ctx = 1 << 29, params.n_sequences = 32; /* more than any machine has */
     assert_int_equal(quern_context_create(&ctx, model, &params, &err), QUERN_ERR_NOMEM);
     params = quern_context_params_default();
-    params.n_ctx = 4096, params.memory_limit = 4 << 20;
+    params.n_ctx = 65536, params.n_batch = 16, params.memory_limit = 8 << 20;
     assert_int_equal(quern_context_create(&ctx, model, &params, &err), QUERN_ERR_NOMEM);
     const char *advice = strstr(err.message, "(-c ");
     assert_non_null(advice);
