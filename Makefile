@@ -83,7 +83,8 @@ tidy: ## clang-tidy over the sources
 
 install: all ## to PREFIX (/usr/local), below DESTDIR where given
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
-	meson install -C $(BUILD)
+	@$(NINJA) -C $(BUILD) programs
+	meson install -C $(BUILD) --no-rebuild
 
 clean: ## remove everything that was built
 	rm -rf build build-asan build-ubsan build-tsan build-fuzz build-clang build-arm quern
