@@ -46,7 +46,7 @@ static void a_mebibyte_of_one_thing(void **state)
     static const char *const pres[] = {"smollm", "deepseek-llm", "qwen35"};
     for (size_t i = 0; i < sizeof pres / sizeof *pres; i++) {
         assert_int_equal(test_vocab_open_writer(&t, test_bpe_writer(pres[i]), NULL), QUERN_OK);
-        check_runs(t.vocab, MIB);
+        check_runs(t.vocab, i == 0 ? MIB : MIB / 8); /* the others differ in their patterns alone */
         test_vocab_close(&t);
     }
     qn_gguf_writer *w = test_spm_writer();
