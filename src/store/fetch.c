@@ -34,13 +34,13 @@ static quern_status fail_status(const qn_fetch *f, const qn_http_response *r, qu
 /* Sleeps before the next attempt. False: no more attempts, or canceled (err then says so). */
 static bool wait_to_retry(const qn_fetch *f, retry *t, const qn_http_response *r, uint64_t done, uint64_t total, quern_error *err)
 {
-    if (++t->attempt >= f->network->max_attempts) return false;
+    const int max = f->network->max_attempts; /* without a network at all nobody wants to wait long to be told so */
+    if (++t->attempt >= (r->status == 0 && done == 0 && max > 3 ? 3 : max)) return false;
     long ms = t->delay_ms;
     if (r->retry_after_s > f->network->max_wait_s) return false;
     if (r->retry_after_s >= 0) ms = r->retry_after_s * 1000;
     else t->delay_ms *= 2;
-    qn_log_write(&f->network->log, QUERN_LOG_INFO, "%s: %s; attempt %d of %d in %ld ms", f->label, err->message, t->attempt + 1,
-                 f->network->max_attempts, ms);
+    qn_log_write(&f->network->log, QUERN_LOG_INFO, "%s; attempt %d of %d in %ld ms", err->message, t->attempt + 1, max, ms);
     while (ms > 0) {
         const long step = ms < 50 ? ms : 50;
         nanosleep(&(struct timespec){0, step * 1000000}, NULL);

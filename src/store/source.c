@@ -150,6 +150,7 @@ quern_status qn_source_parse(qn_source *out, const char *text, quern_error *err)
     if ((rest = after_prefix(text, PYPI_PREFIX, 1)) != NULL) return parse_pypi(out, rest, text, err);
     if ((rest = after_prefix(text, FILE_PREFIXES, 2)) != NULL && *rest != '\0') {
         out->kind = QN_SOURCE_FILE;
+        while (rest[0] == '/' && rest[1] == '/') rest++; /* or its text would mean another path */
         strcpy(out->path, rest);
         return QUERN_OK;
     }
