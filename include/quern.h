@@ -270,6 +270,85 @@ QUERN_API uint32_t quern_sequence_truncate(quern_context *ctx, uint32_t sequence
  * the first call switches profiling on. Owned by the caller: quern_free. */
 QUERN_API quern_status quern_context_profile(quern_context *ctx, char **text, quern_error *err);
 
+/* ---- choosing tokens ------------------------------------------------------------------------ */
+
+#define QUERN_SEED_RANDOM UINT64_MAX
+
+typedef struct quern_logit_bias {
+    quern_token token;
+    float bias; /**< added to the logit; -INFINITY bans the token */
+} quern_logit_bias;
+
+/**
+ * How the next token is drawn from the logits. The names, formulas and defaults are those of llama.cpp.
+ *
+ * The draw for a position depends on the seed, the position and the logits alone, whatever was drawn before.
+ * Temperature 0 is greedy: the greatest logit after bias and penalties, the lowest id on ties.
+ */
+typedef struct quern_sampler_params {
+    size_t struct_bytes;
+    uint64_t seed;            /**< QUERN_SEED_RANDOM (default): one from the system, see quern_sampler_seed */
+    float temperature;        /**< 0 to 1000; default 0.8 */
+    float dynatemp_range;     /**< 0: off; else temperature - range to temperature + range, by entropy */
+    float dynatemp_exponent;  /**< default 1 */
+    int32_t top_k;            /**< the k most probable; 0 or -1: all; default 40 */
+    float top_p;              /**< the fewest that hold this probability together; 1: all; default 0.95 */
+    float min_p;              /**< at least this part of the greatest probability; 0: all; default 0.05 */
+    float typical_p;          /**< locally typical; 1 (default): all */
+    float top_n_sigma;        /**< within n standard deviations of the greatest logit; below or 0: all; default -1 */
+    float xtc_probability;    /**< of excluding top choices at a position; default 0 */
+    float xtc_threshold;      /**< above 0.5: off; default 0.1 */
+    float repeat_penalty;     /**< 1 (default): none */
+    float presence_penalty;   /**< default 0 */
+    float frequency_penalty;  /**< default 0 */
+    int32_t repeat_last_n;    /**< tokens that these three look back; 0: none, -1: the context; default 64 */
+    float dry_multiplier;     /**< 0 (default): off */
+    float dry_base;           /**< default 1.75 */
+    int32_t dry_allowed_length; /**< default 2 */
+    int32_t dry_penalty_last_n; /**< 0: none, -1 (default): the context */
+    const char *const *dry_sequence_breakers; /**< [n_dry_sequence_breakers]; default: line end, : " and * */
+    size_t n_dry_sequence_breakers;
+    int mirostat;             /**< 0 (default): off; 1 or 2: instead of the samplers that filter */
+    float mirostat_tau;       /**< surprise aimed at, in bits; default 5 */
+    float mirostat_eta;       /**< learning rate; default 0.1 */
+    const quern_logit_bias *logit_bias; /**< [n_logit_bias] or NULL */
+    size_t n_logit_bias;
+    /** The order, separated by semicolons; what is not named is not applied. NULL: the default
+     * "penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature". */
+    const char *samplers;
+} quern_sampler_params;
+
+/** Defaults for every field. */
+QUERN_API quern_sampler_params quern_sampler_params_default(void);
+
+/**
+ * A sampler for one sequence. All its memory is taken here; nothing is allocated while sampling.
+ *
+ * @param model   must outlive the sampler
+ * @param params  NULL: defaults; read during the call only
+ * @return QUERN_OK, QUERN_ERR_ARGUMENT (the message names the parameter), _NOMEM
+ */
+QUERN_API quern_status quern_sampler_create(quern_sampler **out, const quern_model *model,
+                                            const quern_sampler_params *params, quern_error *err);
+QUERN_API void quern_sampler_destroy(quern_sampler *sampler); /**< NULL is fine */
+
+/** The token for the next position, always one of the vocabulary. Called again it gives the same.
+ * @param logits  as quern_logits gives them; changed by the call. Any floats are survived */
+QUERN_API quern_token quern_sampler_sample(quern_sampler *sampler, float *logits);
+
+/** Tells the token that stands at the next position, drawn or given: for penalties, and to move on. Whether a
+ * prompt is told as well is the caller's choice: penalties then see it. Ids out of range are ignored. */
+QUERN_API void quern_sampler_accept(quern_sampler *sampler, quern_token token);
+
+/** Forgets all tokens; the seed stays. */
+QUERN_API void quern_sampler_reset(quern_sampler *sampler);
+
+/** The seed in use, so that a run can be repeated. */
+QUERN_API uint64_t quern_sampler_seed(const quern_sampler *sampler);
+
+/** The steps that take place, in order, as text owned by the caller: quern_free. */
+QUERN_API quern_status quern_sampler_describe(const quern_sampler *sampler, char **text, quern_error *err);
+
 /* ---- model store: names to files ------------------------------------------------------------- */
 
 /* Where models lie and where they come from. A model is meant by
@@ -380,57 +459,6 @@ QUERN_API quern_status quern_store_verify(quern_store *store, const char *name, 
 
 /** Deletes an installed model, also from the shared hub cache; QUERN_ERR_BUSY while it is being pulled. */
 QUERN_API quern_status quern_store_remove(quern_store *store, const char *name, quern_error *err);
-
-/* ---- choosing tokens ------------------------------------------------------------------------ */
-
-#define QUERN_SEED_RANDOM UINT64_MAX
-
-typedef struct quern_logit_bias {
-    quern_token token;
-    float bias; /**< added to the logit; -INFINITY bans the token */
-} quern_logit_bias;
-
-/**
- * How the next token is drawn from the logits. The names, formulas and defaults are those of llama.cpp.
- *
- * The draw for a position depends on the seed, the position and the logits alone, whatever was drawn before.
- * Temperature 0 is greedy: the greatest logit after bias and penalties, the lowest id on ties.
- */
-typedef struct quern_sampler_params {
-    size_t struct_bytes;
-    uint64_t seed;            /**< QUERN_SEED_RANDOM (default): one from the system, see quern_sampler_seed */
-    float temperature;        /**< 0 to 1000; default 0.8 */
-    float dynatemp_range;     /**< 0: off; else temperature - range to temperature + range, by entropy */
-    float dynatemp_exponent;  /**< default 1 */
-    int32_t top_k;            /**< the k most probable; 0 or -1: all; default 40 */
-    float top_p;              /**< the fewest that hold this probability together; 1: all; default 0.95 */
-    float min_p;              /**< at least this part of the greatest probability; 0: all; default 0.05 */
-    float typical_p;          /**< locally typical; 1 (default): all */
-    float top_n_sigma;        /**< within n standard deviations of the greatest logit; below or 0: all; default -1 */
-    float xtc_probability;    /**< of excluding top choices at a position; default 0 */
-    float xtc_threshold;      /**< above 0.5: off; default 0.1 */
-    float repeat_penalty;     /**< 1 (default): none */
-    float presence_penalty;   /**< default 0 */
-    float frequency_penalty;  /**< default 0 */
-    int32_t repeat_last_n;    /**< tokens that these three look back; 0: none, -1: the context; default 64 */
-    float dry_multiplier;     /**< 0 (default): off */
-    float dry_base;           /**< default 1.75 */
-    int32_t dry_allowed_length; /**< default 2 */
-    int32_t dry_penalty_last_n; /**< 0: none, -1 (default): the context */
-    const char *const *dry_sequence_breakers; /**< [n_dry_sequence_breakers]; default: line end, : " and * */
-    size_t n_dry_sequence_breakers;
-    int mirostat;             /**< 0 (default): off; 1 or 2: instead of the samplers that filter */
-    float mirostat_tau;       /**< surprise aimed at, in bits; default 5 */
-    float mirostat_eta;       /**< learning rate; default 0.1 */
-    const quern_logit_bias *logit_bias; /**< [n_logit_bias] or NULL */
-    size_t n_logit_bias;
-    /** The order, separated by semicolons; what is not named is not applied. NULL: the default
-     * "penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature". */
-    const char *samplers;
-} quern_sampler_params;
-
-/** Defaults for every field. */
-QUERN_API quern_sampler_params quern_sampler_params_default(void);
 
 #ifdef __cplusplus
 }
