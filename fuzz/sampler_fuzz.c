@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX_VOCAB = 600, MAX_BIAS = 4, MAX_STEPS = 40 };
+enum { MAX_VOCAB = 300, MAX_BIAS = 4, MAX_STEPS = 10 };
 
 static void require(bool holds, const char *what)
 {
