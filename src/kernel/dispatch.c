@@ -23,8 +23,9 @@ typedef struct qn_cpu_flags {
 
 static qn_cpu_flags cpu_flags(void)
 {
-    enum { FMA = 1u << 12, OSXSAVE = 1u << 27, AVX = 1u << 28, F16C = 1u << 29 };                 /* 1.ecx */
-    const unsigned avx2 = 1u << 5, avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, vnni = 1u << 11; /* 7 */
+    enum { FMA = 1u << 12, OSXSAVE = 1u << 27, AVX = 1u << 28, F16C = 1u << 29 }; /* 1.ecx */
+    const unsigned avx2 = 1u << 5, avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31,
+                   vnni = 1u << 11; /* 7 */
     const unsigned need = FMA | OSXSAVE | AVX | F16C;
     qn_cpu_flags flags = {0};
     unsigned a, b, c, d;
@@ -94,6 +95,7 @@ quern_status qn_kernels_choose(const qn_kernels **out, quern_error *err)
         strcat(known, " ");
         strcat(known, tables[i].kernels->isa);
     }
-    return qn_fail(err, QUERN_ERR_UNSUPPORTED, "QUERN_ISA=%s: not an instruction set of this program and processor (here:%s)",
+    return qn_fail(err, QUERN_ERR_UNSUPPORTED,
+                   "QUERN_ISA=%s: not an instruction set of this program and processor (here:%s)",
                    qn_quote(forced, strlen(forced)).text, known);
 }

@@ -18,7 +18,8 @@ static inline float *qn_matmul_out(const qn_matmul *m, size_t token)
 }
 
 /* Stores the outputs of one panel for one token: y = [y +] (product [+ bias]). */
-static inline void qn_matmul_store(const qn_matmul *m, size_t panel, size_t token, const float product[QN_PANEL_ROWS])
+static inline void qn_matmul_store(const qn_matmul *m, size_t panel, size_t token,
+                                   const float product[QN_PANEL_ROWS])
 {
     const size_t row = panel * QN_PANEL_ROWS, n = qn_min_size(QN_PANEL_ROWS, m->w->n_rows - row);
     float *y = qn_matmul_out(m, token) + row;

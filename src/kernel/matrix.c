@@ -6,7 +6,7 @@
 
 /* One row per type that can be multiplied. */
 typedef struct qn_matrix_type {
-    qn_pack_fn *pack;   /* NULL: decoded from the file's rows while multiplying */
+    qn_pack_fn *pack; /* NULL: decoded from the file's rows while multiplying */
     qn_act_format act;
     bool known;
 } qn_matrix_type;
@@ -36,7 +36,8 @@ static const qn_matrix_type *matrix_type(qn_tensor_type type)
 
 bool qn_matrix_supported(qn_tensor_type type, size_t n_cols)
 {
-    return matrix_type(type) != NULL && n_cols > 0 && n_cols % qn_tensor_type_get((uint32_t)type)->block_values == 0;
+    return matrix_type(type) != NULL && n_cols > 0 &&
+           n_cols % qn_tensor_type_get((uint32_t)type)->block_values == 0;
 }
 
 bool qn_matrix_is_packed(qn_tensor_type type)

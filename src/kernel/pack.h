@@ -8,7 +8,8 @@
 typedef void qn_pack_fn(void *panel, const uint8_t *source, size_t row_bytes, size_t n_rows, size_t n_cols);
 
 qn_pack_fn qn_pack_16bit, qn_pack_f32;
-qn_pack_fn qn_pack_q4_0, qn_pack_q4_1, qn_pack_q5_0, qn_pack_q5_1, qn_pack_q8_0; /* IQ4_NL is packed as Q4_0 */
+qn_pack_fn qn_pack_q4_0, qn_pack_q4_1, qn_pack_q5_0, qn_pack_q5_1,
+    qn_pack_q8_0; /* IQ4_NL is packed as Q4_0 */
 qn_pack_fn qn_pack_q4_k, qn_pack_q5_k, qn_pack_q6_k, qn_pack_iq4_xs;
 
 /* Four codes of one byte each; the lines are built from these. */

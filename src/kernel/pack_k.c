@@ -23,18 +23,18 @@ static void put_low_k(uint8_t low[4][64], size_t r, const uint8_t qs[128], size_
     put_low(low, r, codes);
 }
 
-#define QN_DEFINE_PACK(name, PUT)                                                                             \
-    void qn_pack_##name(void *panel, const uint8_t *source, size_t row_bytes, size_t n_rows, size_t n_cols)   \
-    {                                                                                                         \
-        const size_t n_blocks = n_cols / 256;                                                                 \
-        qn_panel_##name *p = panel;                                                                           \
-        if (n_rows < QN_PANEL_ROWS) memset(p, 0, n_blocks * sizeof *p);                                       \
-        for (size_t b = 0; b < n_blocks; b++, p++) {                                                          \
-            for (size_t r = 0; r < n_rows; r++) {                                                             \
-                const qn_block_##name *block = (const qn_block_##name *)(source + r * row_bytes) + b;         \
-                PUT(p, r, block);                                                                             \
-            }                                                                                                 \
-        }                                                                                                     \
+#define QN_DEFINE_PACK(name, PUT)                                                                            \
+    void qn_pack_##name(void *panel, const uint8_t *source, size_t row_bytes, size_t n_rows, size_t n_cols)  \
+    {                                                                                                        \
+        const size_t n_blocks = n_cols / 256;                                                                \
+        qn_panel_##name *p = panel;                                                                          \
+        if (n_rows < QN_PANEL_ROWS) memset(p, 0, n_blocks * sizeof *p);                                      \
+        for (size_t b = 0; b < n_blocks; b++, p++) {                                                         \
+            for (size_t r = 0; r < n_rows; r++) {                                                            \
+                const qn_block_##name *block = (const qn_block_##name *)(source + r * row_bytes) + b;        \
+                PUT(p, r, block);                                                                            \
+            }                                                                                                \
+        }                                                                                                    \
     }
 
 static void put_q4_k(qn_panel_q4_k *p, size_t r, const qn_block_q4_k *b)

@@ -19,18 +19,18 @@ static void put_fifth(uint8_t fifth[64], size_t r, uint32_t qh)
 }
 
 /* The walk over blocks and rows is the same for all; PUT moves block b of row r to *p. */
-#define QN_DEFINE_PACK(name, PUT)                                                                             \
-    void qn_pack_##name(void *panel, const uint8_t *source, size_t row_bytes, size_t n_rows, size_t n_cols)   \
-    {                                                                                                         \
-        const size_t n_blocks = n_cols / 32;                                                                  \
-        qn_panel_##name *p = panel;                                                                           \
-        if (n_rows < QN_PANEL_ROWS) memset(p, 0, n_blocks * sizeof *p);                                       \
-        for (size_t b = 0; b < n_blocks; b++, p++) {                                                          \
-            for (size_t r = 0; r < n_rows; r++) {                                                             \
-                const qn_block_##name *block = (const qn_block_##name *)(source + r * row_bytes) + b;         \
-                PUT(p, r, block);                                                                             \
-            }                                                                                                 \
-        }                                                                                                     \
+#define QN_DEFINE_PACK(name, PUT)                                                                            \
+    void qn_pack_##name(void *panel, const uint8_t *source, size_t row_bytes, size_t n_rows, size_t n_cols)  \
+    {                                                                                                        \
+        const size_t n_blocks = n_cols / 32;                                                                 \
+        qn_panel_##name *p = panel;                                                                          \
+        if (n_rows < QN_PANEL_ROWS) memset(p, 0, n_blocks * sizeof *p);                                      \
+        for (size_t b = 0; b < n_blocks; b++, p++) {                                                         \
+            for (size_t r = 0; r < n_rows; r++) {                                                            \
+                const qn_block_##name *block = (const qn_block_##name *)(source + r * row_bytes) + b;        \
+                PUT(p, r, block);                                                                            \
+            }                                                                                                \
+        }                                                                                                    \
     }
 
 static void put_q4_0(qn_panel_q4_0 *p, size_t r, const qn_block_q4_0 *b)

@@ -1,6 +1,6 @@
 /* bench_matrix.c: how fast the products are: one token over a matrix that no cache holds, and over one that
- * the second-level cache holds (bytes of packed weights per second); and many tokens (operations per second, a multiplication and an addition being
- * two). One thread; best CPU time. */
+ * the second-level cache holds (bytes of packed weights per second); and many tokens (operations per second,
+ * a multiplication and an addition being two). One thread; best CPU time. */
 #include "check_matrix.h"
 
 #include <string.h>
@@ -48,15 +48,20 @@ void bench_matrix(const qn_kernels *k, const char *only)
     for (int id = 0; id < QN_TYPE_LIMIT; id++) {
         const qn_tensor_type type = (qn_tensor_type)id;
         const char *name = qn_tensor_type_get((uint32_t)type)->name;
-        if (name == NULL || !qn_matrix_supported(type, 256) || (only != NULL && strcmp(only, name) != 0)) continue;
-        const size_t n_cols = 2048, n_rows = slow ? 64 : 16 * ((size_t)100000000 / qn_matrix_panel_bytes(type, n_cols));
+        if (name == NULL || !qn_matrix_supported(type, 256) || (only != NULL && strcmp(only, name) != 0))
+            continue;
+        const size_t n_cols = 2048,
+                     n_rows = slow ? 64 : 16 * ((size_t)100000000 / qn_matrix_panel_bytes(type, n_cols));
         printf("%-8s %-8s %9.2f", k->isa, name,
-               1e-9 * (double)(n_rows / 16 * qn_matrix_panel_bytes(type, n_cols)) / measure(k, type, n_rows, n_cols, 1));
+               1e-9 * (double)(n_rows / 16 * qn_matrix_panel_bytes(type, n_cols)) /
+                   measure(k, type, n_rows, n_cols, 1));
         const size_t cached_rows = slow ? 16 : 16 * ((size_t)250000 / qn_matrix_panel_bytes(type, n_cols));
-        printf(" %9.2f", 1e-9 * (double)(cached_rows / 16 * qn_matrix_panel_bytes(type, n_cols)) / measure(k, type, cached_rows, n_cols, 1));
+        printf(" %9.2f", 1e-9 * (double)(cached_rows / 16 * qn_matrix_panel_bytes(type, n_cols)) /
+                             measure(k, type, cached_rows, n_cols, 1));
         for (size_t i = 0; i < 4; i++) {
             const size_t rows = slow ? 32 : 512;
-            printf("  %12.1f", 2e-9 * (double)(rows * n_cols * tokens[i]) / measure(k, type, rows, n_cols, tokens[i]));
+            printf("  %12.1f",
+                   2e-9 * (double)(rows * n_cols * tokens[i]) / measure(k, type, rows, n_cols, tokens[i]));
         }
         printf("\n");
         fflush(stdout);

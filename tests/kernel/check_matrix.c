@@ -35,11 +35,12 @@ static void fill_x(float *x, size_t n, check_fill fill)
     }
 }
 
-static void make_case(qn_case *c, qn_tensor_type type, size_t n_rows, size_t n_cols, size_t n_tokens, check_fill fill,
-                      bool with_extras)
+static void make_case(qn_case *c, qn_tensor_type type, size_t n_rows, size_t n_cols, size_t n_tokens,
+                      check_fill fill, bool with_extras)
 {
     const size_t file_bytes = n_rows * qn_row_bytes(type, n_cols);
-    *c = (qn_case){.type = type, .n_rows = n_rows, .n_cols = n_cols, .n_tokens = n_tokens, .n_act = n_tokens + 3};
+    *c = (qn_case){
+        .type = type, .n_rows = n_rows, .n_cols = n_cols, .n_tokens = n_tokens, .n_act = n_tokens + 3};
     c->file = check_alloc(file_bytes);
     check_fill_blocks(type, c->file, n_rows * n_cols, fill);
     c->w = (qn_matrix){type, n_rows, n_cols, c->file, qn_matrix_panel_bytes(type, n_cols)};
@@ -76,10 +77,14 @@ static void make_case(qn_case *c, qn_tensor_type type, size_t n_rows, size_t n_c
 
 static void free_case(qn_case *c)
 {
-    free(c->file), free(c->packed), free(c->x), free(c->act), free(c->bias), free(c->act_index), free(c->y_index);
+    free(c->file), free(c->packed), free(c->x), free(c->act), free(c->bias), free(c->act_index),
+        free(c->y_index);
 }
 
-static size_t y_count(const qn_case *c) { return (c->n_tokens - 1) * c->m.y_stride + c->n_rows; }
+static size_t y_count(const qn_case *c)
+{
+    return (c->n_tokens - 1) * c->m.y_stride + c->n_rows;
+}
 
 /* A fresh y; what it holds is added to, and what lies between the rows must stay. */
 static float *make_y(const qn_case *c)
@@ -105,7 +110,8 @@ static float *compute(const qn_case *c, const qn_kernels *k, bool cut)
     return m.y;
 }
 
-static void compare(const qn_case *c, const float *got, const float *want, const char *label, const char *what)
+static void compare(const qn_case *c, const float *got, const float *want, const char *label,
+                    const char *what)
 {
     for (size_t i = 0; i < y_count(c); i++) {
         if (check_same(got[i], want[i])) continue;
@@ -132,15 +138,19 @@ static void check_act_rows(const qn_kernels *k, const char *label)
 {
     for (int format = 0; format < QN_ACT_FORMATS; format++) {
         for (int i = 0; i < 200; i++) {
-            const size_t n_cols = 256 * (1 + check_random_below(4)), bytes = qn_act_row_bytes((qn_act_format)format, n_cols);
+            const size_t n_cols = 256 * (1 + check_random_below(4)),
+                         bytes = qn_act_row_bytes((qn_act_format)format, n_cols);
             float *x = check_alloc(n_cols * sizeof *x);
             uint8_t *got = check_alloc(bytes), *want = check_alloc(bytes);
             memset(got, 0, bytes);
             memset(want, 0, bytes);
             fill_x(x, n_cols, (check_fill)(i % FILL_KINDS));
-            if (i % 11 == 0) for (size_t j = 0; j < n_cols; j++) x[j] *= 1e-30f;
-            if (i % 13 == 0) for (size_t j = 0; j < n_cols; j++) x[j] *= 1e-38f;
-            if (i % 5 == 0) for (size_t j = 0; j < n_cols; j++) x[j] = rintf(x[j] * 31) + 0.5f; /* ties */
+            if (i % 11 == 0)
+                for (size_t j = 0; j < n_cols; j++) x[j] *= 1e-30f;
+            if (i % 13 == 0)
+                for (size_t j = 0; j < n_cols; j++) x[j] *= 1e-38f;
+            if (i % 5 == 0)
+                for (size_t j = 0; j < n_cols; j++) x[j] = rintf(x[j] * 31) + 0.5f; /* ties */
             k->act_row[format](got, x, n_cols);
             qn_kernels_scalar.act_row[format](want, x, n_cols);
             if (memcmp(got, want, bytes) != 0) check_fail("%s act_row format %d, case %d", label, format, i);
@@ -161,7 +171,8 @@ void check_matrix_variant(const qn_kernels *k, const char *label, const char *on
             const size_t n_cols = unit * (1 + check_random_below(i % 8 == 0 ? 2048 / unit + 1 : 4));
             make_case(&c, type, i < 34 ? i + 1 : 1 + check_random_below(80), n_cols, n_tokens,
                       i % 3 == 2 ? (check_fill)(i / 3 % FILL_KINDS) : FILL_RANDOM, i % 2 == 1);
-            float *want = compute(&c, &qn_kernels_scalar, false), *whole = compute(&c, k, false), *cut = compute(&c, k, true);
+            float *want = compute(&c, &qn_kernels_scalar, false), *whole = compute(&c, k, false),
+                  *cut = compute(&c, k, true);
             compare(&c, whole, want, label, check_fill_names[i % 3 == 2 ? i / 3 % FILL_KINDS : FILL_RANDOM]);
             compare(&c, cut, want, label, "in pieces");
             free(want), free(whole), free(cut);
@@ -195,15 +206,18 @@ static void check_output(const qn_case *c, const float *w, const uint8_t *row, s
     double exact = 0, magnitude = 0;
     for (size_t k = 0; k < c->n_cols; k++) {
         const size_t block = (r * c->n_cols + k) / t->block_values;
-        const double a = act_value(format, row, k), minimum = check_block_min(c->type, c->file + block * t->block_bytes);
+        const double a = act_value(format, row, k),
+                     minimum = check_block_min(c->type, c->file + block * t->block_bytes);
         exact += (double)w[k] * a;
         magnitude += (fabs((double)w[k]) + 2 * minimum) * fabs(a);
     }
-    const size_t chain = format == QN_ACT_F32 ? c->n_cols : format == QN_ACT_Q8_32 ? c->n_cols / 32 * 2 : c->n_cols / 256;
+    const size_t chain = format == QN_ACT_F32     ? c->n_cols
+                         : format == QN_ACT_Q8_32 ? c->n_cols / 32 * 2
+                                                  : c->n_cols / 256;
     const double bound = (double)(chain + 10) * 0.5 * (double)FLT_EPSILON * magnitude + 1e-30;
     if (!(fabs((double)got - exact) <= bound))
-        check_fail("reference %s rows=%zu cols=%zu row %zu: %.9g, exact %.9g, bound %.3g", t->name, c->n_rows, c->n_cols,
-                   r, (double)got, exact, bound);
+        check_fail("reference %s rows=%zu cols=%zu row %zu: %.9g, exact %.9g, bound %.3g", t->name, c->n_rows,
+                   c->n_cols, r, (double)got, exact, bound);
 }
 
 /* A quantized activation is within half a step of the number it stands for. */
@@ -217,8 +231,10 @@ static void check_quantized(const qn_case *c)
             float max = 0;
             for (size_t i = k / block * block; i < k / block * block + block; i++)
                 max = fmaxf(max, fabsf(c->x[t * c->n_cols + i]));
-            const double error = fabs(act_value(format, c->act + t * row_bytes, k) - (double)c->x[t * c->n_cols + k]);
-            if (error > (double)max / 127 * 0.5001) check_fail("activation %zu of row %zu is off by %g", k, t, error);
+            const double error =
+                fabs(act_value(format, c->act + t * row_bytes, k) - (double)c->x[t * c->n_cols + k]);
+            if (error > (double)max / 127 * 0.5001)
+                check_fail("activation %zu of row %zu is off by %g", k, t, error);
         }
     }
 }
@@ -228,17 +244,20 @@ void check_matrix_reference(const char *only)
     for (int id = 0; id < QN_TYPE_LIMIT; id++) {
         const qn_tensor_type type = (qn_tensor_type)id;
         if (!selected(type, only)) continue;
-        if (!qn_matrix_supported(type, 768) || qn_matrix_supported(type, 0)) check_fail("type %d: supported widths", id);
+        if (!qn_matrix_supported(type, 768) || qn_matrix_supported(type, 0))
+            check_fail("type %d: supported widths", id);
         for (size_t i = 0; i < 6; i++) {
             qn_case c;
             const size_t unit = column_unit(type), n_cols = unit * (1 + check_random_below(1024 / unit));
-            make_case(&c, type, 1 + check_random_below(40), n_cols, 1 + check_random_below(5), FILL_RANDOM, false);
+            make_case(&c, type, 1 + check_random_below(40), n_cols, 1 + check_random_below(5), FILL_RANDOM,
+                      false);
             check_quantized(&c);
             float *y = compute(&c, &qn_kernels_scalar, false), *w = check_alloc(n_cols * sizeof *w);
             const size_t row_bytes = qn_act_row_bytes(qn_matrix_act_format(type), n_cols);
             for (size_t r = 0; r < c.n_rows; r++) {
                 qn_decode_get(type)(c.file + r * qn_row_bytes(type, n_cols), w, n_cols);
-                for (size_t t = 0; t < c.n_tokens; t++) check_output(&c, w, c.act + t * row_bytes, r, y[t * c.n_rows + r]);
+                for (size_t t = 0; t < c.n_tokens; t++)
+                    check_output(&c, w, c.act + t * row_bytes, r, y[t * c.n_rows + r]);
             }
             free(y), free(w);
             free_case(&c);

@@ -10,7 +10,7 @@
 
 /* Deterministic random numbers, one stream for the program. */
 uint32_t check_random(void);
-float check_random_float(void);              /* uniform in (-1, 1) */
+float check_random_float(void); /* uniform in (-1, 1) */
 size_t check_random_below(size_t n);
 
 /* Heap memory of exactly n_bytes, aligned to 64, so that a sanitizer sees any step over its end. */
@@ -27,8 +27,16 @@ long check_failures(void);
 double check_best_seconds(void (*fn)(void *), void *user);
 
 /* Blocks as a file has them, with contents of a kind. */
-typedef enum check_fill { FILL_RANDOM, FILL_LOWEST, FILL_HIGHEST, FILL_ZERO_SCALE, FILL_HUGE, FILL_INFINITE,
-                          FILL_NAN, FILL_KINDS } check_fill;
+typedef enum check_fill {
+    FILL_RANDOM,
+    FILL_LOWEST,
+    FILL_HIGHEST,
+    FILL_ZERO_SCALE,
+    FILL_HUGE,
+    FILL_INFINITE,
+    FILL_NAN,
+    FILL_KINDS
+} check_fill;
 extern const char *const check_fill_names[FILL_KINDS];
 void check_fill_blocks(qn_tensor_type type, uint8_t *blocks, size_t n_values, check_fill fill);
 

@@ -20,8 +20,14 @@ uint32_t check_random(void)
     return (uint32_t)(random_state >> 32);
 }
 
-float check_random_float(void) { return (float)((int32_t)check_random() >> 7) / 16777216.0f; }
-size_t check_random_below(size_t n) { return check_random() % n; }
+float check_random_float(void)
+{
+    return (float)((int32_t)check_random() >> 7) / 16777216.0f;
+}
+size_t check_random_below(size_t n)
+{
+    return check_random() % n;
+}
 
 void *check_alloc(size_t n_bytes)
 {
@@ -51,7 +57,10 @@ void check_fail(const char *format, ...)
     va_end(args);
 }
 
-long check_failures(void) { return n_failures; }
+long check_failures(void)
+{
+    return n_failures;
+}
 
 static double cpu_seconds(void)
 {

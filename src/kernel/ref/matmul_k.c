@@ -44,15 +44,16 @@ static void expand_scales(qn_weights_256 *e, const uint8_t scales[12][16])
     }
 }
 
-#define FOR_EACH_WEIGHT                      \
-    for (size_t r = 0; r < 16; r++)          \
-        for (size_t j = 0; j < 8; j++)       \
+#define FOR_EACH_WEIGHT                                                                                      \
+    for (size_t r = 0; r < 16; r++)                                                                          \
+        for (size_t j = 0; j < 8; j++)                                                                       \
             for (size_t k = 0; k < 32; k++)
 
 static void expand_q4_k(qn_weights_256 *e, const void *panel_block)
 {
     const qn_panel_q4_k *p = panel_block;
-    FOR_EACH_WEIGHT e->w[r][32 * j + k] = (int8_t)nibble(p->low[j], r, k);
+    FOR_EACH_WEIGHT
+        e->w[r][32 * j + k] = (int8_t)nibble(p->low[j], r, k);
     expand_scales(e, p->scales);
     expand_d(e->d, p->d);
     expand_d(e->dmin, p->dmin);
@@ -61,8 +62,7 @@ static void expand_q4_k(qn_weights_256 *e, const void *panel_block)
 static void expand_q5_k(qn_weights_256 *e, const void *panel_block)
 {
     const qn_panel_q5_k *p = panel_block;
-    FOR_EACH_WEIGHT
-    {
+    FOR_EACH_WEIGHT {
         const int fifth = p->sub[j].fifth[4 * r + k % 4] >> k / 4 & 1;
         e->w[r][32 * j + k] = (int8_t)(nibble(p->sub[j].low, r, k) | fifth << 4);
     }
@@ -74,8 +74,7 @@ static void expand_q5_k(qn_weights_256 *e, const void *panel_block)
 static void expand_q6_k(qn_weights_256 *e, const void *panel_block)
 {
     const qn_panel_q6_k *p = panel_block;
-    FOR_EACH_WEIGHT
-    {
+    FOR_EACH_WEIGHT {
         const int upper = p->sub[j].upper[k / 16][4 * r + k % 4] >> 2 * (k / 4 % 4) & 3;
         e->w[r][32 * j + k] = (int8_t)((nibble(p->sub[j].low, r, k) | upper << 4) - 32);
     }
@@ -87,7 +86,8 @@ static void expand_q6_k(qn_weights_256 *e, const void *panel_block)
 static void expand_iq4_xs(qn_weights_256 *e, const void *panel_block)
 {
     const qn_panel_iq4_xs *p = panel_block;
-    FOR_EACH_WEIGHT e->w[r][32 * j + k] = qn_iq4_values[nibble(p->low[j], r, k)];
+    FOR_EACH_WEIGHT
+        e->w[r][32 * j + k] = qn_iq4_values[nibble(p->low[j], r, k)];
     for (size_t r = 0; r < 16; r++) {
         for (size_t j = 0; j < 16; j++) {
             const size_t sub = j / 2;
@@ -118,8 +118,8 @@ static void multiply_block(float acc[16], const qn_weights_256 *e, const qn_act_
 }
 
 /* A block of weights is expanded once for up to TOKENS tokens. */
-static void multiply(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, size_t token_end,
-                     qn_expand_256_fn *expand, size_t block_bytes, bool has_min)
+static void multiply(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin,
+                     size_t token_end, qn_expand_256_fn *expand, size_t block_bytes, bool has_min)
 {
     enum { TOKENS = 64 };
     const size_t n_blocks = m->w->n_cols / 256, row_bytes = qn_act_row_bytes(QN_ACT_Q8_256, m->w->n_cols);
@@ -132,18 +132,20 @@ static void multiply(const qn_matmul *m, size_t panel_begin, size_t panel_end, s
                 qn_weights_256 e;
                 expand(&e, w + b * block_bytes);
                 for (size_t t = 0; t < n_tokens; t++)
-                    multiply_block(acc[t], &e, (const qn_act_q8_256 *)qn_matmul_act(m, row_bytes, t0 + t) + b, has_min);
+                    multiply_block(acc[t], &e, (const qn_act_q8_256 *)qn_matmul_act(m, row_bytes, t0 + t) + b,
+                                   has_min);
             }
             for (size_t t = 0; t < n_tokens; t++) qn_matmul_store(m, panel, t0 + t, acc[t]);
         }
     }
 }
 
-#define QN_DEFINE_MATMUL(name, has_min)                                                                          \
-    void qn_matmul_##name##_scalar(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, \
-                                   size_t token_end)                                                             \
-    {                                                                                                            \
-        multiply(m, panel_begin, panel_end, token_begin, token_end, expand_##name, sizeof(qn_panel_##name), has_min); \
+#define QN_DEFINE_MATMUL(name, has_min)                                                                      \
+    void qn_matmul_##name##_scalar(const qn_matmul *m, size_t panel_begin, size_t panel_end,                 \
+                                   size_t token_begin, size_t token_end)                                     \
+    {                                                                                                        \
+        multiply(m, panel_begin, panel_end, token_begin, token_end, expand_##name, sizeof(qn_panel_##name),  \
+                 has_min);                                                                                   \
     }
 QN_DEFINE_MATMUL(q4_k, true)
 QN_DEFINE_MATMUL(q5_k, true)

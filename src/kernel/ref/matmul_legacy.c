@@ -23,10 +23,13 @@ static int nibble(const uint8_t low[4][64], size_t r, size_t k)
 {
     return low[k / 4 % 4][4 * r + k % 4] >> (k < 16 ? 0 : 4) & 15;
 }
-static int fifth_bit(const uint8_t fifth[64], size_t r, size_t k) { return fifth[4 * r + k % 4] >> k / 4 & 1; }
+static int fifth_bit(const uint8_t fifth[64], size_t r, size_t k)
+{
+    return fifth[4 * r + k % 4] >> k / 4 & 1;
+}
 
-#define FOR_EACH_WEIGHT                  \
-    for (size_t r = 0; r < 16; r++)      \
+#define FOR_EACH_WEIGHT                                                                                      \
+    for (size_t r = 0; r < 16; r++)                                                                          \
         for (size_t k = 0; k < 32; k++)
 
 static void expand_scales(float out[16], const uint16_t in[16])
@@ -37,21 +40,24 @@ static void expand_scales(float out[16], const uint16_t in[16])
 static void expand_q4_0(qn_weights_32 *e, const void *panel_block)
 {
     const qn_panel_q4_0 *p = panel_block;
-    FOR_EACH_WEIGHT e->w[r][k] = (int8_t)(nibble(p->low, r, k) - 8);
+    FOR_EACH_WEIGHT
+        e->w[r][k] = (int8_t)(nibble(p->low, r, k) - 8);
     expand_scales(e->d, p->d);
 }
 
 static void expand_iq4_nl(qn_weights_32 *e, const void *panel_block)
 {
     const qn_panel_q4_0 *p = panel_block;
-    FOR_EACH_WEIGHT e->w[r][k] = qn_iq4_values[nibble(p->low, r, k)];
+    FOR_EACH_WEIGHT
+        e->w[r][k] = qn_iq4_values[nibble(p->low, r, k)];
     expand_scales(e->d, p->d);
 }
 
 static void expand_q4_1(qn_weights_32 *e, const void *panel_block)
 {
     const qn_panel_q4_1 *p = panel_block;
-    FOR_EACH_WEIGHT e->w[r][k] = (int8_t)nibble(p->low, r, k);
+    FOR_EACH_WEIGHT
+        e->w[r][k] = (int8_t)nibble(p->low, r, k);
     expand_scales(e->d, p->d);
     expand_scales(e->m, p->m);
 }
@@ -59,14 +65,16 @@ static void expand_q4_1(qn_weights_32 *e, const void *panel_block)
 static void expand_q5_0(qn_weights_32 *e, const void *panel_block)
 {
     const qn_panel_q5_0 *p = panel_block;
-    FOR_EACH_WEIGHT e->w[r][k] = (int8_t)((nibble(p->low, r, k) | fifth_bit(p->fifth, r, k) << 4) - 16);
+    FOR_EACH_WEIGHT
+        e->w[r][k] = (int8_t)((nibble(p->low, r, k) | fifth_bit(p->fifth, r, k) << 4) - 16);
     expand_scales(e->d, p->d);
 }
 
 static void expand_q5_1(qn_weights_32 *e, const void *panel_block)
 {
     const qn_panel_q5_1 *p = panel_block;
-    FOR_EACH_WEIGHT e->w[r][k] = (int8_t)(nibble(p->low, r, k) | fifth_bit(p->fifth, r, k) << 4);
+    FOR_EACH_WEIGHT
+        e->w[r][k] = (int8_t)(nibble(p->low, r, k) | fifth_bit(p->fifth, r, k) << 4);
     expand_scales(e->d, p->d);
     expand_scales(e->m, p->m);
 }
@@ -74,7 +82,8 @@ static void expand_q5_1(qn_weights_32 *e, const void *panel_block)
 static void expand_q8_0(qn_weights_32 *e, const void *panel_block)
 {
     const qn_panel_q8_0 *p = panel_block;
-    FOR_EACH_WEIGHT e->w[r][k] = (int8_t)p->byte[k / 4][4 * r + k % 4];
+    FOR_EACH_WEIGHT
+        e->w[r][k] = (int8_t)p->byte[k / 4][4 * r + k % 4];
     expand_scales(e->d, p->d);
 }
 
@@ -89,8 +98,8 @@ static void multiply_block(float acc[16], const qn_weights_32 *e, const qn_act_q
 }
 
 /* A block of weights is expanded once for up to TOKENS tokens. */
-static void multiply(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, size_t token_end,
-                     qn_expand_32_fn *expand, size_t block_bytes, bool has_min)
+static void multiply(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin,
+                     size_t token_end, qn_expand_32_fn *expand, size_t block_bytes, bool has_min)
 {
     enum { TOKENS = 64 };
     const size_t n_blocks = m->w->n_cols / 32, row_bytes = qn_act_row_bytes(QN_ACT_Q8_32, m->w->n_cols);
@@ -103,7 +112,8 @@ static void multiply(const qn_matmul *m, size_t panel_begin, size_t panel_end, s
                 qn_weights_32 e;
                 expand(&e, w + b * block_bytes);
                 for (size_t t = 0; t < n_tokens; t++)
-                    multiply_block(acc[t], &e, (const qn_act_q8_32 *)qn_matmul_act(m, row_bytes, t0 + t) + b, has_min);
+                    multiply_block(acc[t], &e, (const qn_act_q8_32 *)qn_matmul_act(m, row_bytes, t0 + t) + b,
+                                   has_min);
             }
             for (size_t t = 0; t < n_tokens; t++) qn_matmul_store(m, panel, t0 + t, acc[t]);
         }
@@ -111,10 +121,11 @@ static void multiply(const qn_matmul *m, size_t panel_begin, size_t panel_end, s
 }
 
 #define QN_DEFINE_MATMUL(name, panel_type, has_min)                                                          \
-    void qn_matmul_##name##_scalar(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, \
-                                   size_t token_end)                                                         \
+    void qn_matmul_##name##_scalar(const qn_matmul *m, size_t panel_begin, size_t panel_end,                 \
+                                   size_t token_begin, size_t token_end)                                     \
     {                                                                                                        \
-        multiply(m, panel_begin, panel_end, token_begin, token_end, expand_##name, sizeof(panel_type), has_min); \
+        multiply(m, panel_begin, panel_end, token_begin, token_end, expand_##name, sizeof(panel_type),       \
+                 has_min);                                                                                   \
     }
 QN_DEFINE_MATMUL(q4_0, qn_panel_q4_0, false)
 QN_DEFINE_MATMUL(q4_1, qn_panel_q4_1, true)

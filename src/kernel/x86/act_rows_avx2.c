@@ -17,7 +17,8 @@ static inline uint32_t max_bits(__m256i max)
 
 static inline __m256i max_magnitude(__m256i max, const float *x)
 {
-    const __m256i bits = _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(x)), _mm256_set1_epi32(0x7fffffff));
+    const __m256i bits =
+        _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(x)), _mm256_set1_epi32(0x7fffffff));
     return _mm256_max_epi32(max, bits);
 }
 
@@ -29,7 +30,8 @@ static inline __m256i quantize_32(const float *x, __m256 inverse)
     const __m256i c = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 16), inverse));
     const __m256i d = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 24), inverse));
     const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)); /* packs works by halves */
+    return _mm256_permutevar8x32_epi32(bytes,
+                                       _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)); /* packs works by halves */
 }
 
 /* Adds neighbours: sums over 16 columns, k % 4 < 2 in even lanes of 16 bits and the others in odd ones, in
@@ -87,11 +89,13 @@ void qn_act_row_q8_256_avx2(void *row, const float *x, size_t n_cols)
             const __m256i q = quantize_32(x + 32 * j, inverse), sums = sum_halves(q);
             const __m256i start = _mm256_mullo_epi16(sums, _mm256_set1_epi16(-32));
             const __m256i total = _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
-            const int low = _mm256_cvtsi256_si32(start), high = _mm_cvtsi128_si32(_mm256_extracti128_si256(start, 1));
+            const int low = _mm256_cvtsi256_si32(start),
+                      high = _mm_cvtsi128_si32(_mm256_extracti128_si256(start, 1));
             _mm256_storeu_si256((__m256i *)(void *)(a->q + 32 * j), q);
             memcpy(a->start[2 * j], &low, sizeof low);
             memcpy(a->start[2 * j + 1], &high, sizeof high);
-            a->sum32[j] = (int16_t)(_mm256_cvtsi256_si32(total) + _mm_cvtsi128_si32(_mm256_extracti128_si256(total, 1)));
+            a->sum32[j] = (int16_t)(_mm256_cvtsi256_si32(total) +
+                                    _mm_cvtsi128_si32(_mm256_extracti128_si256(total, 1)));
         }
         memset(a->pad, 0, sizeof a->pad);
     }

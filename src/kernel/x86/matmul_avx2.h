@@ -22,6 +22,7 @@
 #else
 #define QN_UNROLL _Pragma("GCC unroll 16")
 #endif
+#define QN_EACH(i, n) QN_UNROLL for (int i = 0; i < (n); i++)
 
 enum {
     GROUP = 4,         /* tokens at once at most; accumulators and weights then fill the 16 registers */
@@ -31,11 +32,17 @@ enum {
 
 /* Compilers regroup long sums and then run out of registers: PIN says that a value is wanted here. Where
  * accumulators live in memory, IN_MEMORY keeps the compiler from moving them to registers. */
-#define PIN(v) __asm__("" : "+x"(v))
+#define PIN(v)    __asm__("" : "+x"(v))
 #define IN_MEMORY __asm__ volatile("" ::: "memory")
 
-QN_INLINE __m256i load_line(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
-QN_INLINE void store_line(uint8_t *p, __m256i v) { _mm256_storeu_si256((__m256i *)(void *)p, v); }
+QN_INLINE __m256i load_line(const uint8_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+QN_INLINE void store_line(uint8_t *p, __m256i v)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, v);
+}
 
 /* Four bytes to all lanes. */
 QN_INLINE __m256i broadcast_4(const void *p)
@@ -45,7 +52,10 @@ QN_INLINE __m256i broadcast_4(const void *p)
     return _mm256_set1_epi32(v);
 }
 
-QN_INLINE __m256 load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+QN_INLINE __m256 load_f16(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
 
 QN_INLINE void prefetch_block(const uint8_t *p, size_t block_bytes)
 {
@@ -69,18 +79,21 @@ QN_INLINE __m256i narrow_codes(const uint8_t *p, int bits, int g, int h)
 QN_INLINE __m256i table_codes(const uint8_t *p, __m256i table, int g, int h)
 {
     const __m256i line = load_line(p + 64 * (g % 4) + 32 * h);
-    return _mm256_shuffle_epi8(table, _mm256_and_si256(g < 4 ? line : _mm256_srli_epi16(line, 4), _mm256_set1_epi8(15)));
+    return _mm256_shuffle_epi8(
+        table, _mm256_and_si256(g < 4 ? line : _mm256_srli_epi16(line, 4), _mm256_set1_epi8(15)));
 }
 
 /* The low (part 0) or high (part 1) four bits of w + 128, for signed bytes w. */
 QN_INLINE __m256i code_part(__m256i w, int part)
 {
     if (part == 0) return _mm256_and_si256(w, _mm256_set1_epi8(15));
-    return _mm256_xor_si256(_mm256_and_si256(_mm256_srli_epi16(w, 4), _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
+    return _mm256_xor_si256(_mm256_and_si256(_mm256_srli_epi16(w, 4), _mm256_set1_epi8(15)),
+                            _mm256_set1_epi8(8));
 }
 QN_INLINE __m256i iq4_table(int part)
 {
-    return code_part(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)qn_iq4_values)), part);
+    return code_part(
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)qn_iq4_values)), part);
 }
 
 /* qn_matmul_store for whole panels in registers. */
@@ -105,13 +118,14 @@ QN_INLINE void store_panel(const qn_matmul *m, size_t panel, size_t token, const
  * product with them, activations beginning at act_offset. */
 typedef void direct_fn(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc);
 typedef void expand_fn(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks);
-typedef void chunk_fn(const void *chunk, size_t n_blocks, const uint8_t *const act[], size_t act_offset, float *acc);
+typedef void chunk_fn(const void *chunk, size_t n_blocks, const uint8_t *const act[], size_t act_offset,
+                      float *acc);
 
 typedef struct matmul_type {
-    direct_fn *direct[GROUP];   /* [tokens - 1]; NULL: not so many tokens directly */
+    direct_fn *direct[GROUP]; /* [tokens - 1]; NULL: not so many tokens directly */
     expand_fn *expand;
-    chunk_fn *chunk[GROUP];     /* [tokens - 1] */
-    size_t group;               /* tokens at once from a chunk */
+    chunk_fn *chunk[GROUP]; /* [tokens - 1] */
+    size_t group;           /* tokens at once from a chunk */
     size_t block_columns, chunk_blocks;
     qn_act_format act;
     size_t act_block_bytes;
@@ -124,8 +138,8 @@ QN_INLINE const uint8_t *panel_block(const qn_matrix *w, size_t panel, size_t bl
 }
 
 /* Few tokens: the packed panel is read once. */
-QN_INLINE void multiply_direct(const matmul_type *type, const qn_matmul *m, size_t panel_begin, size_t panel_end,
-                               size_t token_begin, size_t n_tokens, size_t act_bytes)
+QN_INLINE void multiply_direct(const matmul_type *type, const qn_matmul *m, size_t panel_begin,
+                               size_t panel_end, size_t token_begin, size_t n_tokens, size_t act_bytes)
 {
     const size_t n_blocks = m->w->n_cols / type->block_columns;
     const uint8_t *act[GROUP];
@@ -138,8 +152,9 @@ QN_INLINE void multiply_direct(const matmul_type *type, const qn_matmul *m, size
 }
 
 /* Up to TOKEN_BLOCK tokens: each chunk of a panel is expanded once for all of them. */
-QN_INLINE void multiply_expanded(const matmul_type *type, const qn_matmul *m, size_t panel_begin, size_t panel_end,
-                                 size_t token_begin, size_t n_tokens, size_t act_bytes, void *chunk)
+QN_INLINE void multiply_expanded(const matmul_type *type, const qn_matmul *m, size_t panel_begin,
+                                 size_t panel_end, size_t token_begin, size_t n_tokens, size_t act_bytes,
+                                 void *chunk)
 {
     const size_t n_blocks = m->w->n_cols / type->block_columns;
     const uint8_t *act[TOKEN_BLOCK];
@@ -167,8 +182,7 @@ QN_INLINE void multiply(const matmul_type *type, const qn_matmul *m, size_t pane
         const size_t n_tokens = qn_min_size(TOKEN_BLOCK, token_end - t);
         if (n_tokens <= GROUP && type->direct[n_tokens - 1] != NULL)
             multiply_direct(type, m, panel_begin, panel_end, t, n_tokens, act_bytes);
-        else
-            multiply_expanded(type, m, panel_begin, panel_end, t, n_tokens, act_bytes, chunk);
+        else multiply_expanded(type, m, panel_begin, panel_end, t, n_tokens, act_bytes, chunk);
     }
 }
 

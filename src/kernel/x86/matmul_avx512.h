@@ -14,13 +14,15 @@
 
 #define QN_INLINE static inline __attribute__((always_inline))
 /* Loops over registers. Builds that are for testing only are left as loops: they compile much faster. */
-#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(QN_EMULATED)
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||               \
+    defined(QN_EMULATED)
 #define QN_UNROLL
 #elif defined(__clang__)
 #define QN_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define QN_UNROLL _Pragma("GCC unroll 16")
 #endif
+#define QN_EACH(i, n) QN_UNROLL for (int i = 0; i < (n); i++)
 
 /* Compilers do not agree on the type of a shift count. */
 #if defined(__clang__) || defined(QN_EMULATED)
@@ -36,14 +38,20 @@ enum {
     PREFETCH = 2048   /* bytes ahead in a panel */
 };
 
-QN_INLINE __m512i load_line(const uint8_t *p) { return _mm512_loadu_si512((const void *)p); }
+QN_INLINE __m512i load_line(const uint8_t *p)
+{
+    return _mm512_loadu_si512((const void *)p);
+}
 QN_INLINE __m512i broadcast_4(const void *p)
 {
     int v;
     memcpy(&v, p, sizeof v);
     return _mm512_set1_epi32(v);
 }
-QN_INLINE __m512 load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
+QN_INLINE __m512 load_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
 
 QN_INLINE void prefetch_block(const uint8_t *p, size_t block_bytes)
 {
@@ -59,14 +67,16 @@ QN_INLINE __m512i narrow_codes(const uint8_t *p, int bits, int g)
     if (bits == 4) return low;
     const __m512i more = load_line(p + 256 + (bits == 6 ? 64 * (g / 4) : 0));
     const int left = bits == 6 ? 4 - 2 * (g % 4) : 4 - g; /* how far its bits are from bit 4 */
-    const __m512i at_4 = left >= 0 ? _mm512_slli_epi16(more, COUNT(left)) : _mm512_srli_epi16(more, COUNT(-left));
+    const __m512i at_4 =
+        left >= 0 ? _mm512_slli_epi16(more, COUNT(left)) : _mm512_srli_epi16(more, COUNT(-left));
     return _mm512_or_si512(low, _mm512_and_si512(at_4, _mm512_set1_epi8(bits == 6 ? 48 : 16)));
 }
 
 /* w + 128 for 4-bit codes of w in the table of IQ4_NL and IQ4_XS. */
 QN_INLINE __m512i table_codes(const uint8_t *p, int g)
 {
-    const __m128i values = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)qn_iq4_values), _mm_set1_epi8(-128));
+    const __m128i values =
+        _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)qn_iq4_values), _mm_set1_epi8(-128));
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), narrow_codes(p, 4, g));
 }
 
@@ -87,8 +97,9 @@ QN_INLINE void store_panel(const qn_matmul *m, size_t panel, size_t token, const
     _mm512_storeu_ps(y, v);
 }
 
-QN_INLINE void multiply(panel_fn *const fn[GROUP_SIZES], const qn_matmul *m, qn_act_format format, size_t block_columns,
-                        size_t panel_begin, size_t panel_end, size_t token_begin, size_t token_end)
+QN_INLINE void multiply(panel_fn *const fn[GROUP_SIZES], const qn_matmul *m, qn_act_format format,
+                        size_t block_columns, size_t panel_begin, size_t panel_end, size_t token_begin,
+                        size_t token_end)
 {
     const size_t act_bytes = qn_act_row_bytes(format, m->w->n_cols), n_blocks = m->w->n_cols / block_columns;
     for (size_t t0 = token_begin; t0 < token_end; t0 += TOKEN_BLOCK) {
@@ -101,30 +112,32 @@ QN_INLINE void multiply(panel_fn *const fn[GROUP_SIZES], const qn_matmul *m, qn_
                 float acc[GROUP][16];
                 while (size > n_tokens - t) size /= 2, i++;
                 fn[i](w, n_blocks, act + t, acc[0]);
-                for (size_t end = t + size, first = t; t < end; t++) store_panel(m, panel, t0 + t, acc[t - first]);
+                for (size_t end = t + size, first = t; t < end; t++)
+                    store_panel(m, panel, t0 + t, acc[t - first]);
             }
         }
     }
 }
 
 /* Defines the five instances and the function of the table. PRODUCT(T) is a call. */
-#define QN_DEFINE_PANEL(name, T, PRODUCT)                                                                        \
-    static void panel_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc) \
-    {                                                                                                            \
-        PRODUCT(T);                                                                                              \
+#define QN_DEFINE_PANEL(name, T, PRODUCT)                                                                    \
+    static void panel_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],        \
+                                   float *acc)                                                               \
+    {                                                                                                        \
+        PRODUCT(T);                                                                                          \
     }
-#define QN_DEFINE_MATMUL(name, format, block_columns, PRODUCT)                                                    \
-    QN_DEFINE_PANEL(name, 16, PRODUCT)                                                                            \
-    QN_DEFINE_PANEL(name, 8, PRODUCT)                                                                             \
-    QN_DEFINE_PANEL(name, 4, PRODUCT)                                                                             \
-    QN_DEFINE_PANEL(name, 2, PRODUCT)                                                                             \
-    QN_DEFINE_PANEL(name, 1, PRODUCT)                                                                             \
-    void QN_AVX512(qn_matmul_##name)(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, \
-                                     size_t token_end)                                                            \
-    {                                                                                                             \
-        static panel_fn *const fn[GROUP_SIZES] = {panel_##name##_16, panel_##name##_8, panel_##name##_4,          \
-                                                  panel_##name##_2, panel_##name##_1};                            \
-        multiply(fn, m, format, block_columns, panel_begin, panel_end, token_begin, token_end);                   \
+#define QN_DEFINE_MATMUL(name, format, block_columns, PRODUCT)                                               \
+    QN_DEFINE_PANEL(name, 16, PRODUCT)                                                                       \
+    QN_DEFINE_PANEL(name, 8, PRODUCT)                                                                        \
+    QN_DEFINE_PANEL(name, 4, PRODUCT)                                                                        \
+    QN_DEFINE_PANEL(name, 2, PRODUCT)                                                                        \
+    QN_DEFINE_PANEL(name, 1, PRODUCT)                                                                        \
+    void QN_AVX512(qn_matmul_##name)(const qn_matmul *m, size_t panel_begin, size_t panel_end,               \
+                                     size_t token_begin, size_t token_end)                                   \
+    {                                                                                                        \
+        static panel_fn *const fn[GROUP_SIZES] = {panel_##name##_16, panel_##name##_8, panel_##name##_4,     \
+                                                  panel_##name##_2, panel_##name##_1};                       \
+        multiply(fn, m, format, block_columns, panel_begin, panel_end, token_begin, token_end);              \
     }
 
 #endif

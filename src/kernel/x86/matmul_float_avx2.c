@@ -17,27 +17,27 @@ QN_INLINE __m256 load_weights(const uint8_t *p, qn_tensor_type type, size_t inde
 }
 
 /* acc += w * x over n columns of 16 rows. */
-QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *w, size_t n, const uint8_t *const act[],
-                             size_t act_offset, float *acc, bool prefetch)
+QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *w, size_t n,
+                             const uint8_t *const act[], size_t act_offset, float *acc, bool prefetch)
 {
     const size_t column_bytes = type == QN_TYPE_F32 ? 64 : 32;
     const float *x[GROUP];
     __m256 sum[GROUP][2];
-    QN_UNROLL for (int t = 0; t < T; t++) {
+    QN_EACH (t, T) {
         x[t] = (const float *)(const void *)(act[t] + act_offset);
-        QN_UNROLL for (int h = 0; h < 2; h++) sum[t][h] = _mm256_loadu_ps(acc + 16 * t + 8 * h);
+        QN_EACH (h, 2) sum[t][h] = _mm256_loadu_ps(acc + 16 * t + 8 * h);
     }
     for (size_t k = 0; k < n; k++, w += column_bytes) {
         if (prefetch) _mm_prefetch((const char *)w + PREFETCH, _MM_HINT_T0);
         const __m256 w0 = load_weights(w, type, 0), w1 = load_weights(w, type, 8);
-        QN_UNROLL for (int t = 0; t < T; t++) {
+        QN_EACH (t, T) {
             const __m256 v = _mm256_set1_ps(x[t][k]);
             sum[t][0] = _mm256_fmadd_ps(w0, v, sum[t][0]);
             sum[t][1] = _mm256_fmadd_ps(w1, v, sum[t][1]);
         }
     }
-    QN_UNROLL for (int t = 0; t < T; t++)
-        QN_UNROLL for (int h = 0; h < 2; h++) _mm256_storeu_ps(acc + 16 * t + 8 * h, sum[t][h]);
+    QN_EACH (t, T)
+        QN_EACH (h, 2) _mm256_storeu_ps(acc + 16 * t + 8 * h, sum[t][h]);
 }
 
 QN_INLINE void float_expand(qn_tensor_type type, float *chunk, const uint8_t *p, size_t n)
@@ -49,18 +49,18 @@ QN_INLINE void float_expand(qn_tensor_type type, float *chunk, const uint8_t *p,
 QN_INLINE void transpose_8(float *out, const float *rows, size_t stride)
 {
     __m256 r[8], s[8];
-    QN_UNROLL for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(rows + (size_t)i * stride);
-    QN_UNROLL for (int i = 0; i < 8; i += 2) {
-        s[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-        s[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    QN_EACH (i, 8) r[i] = _mm256_loadu_ps(rows + (size_t)i * stride);
+    QN_EACH (i, 4) {
+        s[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        s[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
     }
-    QN_UNROLL for (int i = 0; i < 8; i += 4) {
-        r[i] = _mm256_shuffle_ps(s[i], s[i + 2], 0x44);
-        r[i + 1] = _mm256_shuffle_ps(s[i], s[i + 2], 0xee);
-        r[i + 2] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0x44);
-        r[i + 3] = _mm256_shuffle_ps(s[i + 1], s[i + 3], 0xee);
+    QN_EACH (i, 2) {
+        r[4 * i] = _mm256_shuffle_ps(s[4 * i], s[4 * i + 2], 0x44);
+        r[4 * i + 1] = _mm256_shuffle_ps(s[4 * i], s[4 * i + 2], 0xee);
+        r[4 * i + 2] = _mm256_shuffle_ps(s[4 * i + 1], s[4 * i + 3], 0x44);
+        r[4 * i + 3] = _mm256_shuffle_ps(s[4 * i + 1], s[4 * i + 3], 0xee);
     }
-    QN_UNROLL for (int i = 0; i < 4; i++) {
+    QN_EACH (i, 4) {
         _mm256_storeu_ps(out + 16 * i, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
         _mm256_storeu_ps(out + 16 * (i + 4), _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
     }
@@ -70,7 +70,8 @@ QN_INLINE void transpose_8(float *out, const float *rows, size_t stride)
 static void expand_decoded(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)
 {
     qn_decode_fn *decode = qn_decode_get(w->type);
-    const size_t n_rows = qn_min_size(16, w->n_rows - panel * 16), row_bytes = w->panel_bytes / 16, n = n_blocks * UNIT;
+    const size_t n_rows = qn_min_size(16, w->n_rows - panel * 16), row_bytes = w->panel_bytes / 16,
+                 n = n_blocks * UNIT;
     const uint8_t *source = w->data + panel * w->panel_bytes + qn_row_bytes(w->type, block * UNIT);
     float rows[16][COLUMNS];
     for (size_t r = 0; r < n_rows; r++) decode(source + r * row_bytes, rows[r], n);
@@ -81,35 +82,44 @@ static void expand_decoded(void *chunk, const qn_matrix *w, size_t panel, size_t
 
 /* ---- one set of functions per type ---- */
 
-#define CHUNK(name, T, columns)                                                                                    \
-    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[], size_t act_offset, \
-                                   float *acc)                                                                     \
-    {                                                                                                              \
-        float_product(QN_TYPE_F32, T, chunk, n_blocks * (columns), act, act_offset, acc, false);                   \
+#define CHUNK(name, T, columns)                                                                              \
+    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[],           \
+                                   size_t act_offset, float *acc)                                            \
+    {                                                                                                        \
+        float_product(QN_TYPE_F32, T, chunk, n_blocks *(columns), act, act_offset, acc, false);              \
     }
-#define DIRECT(name, TYPE, T)                                                                                     \
-    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc) \
-    {                                                                                                             \
-        memset(acc, 0, T * 16 * sizeof *acc);                                                                     \
-        float_product(QN_TYPE_##TYPE, T, panel, n_blocks, act, 0, acc, true);                                     \
+#define DIRECT(name, TYPE, T)                                                                                \
+    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],       \
+                                    float *acc)                                                              \
+    {                                                                                                        \
+        memset(acc, 0, T * 16 * sizeof *acc);                                                                \
+        float_product(QN_TYPE_##TYPE, T, panel, n_blocks, act, 0, acc, true);                                \
     }
-#define MATMUL(name)                                                                                           \
-    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, \
-                                 size_t token_end)                                                             \
-    {                                                                                                          \
-        _Alignas(64) float chunk[COLUMNS * 16];                                                                \
-        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                      \
+#define MATMUL(name)                                                                                         \
+    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end,                   \
+                                 size_t token_begin, size_t token_end)                                       \
+    {                                                                                                        \
+        _Alignas(64) float chunk[COLUMNS * 16];                                                              \
+        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                    \
     }
-#define FLOAT(name, TYPE)                                                                                              \
-    DIRECT(name, TYPE, 1) DIRECT(name, TYPE, 2) DIRECT(name, TYPE, 3) DIRECT(name, TYPE, 4)                            \
-    static void expand_##name(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)            \
-    {                                                                                                                  \
-        float_expand(QN_TYPE_##TYPE, chunk, panel_block(w, panel, block, QN_TYPE_##TYPE == QN_TYPE_F32 ? 64 : 32), n_blocks); \
-    }                                                                                                                  \
-    static const matmul_type type_##name = {                                                                           \
-        .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},                        \
-        .expand = expand_##name, .chunk = {chunk_column_1, chunk_column_2, chunk_column_3, chunk_column_4}, .group = 4, \
-        .block_columns = 1, .chunk_blocks = COLUMNS, .act = QN_ACT_F32, .act_block_bytes = sizeof(float)};             \
+#define FLOAT(name, TYPE)                                                                                    \
+    DIRECT(name, TYPE, 1)                                                                                    \
+    DIRECT(name, TYPE, 2)                                                                                    \
+    DIRECT(name, TYPE, 3) DIRECT(name, TYPE, 4) static void expand_##name(                                   \
+        void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)                        \
+    {                                                                                                        \
+        float_expand(QN_TYPE_##TYPE, chunk,                                                                  \
+                     panel_block(w, panel, block, QN_TYPE_##TYPE == QN_TYPE_F32 ? 64 : 32), n_blocks);       \
+    }                                                                                                        \
+    static const matmul_type type_##name = {                                                                 \
+        .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},              \
+        .expand = expand_##name,                                                                             \
+        .chunk = {chunk_column_1, chunk_column_2, chunk_column_3, chunk_column_4},                           \
+        .group = 4,                                                                                          \
+        .block_columns = 1,                                                                                  \
+        .chunk_blocks = COLUMNS,                                                                             \
+        .act = QN_ACT_F32,                                                                                   \
+        .act_block_bytes = sizeof(float)};                                                                   \
     MATMUL(name)
 
 CHUNK(column, 1, 1)
@@ -124,7 +134,11 @@ CHUNK(unit, 1, UNIT)
 CHUNK(unit, 2, UNIT)
 CHUNK(unit, 3, UNIT)
 CHUNK(unit, 4, UNIT)
-static const matmul_type type_decoded = {
-    .expand = expand_decoded, .chunk = {chunk_unit_1, chunk_unit_2, chunk_unit_3, chunk_unit_4}, .group = 4,
-    .block_columns = UNIT, .chunk_blocks = COLUMNS / UNIT, .act = QN_ACT_F32, .act_block_bytes = UNIT * sizeof(float)};
+static const matmul_type type_decoded = {.expand = expand_decoded,
+                                         .chunk = {chunk_unit_1, chunk_unit_2, chunk_unit_3, chunk_unit_4},
+                                         .group = 4,
+                                         .block_columns = UNIT,
+                                         .chunk_blocks = COLUMNS / UNIT,
+                                         .act = QN_ACT_F32,
+                                         .act_block_bytes = UNIT * sizeof(float)};
 MATMUL(decoded)

@@ -17,30 +17,30 @@ QN_INLINE __m512 load_weights(const uint8_t *p, qn_tensor_type type)
 }
 
 /* acc += w * x over n columns; the activations begin at column `first`. */
-QN_INLINE void add_columns(qn_tensor_type type, int T, const uint8_t *w, size_t n, const uint8_t *const act[], size_t first,
-                           float *acc)
+QN_INLINE void add_columns(qn_tensor_type type, int T, const uint8_t *w, size_t n, const uint8_t *const act[],
+                           size_t first, float *acc)
 {
     const size_t column_bytes = type == QN_TYPE_F32 ? 64 : 32;
     __m512 sum[GROUP];
-    QN_UNROLL for (int t = 0; t < T; t++) sum[t] = _mm512_loadu_ps(acc + 16 * t);
+    QN_EACH (t, T) sum[t] = _mm512_loadu_ps(acc + 16 * t);
     for (size_t k = first; k < first + n; k++, w += column_bytes) {
         const __m512 v = load_weights(w, type);
         if (T <= 4) _mm_prefetch((const char *)w + PREFETCH, _MM_HINT_T0);
-        QN_UNROLL for (int t = 0; t < T; t++)
+        QN_EACH (t, T)
             sum[t] = _mm512_fmadd_ps(v, _mm512_set1_ps(((const float *)(const void *)act[t])[k]), sum[t]);
     }
-    QN_UNROLL for (int t = 0; t < T; t++) _mm512_storeu_ps(acc + 16 * t, sum[t]);
+    QN_EACH (t, T) _mm512_storeu_ps(acc + 16 * t, sum[t]);
 }
 
-QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *panel, size_t n_cols, const uint8_t *const act[],
-                             float *acc)
+QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *panel, size_t n_cols,
+                             const uint8_t *const act[], float *acc)
 {
     memset(acc, 0, (size_t)T * 16 * sizeof *acc);
     add_columns(type, T, panel, n_cols, act, 0, acc);
 }
 
-#define PRODUCT_F32(T) float_product(QN_TYPE_F32, T, panel, n_blocks, act, acc)
-#define PRODUCT_F16(T) float_product(QN_TYPE_F16, T, panel, n_blocks, act, acc)
+#define PRODUCT_F32(T)  float_product(QN_TYPE_F32, T, panel, n_blocks, act, acc)
+#define PRODUCT_F16(T)  float_product(QN_TYPE_F16, T, panel, n_blocks, act, acc)
 #define PRODUCT_BF16(T) float_product(QN_TYPE_BF16, T, panel, n_blocks, act, acc)
 
 QN_DEFINE_MATMUL(f32, QN_ACT_F32, 1, PRODUCT_F32)
@@ -63,7 +63,8 @@ static void decode_chunk(float w[COLUMNS][16], const qn_matrix *matrix, size_t p
     }
 }
 
-static void add_chunk(const float *w, size_t n, const uint8_t *const act[], size_t n_tokens, size_t first, float *acc)
+static void add_chunk(const float *w, size_t n, const uint8_t *const act[], size_t n_tokens, size_t first,
+                      float *acc)
 {
     const uint8_t *bytes = (const uint8_t *)(const void *)w;
     size_t t = 0;
@@ -72,8 +73,8 @@ static void add_chunk(const float *w, size_t n, const uint8_t *const act[], size
     if (t < n_tokens) add_columns(QN_TYPE_F32, 1, bytes, n, act + t, first, acc + 16 * t);
 }
 
-void QN_AVX512(qn_matmul_decoded)(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin,
-                                  size_t token_end)
+void QN_AVX512(qn_matmul_decoded)(const qn_matmul *m, size_t panel_begin, size_t panel_end,
+                                  size_t token_begin, size_t token_end)
 {
     const size_t n_cols = m->w->n_cols, act_bytes = qn_act_row_bytes(QN_ACT_F32, n_cols);
     for (size_t t0 = token_begin; t0 < token_end; t0 += TOKEN_BLOCK) {

@@ -29,9 +29,18 @@ typedef struct wide_block {
     k_scales s;
 } wide_block;
 
-QN_INLINE int code_bits(qn_tensor_type type) { return type == QN_TYPE_Q6_K ? 6 : type == QN_TYPE_Q5_K ? 5 : 4; }
-QN_INLINE size_t sub_block_bytes(qn_tensor_type type) { return type == QN_TYPE_Q6_K ? 384 : type == QN_TYPE_Q5_K ? 320 : 256; }
-QN_INLINE bool has_min(qn_tensor_type type) { return type == QN_TYPE_Q4_K || type == QN_TYPE_Q5_K; }
+QN_INLINE int code_bits(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q6_K ? 6 : type == QN_TYPE_Q5_K ? 5 : 4;
+}
+QN_INLINE size_t sub_block_bytes(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q6_K ? 384 : type == QN_TYPE_Q5_K ? 320 : 256;
+}
+QN_INLINE bool has_min(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q4_K || type == QN_TYPE_Q5_K;
+}
 
 QN_INLINE const qn_act_q8_256 *act_block(const uint8_t *row, size_t b)
 {
@@ -40,7 +49,10 @@ QN_INLINE const qn_act_q8_256 *act_block(const uint8_t *row, size_t b)
 
 /* ---- scales ---- */
 
-QN_INLINE __m128i load_16(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+QN_INLINE __m128i load_16(const void *p)
+{
+    return _mm_loadu_si128((const __m128i *)p);
+}
 
 /* 16 words, one a row, to pairs. */
 QN_INLINE void put_pairs(int16_t out[16][2], __m256i words)
@@ -61,24 +73,26 @@ QN_INLINE void expand_k_scales(k_scales *s, const uint8_t scales[12][16])
 {
     const __m128i low4 = _mm_set1_epi8(15), low6 = _mm_set1_epi8(63), bits45 = _mm_set1_epi8(48);
     __m128i m[8];
-    QN_UNROLL for (int j = 0; j < 4; j++) {
+    QN_EACH (j, 4) {
         const __m128i a = load_16(scales[j]), b = load_16(scales[4 + j]), c = load_16(scales[8 + j]);
         const __m128i s4 = _mm_or_si128(_mm_and_si128(c, low4), _mm_and_si128(_mm_srli_epi16(a, 2), bits45));
         m[j] = _mm_and_si128(b, low6);
-        m[4 + j] = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(c, 4), low4), _mm_and_si128(_mm_srli_epi16(b, 2), bits45));
+        m[4 + j] = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(c, 4), low4),
+                                _mm_and_si128(_mm_srli_epi16(b, 2), bits45));
         put_pairs(s->scale[j], _mm256_cvtepu8_epi16(_mm_and_si128(a, low6)));
         put_pairs(s->scale[4 + j], _mm256_cvtepu8_epi16(s4));
     }
-    QN_UNROLL for (int p = 0; p < 4; p++) {
+    QN_EACH (p, 4) {
         store_line((uint8_t *)s->min[p], _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(m[2 * p], m[2 * p + 1])));
-        store_line((uint8_t *)s->min[p] + 32, _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(m[2 * p], m[2 * p + 1])));
+        store_line((uint8_t *)s->min[p] + 32,
+                   _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(m[2 * p], m[2 * p + 1])));
     }
 }
 
 QN_INLINE void expand_iq4_xs_scales(k_scales *s, const qn_panel_iq4_xs *p)
 {
     __m128i v[8];
-    QN_UNROLL for (int j = 0; j < 8; j++) {
+    QN_EACH (j, 8) {
         const __m128i l = load_16(p->scales_l[j / 2]), h = load_16(p->scales_h[j / 4]);
         const __m128i low = _mm_and_si128(j % 2 == 0 ? l : _mm_srli_epi16(l, 4), _mm_set1_epi8(15));
         const int left = 4 - 2 * (j % 4);
@@ -86,9 +100,10 @@ QN_INLINE void expand_iq4_xs_scales(k_scales *s, const qn_panel_iq4_xs *p)
         v[j] = _mm_sub_epi8(_mm_or_si128(low, _mm_and_si128(high, _mm_set1_epi8(48))), _mm_set1_epi8(32));
         put_pairs(s->scale[j], _mm256_cvtepi8_epi16(v[j]));
     }
-    QN_UNROLL for (int i = 0; i < 4; i++) {
+    QN_EACH (i, 4) {
         store_line((uint8_t *)s->min[i], _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(v[2 * i], v[2 * i + 1])));
-        store_line((uint8_t *)s->min[i] + 32, _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(v[2 * i], v[2 * i + 1])));
+        store_line((uint8_t *)s->min[i] + 32,
+                   _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(v[2 * i], v[2 * i + 1])));
     }
 }
 
@@ -117,7 +132,10 @@ QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type t
 
 QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
 {
-    return 16 * (type == QN_TYPE_Q4_K ? 144u : type == QN_TYPE_Q5_K ? 176u : type == QN_TYPE_Q6_K ? 210u : 136u);
+    return 16 * (type == QN_TYPE_Q4_K   ? 144u
+                 : type == QN_TYPE_Q5_K ? 176u
+                 : type == QN_TYPE_Q6_K ? 210u
+                                        : 136u);
 }
 
 /* ---- products ---- */
@@ -127,22 +145,25 @@ typedef struct k_sums {
     __m256i is[GROUP][2];
 } k_sums;
 
-QN_INLINE __m256i scale_pairs(const k_scales *s, int j, int h) { return load_line((const uint8_t *)s->scale[j] + 32 * h); }
+QN_INLINE __m256i scale_pairs(const k_scales *s, int j, int h)
+{
+    return load_line((const uint8_t *)s->scale[j] + 32 * h);
+}
 
 /* Adds sub-block j for T tokens. p: its lines, packed or expanded. Codes of 5 and 6 bits in two parts. */
 QN_INLINE void narrow_product(k_sums *sums, qn_tensor_type type, int T, const uint8_t *p, bool expanded,
                               const k_scales *s, int j, const qn_act_q8_256 *const a[])
 {
     const int parts = code_bits(type) == 4 ? 1 : 2, steps = 8 / parts;
-    QN_UNROLL for (int part = 0; part < parts; part++) {
+    QN_EACH (part, parts) {
         __m256i sum[GROUP][2];
         if (type == QN_TYPE_Q6_K)
-            QN_UNROLL for (int t = 0; t < T; t++) sum[t][0] = sum[t][1] = broadcast_4(a[t]->start[2 * j + part]);
-        QN_UNROLL for (int i = 0; i < steps; i++) {
+            QN_EACH (t, T) sum[t][0] = sum[t][1] = broadcast_4(a[t]->start[2 * j + part]);
+        QN_EACH (i, steps) {
             const int g = parts == 2 ? 4 * part + i : expanded ? i : i / 2 + 4 * (i % 2);
             const __m256i w0 = expanded ? load_line(p + 64 * g) : narrow_codes(p, code_bits(type), g, 0);
             const __m256i w1 = expanded ? load_line(p + 64 * g + 32) : narrow_codes(p, code_bits(type), g, 1);
-            QN_UNROLL for (int t = 0; t < T; t++) {
+            QN_EACH (t, T) {
                 const __m256i x = broadcast_4(a[t]->q + 32 * j + 4 * g);
                 const __m256i p0 = _mm256_maddubs_epi16(w0, x), p1 = _mm256_maddubs_epi16(w1, x);
                 sum[t][0] = i == 0 && type != QN_TYPE_Q6_K ? p0 : _mm256_add_epi16(sum[t][0], p0);
@@ -151,9 +172,9 @@ QN_INLINE void narrow_product(k_sums *sums, qn_tensor_type type, int T, const ui
                 PIN(sum[t][1]);
             }
         }
-        QN_UNROLL for (int h = 0; h < 2; h++) {
+        QN_EACH (h, 2) {
             const __m256i scale = scale_pairs(s, type == QN_TYPE_Q6_K ? 2 * j + part : j, h);
-            QN_UNROLL for (int t = 0; t < T; t++)
+            QN_EACH (t, T)
                 sums->is[t][h] = _mm256_add_epi32(sums->is[t][h], _mm256_madd_epi16(sum[t][h], scale));
         }
     }
@@ -164,13 +185,15 @@ QN_INLINE void wide_product(k_sums *sums, int T, const uint8_t *p, bool expanded
                             const qn_act_q8_256 *const a[])
 {
     __m256i low[2][2], high[2][2];
-    QN_UNROLL for (int t = 0; t < T; t++) low[t][0] = low[t][1] = high[t][0] = high[t][1] = _mm256_setzero_si256();
-    QN_UNROLL for (int i = 0; i < 8; i++) {
+    QN_EACH (t, T) low[t][0] = low[t][1] = high[t][0] = high[t][1] = _mm256_setzero_si256();
+    QN_EACH (i, 8) {
         const int g = expanded ? i : i / 2 + 4 * (i % 2);
-        QN_UNROLL for (int h = 0; h < 2; h++) {
-            const __m256i w0 = expanded ? load_line(p + 128 * g + 32 * h) : table_codes(p, iq4_table(0), g, h);
-            const __m256i w1 = expanded ? load_line(p + 128 * g + 64 + 32 * h) : table_codes(p, iq4_table(1), g, h);
-            QN_UNROLL for (int t = 0; t < T; t++) {
+        QN_EACH (h, 2) {
+            const __m256i w0 =
+                expanded ? load_line(p + 128 * g + 32 * h) : table_codes(p, iq4_table(0), g, h);
+            const __m256i w1 =
+                expanded ? load_line(p + 128 * g + 64 + 32 * h) : table_codes(p, iq4_table(1), g, h);
+            QN_EACH (t, T) {
                 const __m256i x = broadcast_4(a[t]->q + 32 * j + 4 * g);
                 low[t][h] = _mm256_add_epi16(low[t][h], _mm256_maddubs_epi16(w0, x));
                 high[t][h] = _mm256_add_epi16(high[t][h], _mm256_maddubs_epi16(w1, x));
@@ -179,20 +202,22 @@ QN_INLINE void wide_product(k_sums *sums, int T, const uint8_t *p, bool expanded
             }
         }
     }
-    QN_UNROLL for (int h = 0; h < 2; h++) {
+    QN_EACH (h, 2) {
         const __m256i scale = scale_pairs(s, j, h), scale_16 = _mm256_slli_epi16(scale, 4);
-        QN_UNROLL for (int t = 0; t < T; t++)
-            sums->is[t][h] = _mm256_add_epi32(sums->is[t][h], _mm256_add_epi32(_mm256_madd_epi16(low[t][h], scale),
-                                                                               _mm256_madd_epi16(high[t][h], scale_16)));
+        QN_EACH (t, T)
+            sums->is[t][h] =
+                _mm256_add_epi32(sums->is[t][h], _mm256_add_epi32(_mm256_madd_epi16(low[t][h], scale),
+                                                                  _mm256_madd_epi16(high[t][h], scale_16)));
     }
 }
 
 /* acc = fma(d * is - dmin * ms, a.scale, acc) for one half of the rows. */
-QN_INLINE __m256 add_block(__m256 acc, qn_tensor_type type, __m256i is, const k_scales *s, int h, const qn_act_q8_256 *a)
+QN_INLINE __m256 add_block(__m256 acc, qn_tensor_type type, __m256i is, const k_scales *s, int h,
+                           const qn_act_q8_256 *a)
 {
     __m256i ms = _mm256_setzero_si256();
     if (type != QN_TYPE_Q6_K) {
-        QN_UNROLL for (int p = 0; p < 4; p++) {
+        QN_EACH (p, 4) {
             const __m256i pair = load_line((const uint8_t *)s->min[p] + 32 * h);
             ms = _mm256_add_epi32(ms, _mm256_madd_epi16(pair, broadcast_4(a->sum32 + 2 * p)));
         }
@@ -204,19 +229,19 @@ QN_INLINE __m256 add_block(__m256 acc, qn_tensor_type type, __m256i is, const k_
 }
 
 /* One super-block for T tokens: integer sums, then the accumulators in memory. */
-QN_INLINE void multiply_block(qn_tensor_type type, int T, const uint8_t *codes, size_t sub_bytes, bool expanded,
-                              const k_scales *s, const qn_act_q8_256 *const a[], float *acc)
+QN_INLINE void multiply_block(qn_tensor_type type, int T, const uint8_t *codes, size_t sub_bytes,
+                              bool expanded, const k_scales *s, const qn_act_q8_256 *const a[], float *acc)
 {
     k_sums sums;
-    QN_UNROLL for (int t = 0; t < T; t++) sums.is[t][0] = sums.is[t][1] = _mm256_setzero_si256();
+    QN_EACH (t, T) sums.is[t][0] = sums.is[t][1] = _mm256_setzero_si256();
     for (int j = 0; j < 8; j++, codes += sub_bytes) {
         if (!expanded) prefetch_block(codes, sub_bytes);
         if (T > 2) __asm__ volatile("" : : "r"(&sums) : "memory"); /* no registers are left for them */
         if (type == QN_TYPE_IQ4_XS) wide_product(&sums, T, codes, expanded, s, j, a);
         else narrow_product(&sums, type, T, codes, expanded, s, j, a);
     }
-    QN_UNROLL for (int t = 0; t < T; t++) {
-        QN_UNROLL for (int h = 0; h < 2; h++) {
+    QN_EACH (t, T) {
+        QN_EACH (h, 2) {
             float *at = acc + 16 * t + 8 * h;
             _mm256_storeu_ps(at, add_block(_mm256_loadu_ps(at), type, sums.is[t][h], s, h, a[t]));
         }
@@ -224,13 +249,14 @@ QN_INLINE void multiply_block(qn_tensor_type type, int T, const uint8_t *codes, 
     IN_MEMORY;
 }
 
-QN_INLINE void k_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks, const uint8_t *const act[], float *acc)
+QN_INLINE void k_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks,
+                        const uint8_t *const act[], float *acc)
 {
     memset(acc, 0, (size_t)T * 16 * sizeof *acc);
     for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
         k_scales s;
         const qn_act_q8_256 *a[GROUP];
-        QN_UNROLL for (int t = 0; t < T; t++) a[t] = act_block(act[t], b);
+        QN_EACH (t, T) a[t] = act_block(act[t], b);
         expand_scales(&s, p, type);
         multiply_block(type, T, p, sub_block_bytes(type), false, &s, a, acc);
     }
@@ -240,9 +266,10 @@ QN_INLINE void narrow_expand(qn_tensor_type type, narrow_block *e, const uint8_t
 {
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
         for (size_t j = 0; j < 8; j++) {
-            QN_UNROLL for (int g = 0; g < 8; g++)
+            QN_EACH (g, 8)
                 for (int h = 0; h < 2; h++)
-                    store_line(e->codes[j][g] + 32 * h, narrow_codes(p + j * sub_block_bytes(type), code_bits(type), g, h));
+                    store_line(e->codes[j][g] + 32 * h,
+                               narrow_codes(p + j * sub_block_bytes(type), code_bits(type), g, h));
         }
         expand_scales(&e->s, p, type);
     }
@@ -252,9 +279,10 @@ QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p,
 {
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
         for (size_t j = 0; j < 8; j++) {
-            QN_UNROLL for (int g = 0; g < 8; g++)
+            QN_EACH (g, 8)
                 for (int h = 0; h < 4; h++)
-                    store_line(e->codes[j][g][h / 2] + 32 * (h % 2), table_codes(p + 256 * j, iq4_table(h / 2), g, h % 2));
+                    store_line(e->codes[j][g][h / 2] + 32 * (h % 2),
+                               table_codes(p + 256 * j, iq4_table(h / 2), g, h % 2));
         }
         expand_scales(&e->s, p, type);
     }
@@ -262,46 +290,53 @@ QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p,
 
 /* ---- one set of functions per type ---- */
 
-#define DIRECT(name, TYPE, T)                                                                                     \
-    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc) \
-    {                                                                                                             \
-        k_direct(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                                   \
+#define DIRECT(name, TYPE, T)                                                                                \
+    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],       \
+                                    float *acc)                                                              \
+    {                                                                                                        \
+        k_direct(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                              \
     }
-#define CHUNK(name, TYPE, T, block_type)                                                                           \
-    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[], size_t act_offset, \
-                                   float *acc)                                                                     \
-    {                                                                                                              \
-        const block_type *e = chunk;                                                                               \
-        for (size_t b = 0; b < n_blocks; b++, e++) {                                                               \
-            const qn_act_q8_256 *a[GROUP];                                                                         \
-            QN_UNROLL for (int t = 0; t < T; t++) a[t] = act_block(act[t] + act_offset, b);                        \
-            multiply_block(QN_TYPE_##TYPE, T, (const uint8_t *)e->codes, sizeof e->codes[0], true, &e->s, a, acc); \
-        }                                                                                                          \
+#define CHUNK(name, TYPE, T, block_type)                                                                     \
+    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[],           \
+                                   size_t act_offset, float *acc)                                            \
+    {                                                                                                        \
+        const block_type *e = chunk;                                                                         \
+        for (size_t b = 0; b < n_blocks; b++, e++) {                                                         \
+            const qn_act_q8_256 *a[GROUP];                                                                   \
+            QN_EACH (t, T) a[t] = act_block(act[t] + act_offset, b);                                         \
+            multiply_block(QN_TYPE_##TYPE, T, (const uint8_t *)e->codes, sizeof e->codes[0], true, &e->s, a, \
+                           acc);                                                                             \
+        }                                                                                                    \
     }
-#define EXPAND(kind, name, TYPE)                                                           \
-    static void expand_##name(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)          \
-    {                                                                                                                \
-        kind##_expand(QN_TYPE_##TYPE, chunk, panel_block(w, panel, block, panel_block_bytes(QN_TYPE_##TYPE)), n_blocks); \
+#define EXPAND(kind, name, TYPE)                                                                             \
+    static void expand_##name(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)  \
+    {                                                                                                        \
+        kind##_expand(QN_TYPE_##TYPE, chunk,                                                                 \
+                      panel_block(w, panel, block, panel_block_bytes(QN_TYPE_##TYPE)), n_blocks);            \
     }
-#define MATMUL(name, block_type, chunk_size)                                                                   \
-    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, \
-                                 size_t token_end)                                                             \
-    {                                                                                                          \
-        _Alignas(64) block_type chunk[chunk_size];                                                             \
-        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                      \
+#define MATMUL(name, block_type, chunk_size)                                                                 \
+    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end,                   \
+                                 size_t token_begin, size_t token_end)                                       \
+    {                                                                                                        \
+        _Alignas(64) block_type chunk[chunk_size];                                                           \
+        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                    \
     }
 
 #define NARROW(name, TYPE)                                                                                   \
-    DIRECT(name, TYPE, 1) DIRECT(name, TYPE, 2) DIRECT(name, TYPE, 3) DIRECT(name, TYPE, 4)                  \
-    CHUNK(name, TYPE, 1, narrow_block) CHUNK(name, TYPE, 2, narrow_block)                                    \
-    CHUNK(name, TYPE, 3, narrow_block) CHUNK(name, TYPE, 4, narrow_block)                                    \
-    EXPAND(narrow, name, TYPE)                                                                               \
-    static const matmul_type type_##name = {                                                                 \
-        .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},              \
-        .expand = expand_##name,                                                                             \
-        .chunk = {chunk_##name##_1, chunk_##name##_2, chunk_##name##_3, chunk_##name##_4},                   \
-        .group = 4, .block_columns = 256, .chunk_blocks = CHUNK_NARROW, \
-        .act = QN_ACT_Q8_256, .act_block_bytes = sizeof(qn_act_q8_256)};                                     \
+    DIRECT(name, TYPE, 1)                                                                                    \
+    DIRECT(name, TYPE, 2)                                                                                    \
+    DIRECT(name, TYPE, 3) DIRECT(name, TYPE, 4) CHUNK(name, TYPE, 1, narrow_block)                           \
+        CHUNK(name, TYPE, 2, narrow_block) CHUNK(name, TYPE, 3, narrow_block)                                \
+            CHUNK(name, TYPE, 4, narrow_block)                                                               \
+                EXPAND(narrow, name, TYPE) static const matmul_type type_##name = {                          \
+                    .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},  \
+                    .expand = expand_##name,                                                                 \
+                    .chunk = {chunk_##name##_1, chunk_##name##_2, chunk_##name##_3, chunk_##name##_4},       \
+                    .group = 4,                                                                              \
+                    .block_columns = 256,                                                                    \
+                    .chunk_blocks = CHUNK_NARROW,                                                            \
+                    .act = QN_ACT_Q8_256,                                                                    \
+                    .act_block_bytes = sizeof(qn_act_q8_256)};                                               \
     MATMUL(name, narrow_block, CHUNK_NARROW)
 
 NARROW(q4_k, Q4_K)
@@ -313,9 +348,12 @@ DIRECT(iq4_xs, IQ4_XS, 2)
 CHUNK(iq4_xs, IQ4_XS, 1, wide_block)
 CHUNK(iq4_xs, IQ4_XS, 2, wide_block)
 EXPAND(wide, iq4_xs, IQ4_XS)
-static const matmul_type type_iq4_xs = {
-    .direct = {direct_iq4_xs_1, direct_iq4_xs_2},
-    .expand = expand_iq4_xs, .chunk = {chunk_iq4_xs_1, chunk_iq4_xs_2}, .group = 2,
-    .block_columns = 256, .chunk_blocks = CHUNK_WIDE,
-    .act = QN_ACT_Q8_256, .act_block_bytes = sizeof(qn_act_q8_256)};
+static const matmul_type type_iq4_xs = {.direct = {direct_iq4_xs_1, direct_iq4_xs_2},
+                                        .expand = expand_iq4_xs,
+                                        .chunk = {chunk_iq4_xs_1, chunk_iq4_xs_2},
+                                        .group = 2,
+                                        .block_columns = 256,
+                                        .chunk_blocks = CHUNK_WIDE,
+                                        .act = QN_ACT_Q8_256,
+                                        .act_block_bytes = sizeof(qn_act_q8_256)};
 MATMUL(iq4_xs, wide_block, CHUNK_WIDE)

@@ -23,8 +23,14 @@ typedef struct wide_block {
     float d[16];
 } wide_block;
 
-QN_INLINE bool has_fifth(qn_tensor_type type) { return type == QN_TYPE_Q5_0 || type == QN_TYPE_Q5_1; }
-QN_INLINE bool has_min(qn_tensor_type type) { return type == QN_TYPE_Q4_1 || type == QN_TYPE_Q5_1; }
+QN_INLINE bool has_fifth(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q5_0 || type == QN_TYPE_Q5_1;
+}
+QN_INLINE bool has_min(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q4_1 || type == QN_TYPE_Q5_1;
+}
 
 /* What the sum of unsigned codes lacks, per unit of the sum of activations. */
 #define WIDE_ZERO (-128.0f)
@@ -35,8 +41,11 @@ QN_INLINE float zero_point(qn_tensor_type type)
 
 QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
 {
-    return 16 * (type == QN_TYPE_Q4_1 ? 20u : type == QN_TYPE_Q5_0 ? 22u : type == QN_TYPE_Q5_1 ? 24u
-                 : type == QN_TYPE_Q8_0 ? 34u : 18u);
+    return 16 * (type == QN_TYPE_Q4_1   ? 20u
+                 : type == QN_TYPE_Q5_0 ? 22u
+                 : type == QN_TYPE_Q5_1 ? 24u
+                 : type == QN_TYPE_Q8_0 ? 34u
+                                        : 18u);
 }
 QN_INLINE const uint16_t *panel_scales(const uint8_t *p, qn_tensor_type type)
 {
@@ -61,16 +70,18 @@ QN_INLINE const qn_act_q8_32 *act_block(const uint8_t *row, size_t b)
 }
 
 /* One narrow block for T tokens. codes: from the panel, or the lines of an expanded block. */
-QN_INLINE void narrow_product(__m256i sum[GROUP][2], qn_tensor_type type, int T, const uint8_t *p, bool expanded,
-                              const uint8_t *const act[], size_t b)
+QN_INLINE void narrow_product(__m256i sum[GROUP][2], qn_tensor_type type, int T, const uint8_t *p,
+                              bool expanded, const uint8_t *const act[], size_t b)
 {
-    QN_UNROLL for (int t = 0; t < T; t++)
-        sum[t][0] = sum[t][1] = has_fifth(type) ? broadcast_4(act_block(act[t], b)->start) : _mm256_setzero_si256();
-    QN_UNROLL for (int i = 0; i < 8; i++) {
+    QN_EACH (t, T)
+        sum[t][0] = sum[t][1] =
+            has_fifth(type) ? broadcast_4(act_block(act[t], b)->start) : _mm256_setzero_si256();
+    QN_EACH (i, 8) {
         const int g = expanded ? i : i / 2 + 4 * (i % 2); /* both nibbles of a line together */
         const __m256i w0 = expanded ? load_line(p + 64 * g) : narrow_codes(p, has_fifth(type) ? 5 : 4, g, 0);
-        const __m256i w1 = expanded ? load_line(p + 64 * g + 32) : narrow_codes(p, has_fifth(type) ? 5 : 4, g, 1);
-        QN_UNROLL for (int t = 0; t < T; t++) {
+        const __m256i w1 =
+            expanded ? load_line(p + 64 * g + 32) : narrow_codes(p, has_fifth(type) ? 5 : 4, g, 1);
+        QN_EACH (t, T) {
             const __m256i a = broadcast_4(act_block(act[t], b)->q + 4 * g);
             const __m256i p0 = _mm256_maddubs_epi16(w0, a), p1 = _mm256_maddubs_epi16(w1, a);
             sum[t][0] = i == 0 && !has_fifth(type) ? p0 : _mm256_add_epi16(sum[t][0], p0);
@@ -79,29 +90,29 @@ QN_INLINE void narrow_product(__m256i sum[GROUP][2], qn_tensor_type type, int T,
             PIN(sum[t][1]);
         }
     }
-    QN_UNROLL for (int t = 0; t < T; t++)
+    QN_EACH (t, T)
         for (int h = 0; h < 2; h++) sum[t][h] = _mm256_madd_epi16(sum[t][h], _mm256_set1_epi16(1));
 }
 
-QN_INLINE void narrow_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks, const uint8_t *const act[],
-                             float *out)
+QN_INLINE void narrow_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks,
+                             const uint8_t *const act[], float *out)
 {
     __m256 acc[GROUP][2];
-    QN_UNROLL for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+    QN_EACH (t, T) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
         const uint16_t *scales = panel_scales(p, type);
         __m256i sum[GROUP][2];
         prefetch_block(p, panel_block_bytes(type));
         narrow_product(sum, type, T, p, false, act, b);
-        QN_UNROLL for (int h = 0; h < 2; h++) {
+        QN_EACH (h, 2) {
             const __m256 d = load_f16(scales + 8 * h), m = has_min(type) ? load_f16(scales + 16 + 8 * h) : d;
-            QN_UNROLL for (int t = 0; t < T; t++) {
+            QN_EACH (t, T) {
                 acc[t][h] = add_block(acc[t][h], sum[t][h], zero_point(type), d, act_block(act[t], b));
                 if (has_min(type)) acc[t][h] = add_min(acc[t][h], m, act_block(act[t], b));
             }
         }
     }
-    QN_UNROLL for (int t = 0; t < T; t++)
+    QN_EACH (t, T)
         for (int h = 0; h < 2; h++) _mm256_storeu_ps(out + 16 * t + 8 * h, acc[t][h]);
 }
 
@@ -109,8 +120,8 @@ QN_INLINE void narrow_expand(qn_tensor_type type, narrow_block *e, const uint8_t
 {
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
         const uint16_t *scales = panel_scales(p, type);
-        QN_UNROLL for (int h = 0; h < 2; h++) {
-            QN_UNROLL for (int g = 0; g < 8; g++) store_line(e->codes[g] + 32 * h, narrow_codes(p, has_fifth(type) ? 5 : 4, g, h));
+        QN_EACH (h, 2) {
+            QN_EACH (g, 8) store_line(e->codes[g] + 32 * h, narrow_codes(p, has_fifth(type) ? 5 : 4, g, h));
             _mm256_storeu_ps(e->d + 8 * h, load_f16(scales + 8 * h));
             if (has_min(type)) _mm256_storeu_ps(e->m + 8 * h, load_f16(scales + 16 + 8 * h));
         }
@@ -122,15 +133,15 @@ QN_INLINE void narrow_chunk(qn_tensor_type type, int T, const narrow_block *e, s
                             const uint8_t *const act[], size_t act_offset, float *acc)
 {
     const uint8_t *a[GROUP];
-    QN_UNROLL for (int t = 0; t < T; t++) a[t] = act[t] + act_offset;
+    QN_EACH (t, T) a[t] = act[t] + act_offset;
     for (size_t b = 0; b < n_blocks; b++, e++) {
         __m256i sum[GROUP][2];
         narrow_product(sum, type, T, e->codes[0], true, a, b);
-        QN_UNROLL for (int t = 0; t < T; t++) {
-            QN_UNROLL for (int h = 0; h < 2; h++) {
+        QN_EACH (t, T) {
+            QN_EACH (h, 2) {
                 float *at = acc + 16 * t + 8 * h;
-                __m256 v = add_block(_mm256_loadu_ps(at), sum[t][h], zero_point(type), _mm256_loadu_ps(e->d + 8 * h),
-                                     act_block(a[t], b));
+                __m256 v = add_block(_mm256_loadu_ps(at), sum[t][h], zero_point(type),
+                                     _mm256_loadu_ps(e->d + 8 * h), act_block(a[t], b));
                 if (has_min(type)) v = add_min(v, _mm256_loadu_ps(e->m + 8 * h), act_block(a[t], b));
                 _mm256_storeu_ps(at, v);
             }
@@ -152,13 +163,13 @@ QN_INLINE void wide_product(__m256i sum[2][2], qn_tensor_type type, int T, const
                             const uint8_t *const act[], size_t b)
 {
     __m256i low[2][2], high[2][2];
-    QN_UNROLL for (int t = 0; t < T; t++) low[t][0] = low[t][1] = high[t][0] = high[t][1] = _mm256_setzero_si256();
-    QN_UNROLL for (int i = 0; i < 8; i++) {
+    QN_EACH (t, T) low[t][0] = low[t][1] = high[t][0] = high[t][1] = _mm256_setzero_si256();
+    QN_EACH (i, 8) {
         const int g = expanded ? i : i / 2 + 4 * (i % 2);
-        QN_UNROLL for (int h = 0; h < 2; h++) {
+        QN_EACH (h, 2) {
             const __m256i w0 = expanded ? load_line(p + 128 * g + 32 * h) : wide_codes(p, type, g, h, 0);
             const __m256i w1 = expanded ? load_line(p + 128 * g + 64 + 32 * h) : wide_codes(p, type, g, h, 1);
-            QN_UNROLL for (int t = 0; t < T; t++) {
+            QN_EACH (t, T) {
                 const __m256i a = broadcast_4(act_block(act[t], b)->q + 4 * g);
                 low[t][h] = _mm256_add_epi16(low[t][h], _mm256_maddubs_epi16(w0, a));
                 high[t][h] = _mm256_add_epi16(high[t][h], _mm256_maddubs_epi16(w1, a));
@@ -167,20 +178,21 @@ QN_INLINE void wide_product(__m256i sum[2][2], qn_tensor_type type, int T, const
             }
         }
     }
-    QN_UNROLL for (int t = 0; t < T; t++)
+    QN_EACH (t, T)
         for (int h = 0; h < 2; h++)
             sum[t][h] = _mm256_add_epi32(_mm256_madd_epi16(low[t][h], _mm256_set1_epi16(1)),
                                          _mm256_madd_epi16(high[t][h], _mm256_set1_epi16(16)));
 }
 
 /* Signed bytes as they are. */
-QN_INLINE void signed_product(__m256i sum[GROUP][2], int T, const uint8_t *p, const uint8_t *const act[], size_t b)
+QN_INLINE void signed_product(__m256i sum[GROUP][2], int T, const uint8_t *p, const uint8_t *const act[],
+                              size_t b)
 {
-    QN_UNROLL for (int t = 0; t < T; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-    QN_UNROLL for (int g = 0; g < 8; g++) {
+    QN_EACH (t, T) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+    QN_EACH (g, 8) {
         const __m256i w0 = load_line(p + 64 * g), w1 = load_line(p + 64 * g + 32);
         const __m256i abs0 = _mm256_abs_epi8(w0), abs1 = _mm256_abs_epi8(w1), ones = _mm256_set1_epi16(1);
-        QN_UNROLL for (int t = 0; t < T; t++) {
+        QN_EACH (t, T) {
             const __m256i a = broadcast_4(act_block(act[t], b)->q + 4 * g);
             const __m256i p0 = _mm256_maddubs_epi16(abs0, _mm256_sign_epi8(a, w0));
             const __m256i p1 = _mm256_maddubs_epi16(abs1, _mm256_sign_epi8(a, w1));
@@ -192,11 +204,11 @@ QN_INLINE void signed_product(__m256i sum[GROUP][2], int T, const uint8_t *p, co
     }
 }
 
-QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks, const uint8_t *const act[],
-                           float *out)
+QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks,
+                           const uint8_t *const act[], float *out)
 {
     __m256 acc[GROUP][2];
-    QN_UNROLL for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+    QN_EACH (t, T) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
         const uint16_t *scales = panel_scales(p, type);
         const bool is_signed = type == QN_TYPE_Q8_0;
@@ -204,21 +216,22 @@ QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *p, size_t 
         prefetch_block(p, panel_block_bytes(type));
         if (is_signed) signed_product(sum, T, p, act, b);
         else wide_product(sum, type, T, p, false, act, b);
-        QN_UNROLL for (int h = 0; h < 2; h++) {
+        QN_EACH (h, 2) {
             const __m256 d = load_f16(scales + 8 * h);
-            QN_UNROLL for (int t = 0; t < T; t++)
-                acc[t][h] = add_block(acc[t][h], sum[t][h], is_signed ? 0.0f : WIDE_ZERO, d, act_block(act[t], b));
+            QN_EACH (t, T)
+                acc[t][h] =
+                    add_block(acc[t][h], sum[t][h], is_signed ? 0.0f : WIDE_ZERO, d, act_block(act[t], b));
         }
     }
-    QN_UNROLL for (int t = 0; t < T; t++)
+    QN_EACH (t, T)
         for (int h = 0; h < 2; h++) _mm256_storeu_ps(out + 16 * t + 8 * h, acc[t][h]);
 }
 
 QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
-        QN_UNROLL for (int h = 0; h < 2; h++) {
-            QN_UNROLL for (int g = 0; g < 8; g++) {
+        QN_EACH (h, 2) {
+            QN_EACH (g, 8) {
                 store_line(e->codes[g][0] + 32 * h, wide_codes(p, type, g, h, 0));
                 store_line(e->codes[g][1] + 32 * h, wide_codes(p, type, g, h, 1));
             }
@@ -227,19 +240,19 @@ QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p,
     }
 }
 
-QN_INLINE void wide_chunk(int T, const wide_block *e, size_t n_blocks, const uint8_t *const act[], size_t act_offset,
-                          float *acc)
+QN_INLINE void wide_chunk(int T, const wide_block *e, size_t n_blocks, const uint8_t *const act[],
+                          size_t act_offset, float *acc)
 {
     const uint8_t *a[2];
-    QN_UNROLL for (int t = 0; t < T; t++) a[t] = act[t] + act_offset;
+    QN_EACH (t, T) a[t] = act[t] + act_offset;
     for (size_t b = 0; b < n_blocks; b++, e++) {
         __m256i sum[2][2];
         wide_product(sum, QN_TYPE_Q8_0, T, e->codes[0][0], true, a, b);
-        QN_UNROLL for (int t = 0; t < T; t++) {
-            QN_UNROLL for (int h = 0; h < 2; h++) {
+        QN_EACH (t, T) {
+            QN_EACH (h, 2) {
                 float *at = acc + 16 * t + 8 * h;
-                _mm256_storeu_ps(at, add_block(_mm256_loadu_ps(at), sum[t][h], WIDE_ZERO, _mm256_loadu_ps(e->d + 8 * h),
-                                               act_block(a[t], b)));
+                _mm256_storeu_ps(at, add_block(_mm256_loadu_ps(at), sum[t][h], WIDE_ZERO,
+                                               _mm256_loadu_ps(e->d + 8 * h), act_block(a[t], b)));
             }
         }
         IN_MEMORY;
@@ -248,44 +261,48 @@ QN_INLINE void wide_chunk(int T, const wide_block *e, size_t n_blocks, const uin
 
 /* ---- one set of functions per type ---- */
 
-#define DIRECT(kind, name, TYPE, T)                                                                              \
-    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc) \
-    {                                                                                                            \
-        kind##_direct(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                             \
+#define DIRECT(kind, name, TYPE, T)                                                                          \
+    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],       \
+                                    float *acc)                                                              \
+    {                                                                                                        \
+        kind##_direct(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                         \
     }
-#define EXPAND(kind, name, TYPE)                                                           \
-    static void expand_##name(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)          \
-    {                                                                                                                \
-        kind##_expand(QN_TYPE_##TYPE, chunk, panel_block(w, panel, block, panel_block_bytes(QN_TYPE_##TYPE)), n_blocks); \
+#define EXPAND(kind, name, TYPE)                                                                             \
+    static void expand_##name(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)  \
+    {                                                                                                        \
+        kind##_expand(QN_TYPE_##TYPE, chunk,                                                                 \
+                      panel_block(w, panel, block, panel_block_bytes(QN_TYPE_##TYPE)), n_blocks);            \
     }
-#define CHUNK(name, T, CALL)                                                                               \
-    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[], size_t act_offset, \
-                                   float *acc)                                                             \
-    {                                                                                                      \
-        CALL;                                                                                              \
+#define CHUNK(name, T, CALL)                                                                                 \
+    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[],           \
+                                   size_t act_offset, float *acc)                                            \
+    {                                                                                                        \
+        CALL;                                                                                                \
     }
-#define MATMUL(name, block_type, chunk_size)                                                                   \
-    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin, \
-                                 size_t token_end)                                                             \
-    {                                                                                                          \
-        _Alignas(64) block_type chunk[chunk_size];                                                                    \
-        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                      \
+#define MATMUL(name, block_type, chunk_size)                                                                 \
+    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end,                   \
+                                 size_t token_begin, size_t token_end)                                       \
+    {                                                                                                        \
+        _Alignas(64) block_type chunk[chunk_size];                                                           \
+        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                    \
     }
 
-#define NARROW_CHUNK(name, TYPE, T) \
+#define NARROW_CHUNK(name, TYPE, T)                                                                          \
     CHUNK(name, T, narrow_chunk(QN_TYPE_##TYPE, T, chunk, n_blocks, act, act_offset, acc))
-#define NARROW(name, TYPE)                                                                                    \
-    DIRECT(narrow, name, TYPE, 1) DIRECT(narrow, name, TYPE, 2)                                               \
-    DIRECT(narrow, name, TYPE, 3) DIRECT(narrow, name, TYPE, 4)                                               \
-    EXPAND(narrow, name, TYPE)                                                                                \
-    NARROW_CHUNK(name, TYPE, 1) NARROW_CHUNK(name, TYPE, 2)                                                   \
-    NARROW_CHUNK(name, TYPE, 3) NARROW_CHUNK(name, TYPE, 4)                                                   \
-    static const matmul_type type_##name = {                                                                  \
-        .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},               \
-        .expand = expand_##name,                                                                              \
-        .chunk = {chunk_##name##_1, chunk_##name##_2, chunk_##name##_3, chunk_##name##_4},                    \
-        .group = 4, .block_columns = 32, .chunk_blocks = CHUNK_NARROW, \
-        .act = QN_ACT_Q8_32, .act_block_bytes = sizeof(qn_act_q8_32)};                                        \
+#define NARROW(name, TYPE)                                                                                   \
+    DIRECT(narrow, name, TYPE, 1)                                                                            \
+    DIRECT(narrow, name, TYPE, 2)                                                                            \
+    DIRECT(narrow, name, TYPE, 3) DIRECT(narrow, name, TYPE, 4) EXPAND(narrow, name, TYPE)                   \
+        NARROW_CHUNK(name, TYPE, 1) NARROW_CHUNK(name, TYPE, 2) NARROW_CHUNK(name, TYPE, 3)                  \
+            NARROW_CHUNK(name, TYPE, 4) static const matmul_type type_##name = {                             \
+                .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},      \
+                .expand = expand_##name,                                                                     \
+                .chunk = {chunk_##name##_1, chunk_##name##_2, chunk_##name##_3, chunk_##name##_4},           \
+                .group = 4,                                                                                  \
+                .block_columns = 32,                                                                         \
+                .chunk_blocks = CHUNK_NARROW,                                                                \
+                .act = QN_ACT_Q8_32,                                                                         \
+                .act_block_bytes = sizeof(qn_act_q8_32)};                                                    \
     MATMUL(name, narrow_block, CHUNK_NARROW)
 
 NARROW(q4_0, Q4_0)
@@ -301,19 +318,25 @@ DIRECT(wide, q8_0, Q8_0, 2)
 DIRECT(wide, q8_0, Q8_0, 3)
 DIRECT(wide, q8_0, Q8_0, 4)
 EXPAND(wide, q8_0, Q8_0)
-static const matmul_type type_q8_0 = {
-    .direct = {direct_q8_0_1, direct_q8_0_2, direct_q8_0_3, direct_q8_0_4},
-    .expand = expand_q8_0, .chunk = {chunk_wide_1, chunk_wide_2}, .group = 2,
-    .block_columns = 32, .chunk_blocks = CHUNK_WIDE,
-    .act = QN_ACT_Q8_32, .act_block_bytes = sizeof(qn_act_q8_32)};
+static const matmul_type type_q8_0 = {.direct = {direct_q8_0_1, direct_q8_0_2, direct_q8_0_3, direct_q8_0_4},
+                                      .expand = expand_q8_0,
+                                      .chunk = {chunk_wide_1, chunk_wide_2},
+                                      .group = 2,
+                                      .block_columns = 32,
+                                      .chunk_blocks = CHUNK_WIDE,
+                                      .act = QN_ACT_Q8_32,
+                                      .act_block_bytes = sizeof(qn_act_q8_32)};
 MATMUL(q8_0, wide_block, CHUNK_WIDE)
 
 DIRECT(wide, iq4_nl, IQ4_NL, 1)
 DIRECT(wide, iq4_nl, IQ4_NL, 2)
 EXPAND(wide, iq4_nl, IQ4_NL)
-static const matmul_type type_iq4_nl = {
-    .direct = {direct_iq4_nl_1, direct_iq4_nl_2},
-    .expand = expand_iq4_nl, .chunk = {chunk_wide_1, chunk_wide_2}, .group = 2,
-    .block_columns = 32, .chunk_blocks = CHUNK_WIDE,
-    .act = QN_ACT_Q8_32, .act_block_bytes = sizeof(qn_act_q8_32)};
+static const matmul_type type_iq4_nl = {.direct = {direct_iq4_nl_1, direct_iq4_nl_2},
+                                        .expand = expand_iq4_nl,
+                                        .chunk = {chunk_wide_1, chunk_wide_2},
+                                        .group = 2,
+                                        .block_columns = 32,
+                                        .chunk_blocks = CHUNK_WIDE,
+                                        .act = QN_ACT_Q8_32,
+                                        .act_block_bytes = sizeof(qn_act_q8_32)};
 MATMUL(iq4_nl, wide_block, CHUNK_WIDE)

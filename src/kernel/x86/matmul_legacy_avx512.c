@@ -4,8 +4,14 @@
 #include "kernel/table_matrix.h"
 #include "kernel/x86/matmul_avx512.h"
 
-QN_INLINE bool has_fifth(qn_tensor_type type) { return type == QN_TYPE_Q5_0 || type == QN_TYPE_Q5_1; }
-QN_INLINE bool has_min(qn_tensor_type type) { return type == QN_TYPE_Q4_1 || type == QN_TYPE_Q5_1; }
+QN_INLINE bool has_fifth(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q5_0 || type == QN_TYPE_Q5_1;
+}
+QN_INLINE bool has_min(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q4_1 || type == QN_TYPE_Q5_1;
+}
 
 /* What the sum of unsigned codes lacks, per unit of the sum of activations. */
 QN_INLINE float zero_point(qn_tensor_type type)
@@ -16,8 +22,11 @@ QN_INLINE float zero_point(qn_tensor_type type)
 
 QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
 {
-    return 16 * (type == QN_TYPE_Q4_1 ? 20u : type == QN_TYPE_Q5_0 ? 22u : type == QN_TYPE_Q5_1 ? 24u
-                 : type == QN_TYPE_Q8_0 ? 34u : 18u);
+    return 16 * (type == QN_TYPE_Q4_1   ? 20u
+                 : type == QN_TYPE_Q5_0 ? 22u
+                 : type == QN_TYPE_Q5_1 ? 24u
+                 : type == QN_TYPE_Q8_0 ? 34u
+                                        : 18u);
 }
 QN_INLINE const uint16_t *panel_scales(const uint8_t *p, qn_tensor_type type)
 {
@@ -31,38 +40,40 @@ QN_INLINE __m512i codes(const uint8_t *p, qn_tensor_type type, int g)
     return narrow_codes(p, has_fifth(type) ? 5 : 4, g);
 }
 
-QN_INLINE void legacy_product(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks, const uint8_t *const act[],
-                              float *out)
+QN_INLINE void legacy_product(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks,
+                              const uint8_t *const act[], float *out)
 {
     __m512 acc[GROUP];
-    QN_UNROLL for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+    QN_EACH (t, T) acc[t] = _mm512_setzero_ps();
     for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
         const uint16_t *scales = panel_scales(p, type);
         const __m512 d = load_f16(scales), m = has_min(type) ? load_f16(scales + 16) : d;
         __m512i w[8];
         if (T <= 4) prefetch_block(p, panel_block_bytes(type));
-        QN_UNROLL for (int g = 0; g < 8; g++) w[g] = codes(p, type, g);
-        QN_UNROLL for (int t = 0; t < T; t++) {
+        QN_EACH (g, 8) w[g] = codes(p, type, g);
+        QN_EACH (t, T) {
             const qn_act_q8_32 *a = (const qn_act_q8_32 *)(const void *)(act[t] + b * sizeof(qn_act_q8_32));
-            __m512i even = _mm512_setzero_si512(), odd = even; /* two chains: the instruction takes 4 cycles */
-            QN_UNROLL for (int g = 0; g < 8; g += 2) {
-                even = _mm512_dpbusd_epi32(even, w[g], broadcast_4(a->q + 4 * g));
-                odd = _mm512_dpbusd_epi32(odd, w[g + 1], broadcast_4(a->q + 4 * g + 4));
+            __m512i even = _mm512_setzero_si512(),
+                    odd = even; /* two chains: the instruction takes 4 cycles */
+            QN_EACH (g, 4) {
+                even = _mm512_dpbusd_epi32(even, w[2 * g], broadcast_4(a->q + 8 * g));
+                odd = _mm512_dpbusd_epi32(odd, w[2 * g + 1], broadcast_4(a->q + 8 * g + 4));
             }
             __m512 s = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
-            if (!has_min(type)) s = _mm512_fmadd_ps(_mm512_set1_ps(a->sum), _mm512_set1_ps(zero_point(type)), s);
+            if (!has_min(type))
+                s = _mm512_fmadd_ps(_mm512_set1_ps(a->sum), _mm512_set1_ps(zero_point(type)), s);
             acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(a->scale)), s, acc[t]);
             if (has_min(type)) acc[t] = _mm512_fmadd_ps(m, _mm512_set1_ps(a->scaled_sum), acc[t]);
         }
     }
-    QN_UNROLL for (int t = 0; t < T; t++) _mm512_storeu_ps(out + 16 * t, acc[t]);
+    QN_EACH (t, T) _mm512_storeu_ps(out + 16 * t, acc[t]);
 }
 
-#define PRODUCT_Q4_0(T) legacy_product(QN_TYPE_Q4_0, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q4_1(T) legacy_product(QN_TYPE_Q4_1, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q5_0(T) legacy_product(QN_TYPE_Q5_0, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q5_1(T) legacy_product(QN_TYPE_Q5_1, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q8_0(T) legacy_product(QN_TYPE_Q8_0, T, panel, n_blocks, act, acc)
+#define PRODUCT_Q4_0(T)   legacy_product(QN_TYPE_Q4_0, T, panel, n_blocks, act, acc)
+#define PRODUCT_Q4_1(T)   legacy_product(QN_TYPE_Q4_1, T, panel, n_blocks, act, acc)
+#define PRODUCT_Q5_0(T)   legacy_product(QN_TYPE_Q5_0, T, panel, n_blocks, act, acc)
+#define PRODUCT_Q5_1(T)   legacy_product(QN_TYPE_Q5_1, T, panel, n_blocks, act, acc)
+#define PRODUCT_Q8_0(T)   legacy_product(QN_TYPE_Q8_0, T, panel, n_blocks, act, acc)
 #define PRODUCT_IQ4_NL(T) legacy_product(QN_TYPE_IQ4_NL, T, panel, n_blocks, act, acc)
 
 QN_DEFINE_MATMUL(q4_0, QN_ACT_Q8_32, 32, PRODUCT_Q4_0)
