@@ -2,9 +2,12 @@
  * them. Runs where the models lie in a folder named by QUERN_MODELS_REAL (or were pulled into the store).
  *
  * A choice at a step is right when it is the reference's, or among the three best of the exact
- * computation and at most 0.5 below its best, or the reference's second where its gap is below 0.5. The last logits of a
- * prompt may differ from the exact ones by at most 1.5 times what the reference does (root mean square); the 20
- * best are the reference's but for near-ties at the border. */
+ * computation and at most 0.5 below its best, or the reference's second where its gap is below 0.5, or
+ * where more than three are tied: the exact third is within 0.5 of the first, and here the choice is
+ * within 0.5 of the exact first. The last logits of prompts may differ from the exact ones by at most
+ * 1.5 times what the reference's do (root mean square, the mean over the prompts: one prompt is one
+ * draw of rounding noise), for one prompt by at most twice. The 20 best are the reference's but for
+ * near-ties at the border. */
 #include "support/cmocka_all.h"
 #include "support/golden.h"
 
@@ -106,6 +109,8 @@ static int check_top20(const json_t *prompt, const float *logits)
     return n_missing;
 }
 
+static double sum_of_rms, sum_of_reference_rms;
+
 /* Root mean square distance from the exact logits, if the file has them. */
 static int check_exact(const json_t *prompt, const float *logits)
 {
@@ -122,20 +127,24 @@ static int check_exact(const json_t *prompt, const float *logits)
     const double rms = sqrt(sum / info.n_vocab);
     const double reference = json_real_value(json_object_get(json_object_get(prompt, "reference_vs_exact"), "rms"));
     printf("  %-14s rms from exact %.4f, the reference's %.4f\n", json_string_value(json_object_get(prompt, "name")), rms, reference);
-    return rms > 1.5 * reference;
+    sum_of_rms += rms;
+    sum_of_reference_rms += reference;
+    return rms > 2 * reference;
 }
 
-static bool choice_is_right(const json_t *step, quern_token choice)
+static bool choice_is_right(const json_t *step, quern_token choice, const float *logits)
 {
     if (choice == json_integer_value(json_object_get(step, "id"))) return true;
     if (choice == json_integer_value(json_object_get(step, "second")) && json_real_value(json_object_get(step, "gap")) < 0.5) return true;
     const json_t *top = json_object_get(step, "exact_top3");
     const double best = json_number_value(json_array_get(json_array_get(top, 0), 1));
+    const double third = json_number_value(json_array_get(json_array_get(top, 2), 1));
+    const quern_token exact = (quern_token)json_integer_value(json_array_get(json_array_get(top, 0), 0));
     for (size_t i = 0; i < json_array_size(top); i++) {
         const json_t *pair = json_array_get(top, i);
         if (choice == json_integer_value(json_array_get(pair, 0))) return json_number_value(json_array_get(pair, 1)) >= best - 0.5;
     }
-    return false;
+    return third > best - 0.5 && logits[choice] - logits[exact] < 0.5f;
 }
 
 /* Feeds the reference's greedy ids, so that step k sees the same past. Returns how many steps are wrong. */
@@ -149,7 +158,7 @@ static int check_steps(const json_t *prompt, const float *logits, int *n_equal)
         for (uint32_t i = 1; i < info.n_vocab; i++)
             if (logits[i] > logits[best]) best = (quern_token)i;
         *n_equal += best == json_integer_value(json_object_get(step, "id"));
-        if (!choice_is_right(step, best)) {
+        if (!choice_is_right(step, best, logits)) {
             n_wrong++;
             print_error("%s: step %zu: %d\n", json_string_value(json_object_get(prompt, "name")), k, best);
         }
@@ -166,6 +175,7 @@ static void check_model(const char *file, const char *name, const char *prompts)
     if (all == NULL) return;
     int n_failed = 0, n_equal = 0, n_steps = 0;
     size_t i;
+    sum_of_rms = sum_of_reference_rms = 0;
     json_array_foreach(json_object_get(all, "prompts"), i, prompt)
     {
         const size_t n = read_ids(json_object_get(prompt, "prompt_ids"), ids);
@@ -180,6 +190,7 @@ static void check_model(const char *file, const char *name, const char *prompts)
     printf("%s: %zu prompts, %d of %d greedy choices equal, the others near-ties; %d failures\n", name, i, n_equal, n_steps, n_failed);
     close_all(all);
     assert_int_equal(n_failed, 0);
+    assert_true(sum_of_rms <= 1.5 * sum_of_reference_rms);
 }
 
 static void smollm2(void **state)
