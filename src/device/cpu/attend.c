@@ -6,8 +6,9 @@
 static void plan_blocks(qn_cpu *c, qn_attention_work *work, uint32_t segment, size_t n_tokens)
 {
     const uint32_t heads = c->program->hparams->n_head_kv;
-    for (size_t blocks = (n_tokens + QN_QUERY_BLOCK - 1) / QN_QUERY_BLOCK; blocks-- > 0;) { /* the longest first */
-        const size_t begin = blocks * QN_QUERY_BLOCK, end = begin + QN_QUERY_BLOCK < n_tokens ? begin + QN_QUERY_BLOCK : n_tokens;
+    const size_t block = qn_query_block(c->program->hparams);
+    for (size_t blocks = (n_tokens + block - 1) / block; blocks-- > 0;) { /* the longest first */
+        const size_t begin = blocks * block, end = qn_min_size(begin + block, n_tokens);
         for (uint32_t head = 0; head < heads; head++)
             work->items[work->n_items++] = (qn_attention_item){segment, head, (uint32_t)begin, (uint32_t)end, 0, -1};
     }

@@ -19,7 +19,7 @@ static void layout_attention(qn_cpu *c, qn_arena *a)
     const size_t per_split = qn_attention_partial_floats(&widest) / 16 * (h->n_head / h->n_head_kv);
     c->max_partials = splits * per_split;
     c->partials = qn_arena_alloc(a, c->max_partials, 16 * sizeof *c->partials);
-    c->max_items = (c->params.n_batch / QN_QUERY_BLOCK + c->params.n_segments) * h->n_head_kv + splits;
+    c->max_items = (c->params.n_batch / qn_query_block(h) + c->params.n_segments) * h->n_head_kv + splits;
     c->max_joins = c->params.n_segments * h->n_head_kv;
     for (int g = 0; g < QN_CACHE_GROUPS; g++) {
         c->attention[g].items = qn_arena_alloc(a, c->max_items, sizeof *c->attention[g].items);

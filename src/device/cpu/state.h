@@ -4,9 +4,11 @@
 
 #include "device/cpu/cpu.h"
 
+#include "base/checked.h"
+
 /* Tokens that share one pass over a piece of a weight matrix: their activations stay in the
  * second-level cache while panels of weights stream by. */
-enum { QN_TOKEN_BLOCK = 64, QN_QUERY_BLOCK = 16 };
+enum { QN_TOKEN_BLOCK = 128 };
 
 /* Attention of one kv head: a block of queries over all their keys, or one query over one chunk. */
 typedef struct qn_attention_item {
@@ -56,6 +58,12 @@ struct qn_cpu {
     size_t n_active_experts;
     int32_t *expert_tokens, *expert_slots; /* [n_batch * n_expert_used], by expert, tokens ascending */
 };
+
+/* Queries of one piece of attention work: with their group of heads, as many rows as a kernel takes at once. */
+static inline size_t qn_query_block(const qn_hparams *h)
+{
+    return qn_max_size(1, QN_ATTENTION_ROWS / (h->n_head / h->n_head_kv));
+}
 
 /* One function an instruction (run.c, attend.c, experts.c); called by all workers together. */
 void qn_cpu_attend(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
