@@ -33,7 +33,7 @@ demo: ## fetch a small real model (once) and let it answer a question
 	$(call need,demo)
 	@$(MAKE) --no-print-directory all DEPS=no
 	@./quern show smollm2 >/dev/null 2>&1 || ./quern pull smollm2
-	./quern run smollm2 "Why is the sky blue?"
+	./quern run smollm2 "Why is the sky blue?" </dev/null
 
 test: ## every test, with the release build
 	$(call need,test)

@@ -5,10 +5,10 @@
  * a callback. Strings are UTF-8 and NUL-terminated unless a length stands beside them. Structs that
  * callers fill begin with struct_bytes, set by the *_default functions, so that they can grow.
  *
- * A program in seven calls:
+ * A program in seven calls (examples/complete.c is the whole of it):
  *
  *     quern_model_open -> quern_context_create -> quern_tokenize -> quern_decode ->
- *     quern_sampler_sample -> quern_token_text -> (again quern_decode with the new token)
+ *     quern_sampler_sample -> quern_text_stream_push -> (again quern_decode with the new token)
  */
 #ifndef QUERN_H
 #define QUERN_H

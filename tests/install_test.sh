@@ -37,6 +37,13 @@ ${CC:-cc} -std=c99 -Wall -Wextra -Wpedantic -Werror "$work/stranger.c" -o "$work
 [ "$(LD_LIBRARY_PATH=$library_dir "$work/shared")" = "$version" ] || fail "the shared library does not say $version"
 LD_LIBRARY_PATH=$library_dir ldd "$work/shared" | grep -q libquern || fail "the program is not linked with libquern.so"
 
+# The example of the README: builds without a warning, and fails with one clear line.
+# shellcheck disable=SC2046
+${CC:-cc} -std=c11 -Wall -Wextra -Wpedantic -Werror "$source/examples/complete.c" -o "$work/complete" $(pkg-config --cflags --libs quern) ||
+    fail "examples/complete.c does not build"
+if LD_LIBRARY_PATH=$library_dir "$work/complete" "$work/absent.gguf" text >"$work/said" 2>&1; then fail "a missing model was no failure"; fi
+[ "$(wc -l <"$work/said")" -eq 1 ] && grep -q 'absent.gguf: No such file' "$work/said" || fail "a missing model: $(cat "$work/said")"
+
 # Statically: our own archive, with the system's shared libraries that it names as its private ones.
 # (pkg-config --static would also want the archives behind those, which not every system has.)
 directly=$(pkg-config --print-requires-private quern | sed 's/ .*//')

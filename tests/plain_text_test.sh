@@ -8,7 +8,7 @@ wrong=0
 complain() { echo "$*"; wrong=1; }
 tab=$(printf '\t') cr=$(printf '\r')
 # shellcheck disable=SC2046 # our own file names hold no blanks
-set -- $(find src include tests fuzz bench -name '*.[ch]' | LC_ALL=C sort)
+set -- $(find src include tests fuzz bench examples -name '*.[ch]' | LC_ALL=C sort)
 [ $# -gt 0 ] || complain "no sources found"
 
 said=$(LC_ALL=C grep -nH -e "$tab" -e "$cr" -e " $" "$@" | cut -c1-120) || :
