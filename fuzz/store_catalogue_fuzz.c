@@ -15,7 +15,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < c.n_entries; i++) {
         const qn_catalogue_entry *e = &c.entries[i];
         if (e->name == NULL || e->tag == NULL || e->n_sources == 0) abort();
-        if (strchr(e->name, '/') != NULL || strchr(e->tag, '/') != NULL || e->name[0] == '.' || e->tag[0] == '.') abort();
+        if (strchr(e->name, '/') != NULL || strchr(e->tag, '/') != NULL || e->name[0] == '.' ||
+            e->tag[0] == '.')
+            abort();
         if (qn_catalogue_find(&c, e->name, e->tag) == NULL) abort();
         if (e->sha256 != NULL && strlen(e->sha256) != 64) abort();
     }

@@ -19,7 +19,8 @@ static void check_path(const char *path)
 {
     require(path[0] != '/' && path[0] != '.' && path[0] != '-');
     require(strstr(path, "..") == NULL || strstr(path, "/.") == NULL);
-    for (const char *at = path; (at = strchr(at, '/')) != NULL; at++) require(at[1] != '.' && at[1] != '/' && at[1] != '\0');
+    for (const char *at = path; (at = strchr(at, '/')) != NULL; at++)
+        require(at[1] != '.' && at[1] != '/' && at[1] != '\0');
 }
 
 static void check_source(const qn_source *s)
@@ -30,7 +31,8 @@ static void check_source(const qn_source *s)
     require(strlen(text) < QN_SOURCE_TEXT - 1);
     if (s->kind == QN_SOURCE_HUB || s->kind == QN_SOURCE_PYPI) {
         if (s->path[0] != '\0') check_path(s->path);
-        require(strchr(s->owner, '/') == NULL && strchr(s->repo, '/') == NULL && s->owner[0] != '.' && s->repo[0] != '.');
+        require(strchr(s->owner, '/') == NULL && strchr(s->repo, '/') == NULL && s->owner[0] != '.' &&
+                s->repo[0] != '.');
     }
     if (strlen(text) <= QN_URL_MAX && qn_source_parse(&again, text, NULL) == QUERN_OK) {
         qn_source_format(&again, again_text);
@@ -46,7 +48,8 @@ static void check_files(char *text)
 {
     const char *files[64];
     size_t n = 0;
-    for (char *line = strtok(text, "\n"); line != NULL && n < 64; line = strtok(NULL, "\n")) files[n++] = line;
+    for (char *line = strtok(text, "\n"); line != NULL && n < 64; line = strtok(NULL, "\n"))
+        files[n++] = line;
     static const char *const quants[] = {"", "Q4_K_M", "q8_0", "BF16", "."};
     for (size_t i = 0; i < sizeof quants / sizeof *quants; i++) {
         const long chosen = qn_choose_file(files, n, quants[i]);
@@ -73,7 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     qn_reference r;
     if (qn_reference_parse(&r, text, NULL) == QUERN_OK) {
         if (r.kind == QN_REFERENCE_SOURCE) check_source(&r.source);
-        if (r.kind == QN_REFERENCE_NAME) require(qn_component_valid(r.name, strlen(r.name)) && strchr(r.name, '/') == NULL);
+        if (r.kind == QN_REFERENCE_NAME)
+            require(qn_component_valid(r.name, strlen(r.name)) && strchr(r.name, '/') == NULL);
     }
     if (rest != NULL) check_files(rest);
     free(text);

@@ -19,7 +19,8 @@ qn_cli_text qn_cli_age(int64_t then_s, int64_t now_s)
     static const struct {
         int64_t seconds;
         const char *name;
-    } units[] = {{31557600, "year"}, {2629800, "month"}, {604800, "week"}, {86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}};
+    } units[] = {{31557600, "year"}, {2629800, "month"}, {604800, "week"}, {86400, "day"},
+                 {3600, "hour"},     {60, "minute"},     {1, "second"}};
     qn_cli_text out;
     const int64_t age = now_s - then_s;
     for (int i = 0; i < 7 && age > 0; i++) {
@@ -37,7 +38,8 @@ qn_cli_text qn_cli_duration(double seconds)
     qn_cli_text out;
     if (!(seconds < 360000)) snprintf(out.text, sizeof out.text, "days");
     else if (seconds < 60) snprintf(out.text, sizeof out.text, "%ds", (int)(seconds + 0.5));
-    else if (seconds < 3600) snprintf(out.text, sizeof out.text, "%dm%02ds", (int)seconds / 60, (int)seconds % 60);
+    else if (seconds < 3600)
+        snprintf(out.text, sizeof out.text, "%dm%02ds", (int)seconds / 60, (int)seconds % 60);
     else snprintf(out.text, sizeof out.text, "%dh%02dm", (int)seconds / 3600, (int)seconds / 60 % 60);
     return out;
 }

@@ -11,12 +11,15 @@ static int print_json(const quern_store_entry *const *entries, size_t n)
     bool ok = list != NULL;
     for (size_t i = 0; i < n && ok; i++) {
         const quern_store_entry *e = entries[i];
-        json_t *o = json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*}", "name", e->name, "installed", e->path != NULL, "path", e->path,
-                              "source", e->source, "sha256", e->sha256, "description", e->description, "architecture", e->architecture,
-                              "license", e->license);
+        json_t *o =
+            json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*}", "name", e->name, "installed",
+                      e->path != NULL, "path", e->path, "source", e->source, "sha256", e->sha256,
+                      "description", e->description, "architecture", e->architecture, "license", e->license);
         ok = o != NULL && json_array_append_new(list, o) == 0;
-        if (ok && e->size_bytes > 0) ok = json_object_set_new(o, "size_bytes", json_integer((json_int_t)e->size_bytes)) == 0;
-        if (ok && e->modified_s != 0) ok = json_object_set_new(o, "modified_s", json_integer((json_int_t)e->modified_s)) == 0;
+        if (ok && e->size_bytes > 0)
+            ok = json_object_set_new(o, "size_bytes", json_integer((json_int_t)e->size_bytes)) == 0;
+        if (ok && e->modified_s != 0)
+            ok = json_object_set_new(o, "modified_s", json_integer((json_int_t)e->modified_s)) == 0;
     }
     if (ok) return qn_cli_print_json(list);
     if (list != NULL) json_decref(list);
@@ -35,8 +38,12 @@ static void print_table(const quern_store_entry *const *entries, size_t n, bool 
         const quern_store_entry *e = entries[i];
         const qn_cli_text size = qn_cli_bytes(e->size_bytes);
         const char *shown = e->size_bytes > 0 ? size.text : "-";
-        if (all) printf("%-*s    %-9s    %-8s    %s\n", width, e->name, e->path != NULL ? "yes" : "-", shown, e->description != NULL ? e->description : "");
-        else printf("%-*s    %-12.12s    %-8s    %s\n", width, e->name, e->sha256 != NULL ? e->sha256 : "-", shown, qn_cli_age(e->modified_s, now).text);
+        if (all)
+            printf("%-*s    %-9s    %-8s    %s\n", width, e->name, e->path != NULL ? "yes" : "-", shown,
+                   e->description != NULL ? e->description : "");
+        else
+            printf("%-*s    %-12.12s    %-8s    %s\n", width, e->name, e->sha256 != NULL ? e->sha256 : "-",
+                   shown, qn_cli_age(e->modified_s, now).text);
     }
 }
 
@@ -46,7 +53,8 @@ int qn_cli_list(int argc, char **argv)
     bool all = false, json = false, quiet = false;
     const qn_option table[] = {
         {"-a, --all", QN_FLAG, &all, 0, 0, NULL, "what the catalogue offers, installed or not"},
-        {"--models-dir", QN_TEXT, &params.directory, 0, 0, "DIR", "the store's directory ($QUERN_MODELS, or quern/models in the XDG data directory)"},
+        {"--models-dir", QN_TEXT, &params.directory, 0, 0, "DIR",
+         "the store's directory ($QUERN_MODELS, or quern/models in the XDG data directory)"},
         {"--json", QN_FLAG, &json, 0, 0, NULL, "print a JSON array"},
         {"-q, --quiet", QN_FLAG, &quiet, 0, 0, NULL, "names only"},
     };
@@ -57,7 +65,8 @@ int qn_cli_list(int argc, char **argv)
     const quern_store_entry *const *entries = NULL;
     size_t n = 0;
     int rc;
-    if (quern_store_open(&store, &params, &err) != QUERN_OK || quern_store_list(store, all, &entries, &n, &err) != QUERN_OK) {
+    if (quern_store_open(&store, &params, &err) != QUERN_OK ||
+        quern_store_list(store, all, &entries, &n, &err) != QUERN_OK) {
         rc = qn_cli_fail(&err);
     } else if (json) {
         rc = print_json(entries, n);

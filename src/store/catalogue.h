@@ -39,7 +39,8 @@ extern const char qn_catalogue_builtin[]; /* data/catalogue.json */
 extern const size_t qn_catalogue_builtin_bytes;
 
 /* Adds a document; those added first win. `origin` names it in errors. */
-quern_status qn_catalogue_add(qn_catalogue *c, const char *json, size_t n_bytes, const char *origin, quern_error *err);
+quern_status qn_catalogue_add(qn_catalogue *c, const char *json, size_t n_bytes, const char *origin,
+                              quern_error *err);
 void qn_catalogue_deinit(qn_catalogue *c);
 
 /* tag "": "latest". NULL: no such entry. */

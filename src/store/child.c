@@ -59,7 +59,8 @@ static void become(const qn_child *c, char **env, int out, int err, pid_t parent
 #endif
     setpgid(0, 0); /* a Ctrl-C is for us; we end it */
     signal(SIGPIPE, SIG_DFL);
-    if (c->temp_dir != NULL && chdir(c->temp_dir) != 0) _exit(NO_PROGRAM); /* python -m looks for modules here */
+    if (c->temp_dir != NULL && chdir(c->temp_dir) != 0)
+        _exit(NO_PROGRAM); /* python -m looks for modules here */
     const int null = open("/dev/null", O_RDONLY);
     if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0) _exit(NO_PROGRAM);
     execvpe(c->argv[0], (char *const *)(uintptr_t)c->argv, env);
@@ -84,7 +85,8 @@ static quern_status start(const qn_child *c, running *r, quern_error *err)
     if (r->pid > 0) return QUERN_OK;
     if (out[0] >= 0) close(out[0]);
     if (errors[0] >= 0) close(errors[0]);
-    return qn_fail(err, QUERN_ERR_IO, "%s: cannot start %s: %s", c->label, c->argv[0], env == NULL ? "no memory" : strerror(why));
+    return qn_fail(err, QUERN_ERR_IO, "%s: cannot start %s: %s", c->label, c->argv[0],
+                   env == NULL ? "no memory" : strerror(why));
 }
 
 static void keep_tail(running *r, const char *bytes, size_t n)
@@ -121,7 +123,8 @@ static quern_status read_pipes(const qn_child *c, running *r, char *chunk, quern
     while (s == QUERN_OK && (r->out >= 0 || r->err >= 0)) {
         struct pollfd p[2] = {{r->out, POLLIN, 0}, {r->err, POLLIN, 0}}; /* poll skips negative ones */
         const int n = poll(p, 2, 100);
-        if (n < 0 && errno != EINTR) return qn_fail(err, QUERN_ERR_IO, "%s: poll: %s", c->label, strerror(errno));
+        if (n < 0 && errno != EINTR)
+            return qn_fail(err, QUERN_ERR_IO, "%s: poll: %s", c->label, strerror(errno));
         if (n > 0 && p[0].revents != 0) drain(c, r, &r->out, chunk, &s, err);
         if (n > 0 && p[1].revents != 0 && s == QUERN_OK) drain(c, r, &r->err, chunk, &s, err);
         if (s == QUERN_OK && c->alive != NULL && !c->alive(c->user))
@@ -135,7 +138,9 @@ static const char *last_line(running *r)
 {
     const char *best = "";
     for (char *line = strtok(r->tail, "\r\n"); line != NULL; line = strtok(NULL, "\r\n"))
-        if (line[strspn(line, " \t")] != '\0' && (strncmp(best, "ERROR", 5) != 0 || strncmp(line, "ERROR", 5) == 0)) best = line;
+        if (line[strspn(line, " \t")] != '\0' &&
+            (strncmp(best, "ERROR", 5) != 0 || strncmp(line, "ERROR", 5) == 0))
+            best = line;
     return best;
 }
 
@@ -163,6 +168,8 @@ quern_status qn_child_run(const qn_child *c, quern_error *err)
     if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PROGRAM && r.n_tail == 0)
         return qn_fail(err, QUERN_ERR_NOT_FOUND, "%s: cannot run %s", c->label, c->argv[0]);
     const char *line = last_line(&r);
-    return qn_fail(err, QUERN_ERR_NETWORK, "%s: %s failed (%s %d): %s", c->label, c->argv[0], WIFEXITED(status) ? "exit" : "signal",
-                   WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), qn_quote(line, strlen(line)).text);
+    return qn_fail(err, QUERN_ERR_NETWORK, "%s: %s failed (%s %d): %s", c->label, c->argv[0],
+                   WIFEXITED(status) ? "exit" : "signal",
+                   WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+                   qn_quote(line, strlen(line)).text);
 }

@@ -20,7 +20,8 @@ __attribute__((format(printf, 2, 3))) bool qn_path_format(char *out, const char 
 
 /* An exclusive lock on dir_fd/name, released by close(). Waits, asking `progress`; with progress NULL it
  * does not wait but fails with QUERN_ERR_BUSY. The lock of a process that dies is released. */
-quern_status qn_lock(int *lock_fd, int dir_fd, const char *name, qn_progress *progress, const char *label, quern_error *err);
+quern_status qn_lock(int *lock_fd, int dir_fd, const char *name, qn_progress *progress, const char *label,
+                     quern_error *err);
 
 /* Of the files below dir_fd/name, links not followed, at most 8 levels deep. */
 uint64_t qn_tree_bytes(int dir_fd, const char *name);

@@ -9,9 +9,9 @@
 #include "store/part.h"
 
 typedef struct qn_network {
-    int max_attempts;     /* in a row without a new byte */
-    long first_delay_ms;  /* doubled after each */
-    long max_wait_s;      /* the longest Retry-After that is obeyed */
+    int max_attempts;    /* in a row without a new byte */
+    long first_delay_ms; /* doubled after each */
+    long max_wait_s;     /* the longest Retry-After that is obeyed */
     long connect_timeout_ms, stall_timeout_s;
     qn_log log;
 } qn_network;
@@ -30,8 +30,8 @@ typedef quern_status qn_fetch_begin_fn(void *user, const qn_http_response *r, qu
 /* Brings the rest of a part. `validator` (256 bytes): the strong ETag that belongs to what is there, ""
  * if none; receives the one of the server. QUERN_ERR_NOT_FOUND, _NETWORK, _CHECKSUM (another length than
  * expected), _LIMIT (disk), _CANCELED. */
-quern_status qn_fetch_part(const qn_fetch *f, qn_part *part, char validator[256], qn_fetch_begin_fn *begin, void *user,
-                           quern_error *err);
+quern_status qn_fetch_part(const qn_fetch *f, qn_part *part, char validator[256], qn_fetch_begin_fn *begin,
+                           void *user, quern_error *err);
 
 /* A small document into memory, at most out->max_bytes; next (QN_URL_MAX + 1) receives Link rel=next. */
 quern_status qn_fetch_document(const qn_fetch *f, qn_buffer *out, char *next, quern_error *err);

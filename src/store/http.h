@@ -10,7 +10,8 @@
 
 typedef struct qn_http_response {
     int status; /* 0: none arrived */
-    char etag[256], linked_etag[256]; /* as sent, quotes included; the second is the hub's, of the file behind */
+    char etag[256],
+        linked_etag[256]; /* as sent, quotes included; the second is the hub's, of the file behind */
     char repo_commit[64], link_next[QN_URL_MAX + 1];
     char content_type[64], content_encoding[32], message[256];
     bool has_length, has_range, has_linked_size;
@@ -20,7 +21,8 @@ typedef struct qn_http_response {
 } qn_http_response;
 
 /* Receives the body of the final response. Anything but QUERN_OK ends the exchange and is returned. */
-typedef quern_status qn_http_body_fn(void *user, const qn_http_response *r, const char *bytes, size_t n_bytes, quern_error *err);
+typedef quern_status qn_http_body_fn(void *user, const qn_http_response *r, const char *bytes, size_t n_bytes,
+                                     quern_error *err);
 /* Asked several times a second, also while nothing arrives; false: cancel. */
 typedef bool qn_http_alive_fn(void *user);
 

@@ -60,14 +60,20 @@ static void parse_content_range(qn_http_response *r, const char *text)
 static void parse_link(qn_http_response *r, const char *text)
 {
     const char *end = text[0] == '<' ? strchr(text, '>') : NULL;
-    if (end != NULL && strstr(end, "rel=\"next\"") != NULL) take_value(r->link_next, sizeof r->link_next, text + 1, (size_t)(end - text) - 1);
+    if (end != NULL && strstr(end, "rel=\"next\"") != NULL)
+        take_value(r->link_next, sizeof r->link_next, text + 1, (size_t)(end - text) - 1);
 }
 
-static void take_header(qn_http_response *r, const char *name, size_t n_name, const char *value, size_t n_value)
+static void take_header(qn_http_response *r, const char *name, size_t n_name, const char *value,
+                        size_t n_value)
 {
     char text[QN_URL_MAX + 1];
     take_value(text, sizeof text, value, n_value);
-    struct { const char *name; char *out; size_t size; } plain[] = {
+    struct {
+        const char *name;
+        char *out;
+        size_t size;
+    } plain[] = {
         {"etag", r->etag, sizeof r->etag},
         {"x-linked-etag", r->linked_etag, sizeof r->linked_etag},
         {"x-repo-commit", r->repo_commit, sizeof r->repo_commit},
@@ -79,11 +85,14 @@ static void take_header(qn_http_response *r, const char *name, size_t n_name, co
         if (strlen(plain[i].name) == n_name && strncasecmp(name, plain[i].name, n_name) == 0)
             take_value(plain[i].out, plain[i].size, text, strlen(text));
     uint64_t number;
-    if (n_name == 14 && strncasecmp(name, "content-length", 14) == 0) r->has_length = parse_u64(text, &r->content_length);
-    if (n_name == 13 && strncasecmp(name, "x-linked-size", 13) == 0) r->has_linked_size = parse_u64(text, &r->linked_size);
+    if (n_name == 14 && strncasecmp(name, "content-length", 14) == 0)
+        r->has_length = parse_u64(text, &r->content_length);
+    if (n_name == 13 && strncasecmp(name, "x-linked-size", 13) == 0)
+        r->has_linked_size = parse_u64(text, &r->linked_size);
     if (n_name == 13 && strncasecmp(name, "content-range", 13) == 0) parse_content_range(r, text);
     if (n_name == 4 && strncasecmp(name, "link", 4) == 0) parse_link(r, text);
-    if (n_name == 11 && strncasecmp(name, "retry-after", 11) == 0 && parse_u64(text, &number)) r->retry_after_s = number < 86400 ? (long)number : 86400;
+    if (n_name == 11 && strncasecmp(name, "retry-after", 11) == 0 && parse_u64(text, &number))
+        r->retry_after_s = number < 86400 ? (long)number : 86400;
 }
 
 static void clear_response(qn_http_response *r)
@@ -96,8 +105,10 @@ static size_t on_header(char *line, size_t size, size_t n, void *user)
 {
     exchange *x = user;
     const char *colon = memchr(line, ':', n);
-    if (n >= 5 && memcmp(line, "HTTP/", 5) == 0) clear_response(x->r); /* also after a 100 or a proxy's answer */
-    else if (colon != NULL) take_header(x->r, line, (size_t)(colon - line), colon + 1, n - (size_t)(colon - line) - 1);
+    if (n >= 5 && memcmp(line, "HTTP/", 5) == 0)
+        clear_response(x->r); /* also after a 100 or a proxy's answer */
+    else if (colon != NULL)
+        take_header(x->r, line, (size_t)(colon - line), colon + 1, n - (size_t)(colon - line) - 1);
     return size * n;
 }
 
@@ -174,7 +185,9 @@ static bool set_options(CURL *curl, exchange *x, body_user *u, const char *url, 
 #if LIBCURL_VERSION_NUM >= 0x075500
     ok = ok && curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, protocols) == CURLE_OK;
 #else
-    ok = ok && curl_easy_setopt(curl, CURLOPT_PROTOCOLS, strcmp(protocols, "https") == 0 ? CURLPROTO_HTTPS : CURLPROTO_HTTP) == CURLE_OK;
+    ok = ok &&
+         curl_easy_setopt(curl, CURLOPT_PROTOCOLS,
+                          strcmp(protocols, "https") == 0 ? CURLPROTO_HTTPS : CURLPROTO_HTTP) == CURLE_OK;
 #endif
     ok = ok && curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK;
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, *headers);
@@ -209,13 +222,16 @@ static bool may_help(CURLcode code)
     case CURLE_RECV_ERROR:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_HTTP2:
-    case CURLE_HTTP2_STREAM: return true;
-    default: return false;
+    case CURLE_HTTP2_STREAM:
+        return true;
+    default:
+        return false;
     }
 }
 
 /* One request; `location` receives the address of a redirect, made absolute, or "". */
-static quern_status perform(exchange *x, const char *url, char location[QN_URL_MAX + 1], bool *again, quern_error *err)
+static quern_status perform(exchange *x, const char *url, char location[QN_URL_MAX + 1], bool *again,
+                            quern_error *err)
 {
     CURL *curl = curl_easy_init();
     struct curl_slist *headers = NULL;
@@ -255,17 +271,20 @@ quern_status qn_http_exchange(const qn_http_request *q, qn_http_response *r, boo
     exchange x = {.q = q, .r = r, .body_status = QUERN_OK};
     char url[QN_URL_MAX + 1], location[QN_URL_MAX + 1];
     *again = false;
-    if (strlen(q->url) > QN_URL_MAX) return qn_fail(err, QUERN_ERR_ARGUMENT, "the address is longer than %d bytes", QN_URL_MAX);
+    if (strlen(q->url) > QN_URL_MAX)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "the address is longer than %d bytes", QN_URL_MAX);
     strcpy(url, q->url);
     for (int hop = 0; hop <= MAX_REDIRECTS; hop++) {
         quern_status s = perform(&x, url, location, again, err);
         if (s != QUERN_OK || location[0] == '\0') return s;
         if (q->stop_at_other_host && !same_origin(url, location)) return QUERN_OK;
-        const bool secure = strncasecmp(url, "https:", 6) == 0, to_http = strncasecmp(location, "http:", 5) == 0;
+        const bool secure = strncasecmp(url, "https:", 6) == 0,
+                   to_http = strncasecmp(location, "http:", 5) == 0;
         if ((secure && to_http) || (!to_http && strncasecmp(location, "https:", 6) != 0))
-            return qn_fail(err, QUERN_ERR_NETWORK, "%s: redirects to %s, which is refused (not https)", qn_quote(url, strlen(url)).text,
-                           qn_quote(location, strlen(location)).text);
+            return qn_fail(err, QUERN_ERR_NETWORK, "%s: redirects to %s, which is refused (not https)",
+                           qn_quote(url, strlen(url)).text, qn_quote(location, strlen(location)).text);
         strcpy(url, location);
     }
-    return qn_fail(err, QUERN_ERR_NETWORK, "%s: more than %d redirects", qn_quote(q->url, strlen(q->url)).text, MAX_REDIRECTS);
+    return qn_fail(err, QUERN_ERR_NETWORK, "%s: more than %d redirects",
+                   qn_quote(q->url, strlen(q->url)).text, MAX_REDIRECTS);
 }

@@ -8,6 +8,7 @@ quern_status qn_http_exchange(const qn_http_request *q, qn_http_response *r, boo
     memset(r, 0, sizeof *r);
     *again = false;
     return qn_fail(err, QUERN_ERR_UNSUPPORTED,
-                   "%s: this build of quern has no libcurl, so it cannot download (install libcurl4-openssl-dev and build again)",
+                   "%s: this build of quern has no libcurl, so it cannot download (install "
+                   "libcurl4-openssl-dev and build again)",
                    qn_quote(q->url, strlen(q->url)).text);
 }

@@ -39,11 +39,14 @@ static bool read_note(const char *path, note *n)
     if (qn_file_read(&text, &n_bytes, path, MAX_NOTE_BYTES, NULL) != QUERN_OK) return false;
     json_t *o = json_loadb(text, n_bytes, 0, NULL);
     qn_free(text);
-    const char *source = json_string_value(json_object_get(o, "source")), *sha = json_string_value(json_object_get(o, "sha256"));
+    const char *source = json_string_value(json_object_get(o, "source")),
+               *sha = json_string_value(json_object_get(o, "sha256"));
     const char *etag = json_string_value(json_object_get(o, "etag"));
     const json_int_t size = json_integer_value(json_object_get(o, "size_bytes"));
     qn_source parsed;
-    if (source != NULL && strlen(source) < sizeof n->source && qn_source_parse(&parsed, source, NULL) == QUERN_OK) strcpy(n->source, source);
+    if (source != NULL && strlen(source) < sizeof n->source &&
+        qn_source_parse(&parsed, source, NULL) == QUERN_OK)
+        strcpy(n->source, source);
     if (sha != NULL && qn_hex_valid(sha, QN_SHA256_HEX)) strcpy(n->sha256, sha);
     if (etag != NULL && strlen(etag) < sizeof n->etag && etag[0] == '"') strcpy(n->etag, etag);
     if (size > 0) n->size_bytes = (uint64_t)size;
@@ -52,13 +55,15 @@ static bool read_note(const char *path, note *n)
     return ok;
 }
 
-static quern_status write_note(int dir_fd, const char *name, const note *n, const char *license, const char *label, quern_error *err)
+static quern_status write_note(int dir_fd, const char *name, const note *n, const char *license,
+                               const char *label, quern_error *err)
 {
     json_t *o = json_object();
     bool ok = o != NULL && json_object_set_new(o, "source", json_string(n->source)) == 0;
     if (n->sha256[0] != '\0') ok = ok && json_object_set_new(o, "sha256", json_string(n->sha256)) == 0;
     if (n->etag[0] != '\0') ok = ok && json_object_set_new(o, "etag", json_string(n->etag)) == 0;
-    if (n->size_bytes > 0) ok = ok && json_object_set_new(o, "size_bytes", json_integer((json_int_t)n->size_bytes)) == 0;
+    if (n->size_bytes > 0)
+        ok = ok && json_object_set_new(o, "size_bytes", json_integer((json_int_t)n->size_bytes)) == 0;
     if (license != NULL) ok = ok && json_object_set_new(o, "license", json_string(license)) == 0;
     char *text = ok ? json_dumps(o, JSON_INDENT(2)) : NULL;
     if (o != NULL) json_decref(o);
@@ -71,7 +76,10 @@ static quern_status write_note(int dir_fd, const char *name, const note *n, cons
 
 /* ---- finding ------------------------------------------------------------------------------------ */
 
-static bool stat_regular(const char *path, struct stat *st) { return stat(path, st) == 0 && S_ISREG(st->st_mode); }
+static bool stat_regular(const char *path, struct stat *st)
+{
+    return stat(path, st) == 0 && S_ISREG(st->st_mode);
+}
 
 static void fill_found(qn_found *out, const struct stat *st)
 {
@@ -79,23 +87,29 @@ static void fill_found(qn_found *out, const struct stat *st)
     out->modified_s = (int64_t)st->st_mtime;
 }
 
-quern_status qn_local_find(const quern_store *st, const char *name, const char *tag, qn_found *out, quern_error *err)
+quern_status qn_local_find(const quern_store *st, const char *name, const char *tag, qn_found *out,
+                           quern_error *err)
 {
     struct stat info;
     char note_path[PATH_MAX];
     note n;
     memset(out, 0, sizeof *out);
     for (size_t i = 0; i < sizeof EXTENSIONS / sizeof *EXTENSIONS; i++) {
-        if (!qn_path_format(out->path, "%s/%s/%s.%s", st->root, name, tag, EXTENSIONS[i]) || !stat_regular(out->path, &info)) continue;
+        if (!qn_path_format(out->path, "%s/%s/%s.%s", st->root, name, tag, EXTENSIONS[i]) ||
+            !stat_regular(out->path, &info))
+            continue;
         fill_found(out, &info);
-        if (!qn_path_format(note_path, "%s/%s/%s.json", st->root, name, tag) || !read_note(note_path, &n)) return QUERN_OK;
+        if (!qn_path_format(note_path, "%s/%s/%s.json", st->root, name, tag) || !read_note(note_path, &n))
+            return QUERN_OK;
         strcpy(out->source, n.source);
         strcpy(out->sha256, n.sha256);
         if (n.size_bytes == 0 || n.size_bytes == out->size_bytes) return QUERN_OK;
-        return qn_fail(err, QUERN_ERR_FORMAT, "%s:%s: %s is damaged: %llu bytes, %llu were pulled (pull it again)", name, tag, out->path,
-                       (unsigned long long)out->size_bytes, (unsigned long long)n.size_bytes);
+        return qn_fail(err, QUERN_ERR_FORMAT,
+                       "%s:%s: %s is damaged: %llu bytes, %llu were pulled (pull it again)", name, tag,
+                       out->path, (unsigned long long)out->size_bytes, (unsigned long long)n.size_bytes);
     }
-    if (strcmp(tag, "latest") == 0 && qn_path_format(out->path, "%s/%s.gguf", st->root, name) && stat_regular(out->path, &info)) {
+    if (strcmp(tag, "latest") == 0 && qn_path_format(out->path, "%s/%s.gguf", st->root, name) &&
+        stat_regular(out->path, &info)) {
         fill_found(out, &info);
         return QUERN_OK;
     }
@@ -117,7 +131,9 @@ static bool strip_extension(const char *file, char stem[QN_NAME_MAX + 1])
 {
     for (size_t i = 0; i < sizeof EXTENSIONS / sizeof *EXTENSIONS; i++) {
         const size_t n = strlen(file), k = strlen(EXTENSIONS[i]) + 1;
-        if (n <= k || n - k > QN_NAME_MAX || file[n - k] != '.' || strcmp(file + n - k + 1, EXTENSIONS[i]) != 0) continue;
+        if (n <= k || n - k > QN_NAME_MAX || file[n - k] != '.' ||
+            strcmp(file + n - k + 1, EXTENSIONS[i]) != 0)
+            continue;
         memcpy(stem, file, n - k);
         stem[n - k] = '\0';
         return qn_component_valid(stem, n - k);
@@ -147,7 +163,8 @@ static quern_status visit_name(void *user, const char *file, quern_error *err)
     struct stat info;
     if (!qn_path_format(path, "%s/%s", e->st->root, file) || stat(path, &info) != 0) return QUERN_OK;
     if (S_ISREG(info.st_mode)) return strip_extension(file, name) ? visit(e, name, "latest", err) : QUERN_OK;
-    if (!S_ISDIR(info.st_mode) || strlen(file) > QN_NAME_MAX || !qn_component_valid(file, strlen(file))) return QUERN_OK;
+    if (!S_ISDIR(info.st_mode) || strlen(file) > QN_NAME_MAX || !qn_component_valid(file, strlen(file)))
+        return QUERN_OK;
     e->name = file;
     return qn_dir_each(path, visit_tag, e, err);
 }
@@ -182,7 +199,8 @@ static quern_status open_place(pull *p, quern_error *err)
     if (locks < 0 || p->dir_fd < 0) {
         const int e = errno;
         if (locks >= 0) close(locks);
-        return qn_fail(err, QUERN_ERR_IO, "%s: cannot make a directory in %s: %s", p->w->label, p->st->root, strerror(e));
+        return qn_fail(err, QUERN_ERR_IO, "%s: cannot make a directory in %s: %s", p->w->label, p->st->root,
+                       strerror(e));
     }
     snprintf(lock_name, sizeof lock_name, "%s@%s.lock", p->name, p->tag);
     quern_status s = qn_lock(&p->lock_fd, locks, lock_name, p->progress, p->w->label, err);
@@ -212,7 +230,10 @@ static quern_status begin_url(void *user, const qn_http_response *r, quern_error
 
 static quern_status bring_url(pull *p, quern_error *err)
 {
-    const qn_fetch f = {.network = &p->st->network, .progress = p->progress, .url = p->w->sources[0].path, .label = p->w->label};
+    const qn_fetch f = {.network = &p->st->network,
+                        .progress = p->progress,
+                        .url = p->w->sources[0].path,
+                        .label = p->w->label};
     if (p->part.n_bytes == 0) p->validator[0] = '\0';
     return qn_fetch_part(&f, &p->part, p->validator, begin_url, p, err);
 }
@@ -223,18 +244,23 @@ static quern_status bring_file(pull *p, quern_error *err)
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat info;
     quern_status s = QUERN_OK;
-    if (fd < 0 || fstat(fd, &info) != 0) s = qn_fail(err, errno == ENOENT ? QUERN_ERR_NOT_FOUND : QUERN_ERR_IO, "%s: %s: %s", p->w->label, path, strerror(errno));
-    else if (!S_ISREG(info.st_mode)) s = qn_fail(err, QUERN_ERR_IO, "%s: %s is not a regular file", p->w->label, path);
+    if (fd < 0 || fstat(fd, &info) != 0)
+        s = qn_fail(err, errno == ENOENT ? QUERN_ERR_NOT_FOUND : QUERN_ERR_IO, "%s: %s: %s", p->w->label,
+                    path, strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        s = qn_fail(err, QUERN_ERR_IO, "%s: %s is not a regular file", p->w->label, path);
     else s = qn_part_need_space(&p->part, (uint64_t)info.st_size, err);
     if (s == QUERN_OK && p->part.n_bytes > 0) s = qn_part_restart(&p->part, err);
     char *chunk = s == QUERN_OK ? qn_malloc(1 << 18) : NULL;
-    if (s == QUERN_OK && chunk == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory for a buffer", p->w->label);
+    if (s == QUERN_OK && chunk == NULL)
+        s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory for a buffer", p->w->label);
     for (ssize_t n = 1; s == QUERN_OK && n > 0;) {
         n = read(fd, chunk, 1 << 18);
         if (n < 0 && errno == EINTR) n = 1;
         else if (n < 0) s = qn_fail(err, QUERN_ERR_IO, "%s: %s: %s", p->w->label, path, strerror(errno));
         else if (n > 0) s = qn_part_write(&p->part, chunk, (size_t)n, err);
-        if (s == QUERN_OK && !qn_progress_tell(p->progress, QUERN_STORE_UNPACKING, p->part.n_bytes, (uint64_t)info.st_size))
+        if (s == QUERN_OK &&
+            !qn_progress_tell(p->progress, QUERN_STORE_UNPACKING, p->part.n_bytes, (uint64_t)info.st_size))
             s = qn_progress_canceled(err, p->w->label);
     }
     qn_free(chunk);
@@ -246,10 +272,15 @@ static quern_status bring(void *user, qn_part *part, quern_error *err)
 {
     pull *p = user;
     switch (p->w->sources[0].kind) {
-    case QN_SOURCE_URL: return bring_url(p, err);
-    case QN_SOURCE_FILE: return bring_file(p, err);
-    case QN_SOURCE_PYPI: return qn_pypi_bring(p->w->sources, p->w->n_sources, p->work_name, part, &p->st->network.log, err);
-    default: return qn_fail(err, QUERN_ERR_UNSUPPORTED, "%s: this kind of source is not for the local store", p->w->label);
+    case QN_SOURCE_URL:
+        return bring_url(p, err);
+    case QN_SOURCE_FILE:
+        return bring_file(p, err);
+    case QN_SOURCE_PYPI:
+        return qn_pypi_bring(p->w->sources, p->w->n_sources, p->work_name, part, &p->st->network.log, err);
+    default:
+        return qn_fail(err, QUERN_ERR_UNSUPPORTED, "%s: this kind of source is not for the local store",
+                       p->w->label);
     }
 }
 
@@ -258,7 +289,9 @@ static bool may_resume(pull *p)
 {
     char path[PATH_MAX];
     note n;
-    if (p->w->sources[0].kind != QN_SOURCE_URL || !qn_path_format(path, "%s/%s", p->dir_path, p->part_note_name)) return false;
+    if (p->w->sources[0].kind != QN_SOURCE_URL ||
+        !qn_path_format(path, "%s/%s", p->dir_path, p->part_note_name))
+        return false;
     if (!read_note(path, &n) || strcmp(n.source, p->source) != 0) return false;
     strcpy(p->validator, n.etag);
     return n.etag[0] != '\0' || p->part.expected[0] != '\0';
@@ -298,7 +331,8 @@ static quern_status commit(pull *p, const note *n, quern_error *err)
     }
     ok = ok && renameat(p->dir_fd, staged, p->dir_fd, p->note_name) == 0;
     if (ok) return qn_part_commit(&p->part, err);
-    s = qn_fail(err, QUERN_ERR_IO, "%s: cannot replace what is in %s: %s", p->w->label, p->dir_path, strerror(errno));
+    s = qn_fail(err, QUERN_ERR_IO, "%s: cannot replace what is in %s: %s", p->w->label, p->dir_path,
+                strerror(errno));
     unlinkat(p->dir_fd, staged, 0);
     return s;
 }
@@ -309,7 +343,8 @@ static quern_status pull_locked(pull *p, quern_error *err)
     if (s != QUERN_OK) return s;
     note n = {.size_bytes = 0};
     s = qn_part_bring(&p->part, bring, p, n.sha256, err);
-    if (s == QUERN_OK && p->part.n_bytes == 0) s = qn_fail(err, QUERN_ERR_FORMAT, "%s: the source is empty", p->w->label);
+    if (s == QUERN_OK && p->part.n_bytes == 0)
+        s = qn_fail(err, QUERN_ERR_FORMAT, "%s: the source is empty", p->w->label);
     n.size_bytes = p->part.n_bytes;
     strcpy(n.source, p->source);
     if (s == QUERN_OK) s = commit(p, &n, err);
@@ -327,51 +362,79 @@ static bool installed(const pull *p, quern_status *s, quern_error *err)
     qn_found found;
     const quern_status found_status = qn_local_find(p->st, p->name, p->tag, &found, NULL);
     if (p->w->again || found_status != QUERN_OK || found.sha256[0] == '\0') return false;
-    if (p->w->sha256 != NULL && strcmp(found.sha256, p->w->sha256) != 0) return false; /* another version is wanted */
+    if (p->w->sha256 != NULL && strcmp(found.sha256, p->w->sha256) != 0)
+        return false; /* another version is wanted */
     if (strcmp(found.source, p->source) != 0 && p->w->sha256 == NULL)
-        *s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s:%s: is installed from %s already (give it another name, or remove that first)", p->name,
-                     p->tag, qn_quote(found.source, strlen(found.source)).text);
+        *s = qn_fail(err, QUERN_ERR_ARGUMENT,
+                     "%s:%s: is installed from %s already (give it another name, or remove that first)",
+                     p->name, p->tag, qn_quote(found.source, strlen(found.source)).text);
     return true;
 }
 
-quern_status qn_local_pull(quern_store *st, const char *name, const char *tag, const qn_wanted *w, qn_progress *progress, quern_error *err)
+quern_status qn_local_pull(quern_store *st, const char *name, const char *tag, const qn_wanted *w,
+                           qn_progress *progress, quern_error *err)
 {
-    pull p = {.st = st, .name = name, .tag = tag, .w = w, .progress = progress, .root_fd = -1, .dir_fd = -1, .lock_fd = -1};
+    pull p = {.st = st,
+              .name = name,
+              .tag = tag,
+              .w = w,
+              .progress = progress,
+              .root_fd = -1,
+              .dir_fd = -1,
+              .lock_fd = -1};
     unsigned shard, n_shards;
     size_t stem;
     snprintf(p.note_name, sizeof p.note_name, "%s.json", tag);
     snprintf(p.part_note_name, sizeof p.part_note_name, ".%s.part.json", tag);
     snprintf(p.work_name, sizeof p.work_name, ".%s.pypi", tag);
     qn_source_format(&w->sources[0], p.source);
-    if (!qn_path_format(p.dir_path, "%s/%s", st->root, name)) return qn_fail(err, QUERN_ERR_LIMIT, "%s: the path is too long", w->label);
+    if (!qn_path_format(p.dir_path, "%s/%s", st->root, name))
+        return qn_fail(err, QUERN_ERR_LIMIT, "%s: the path is too long", w->label);
     if (qn_shard_parse(w->sources[0].path, &shard, &n_shards, &stem) && n_shards > 1)
-        return qn_fail(err, QUERN_ERR_UNSUPPORTED, "%s: is part %u of %u of a split model (pull it with hf:, or put all parts into one directory and use the path of the first)",
+        return qn_fail(err, QUERN_ERR_UNSUPPORTED,
+                       "%s: is part %u of %u of a split model (pull it with hf:, or put all parts into one "
+                       "directory and use the path of the first)",
                        w->label, shard, n_shards);
     quern_status s = QUERN_OK;
     if (installed(&p, &s, err)) return s;
     if (st->offline && w->sources[0].kind != QN_SOURCE_FILE)
         return qn_fail(err, QUERN_ERR_NETWORK, "%s: not installed, and quern is offline", w->label);
     s = open_place(&p, err);
-    if (s == QUERN_OK && !installed(&p, &s, err)) s = pull_locked(&p, err); /* another process may have been faster */
+    if (s == QUERN_OK && !installed(&p, &s, err))
+        s = pull_locked(&p, err); /* another process may have been faster */
     close_place(&p);
     return s;
 }
 
 /* ---- removing ----------------------------------------------------------------------------------- */
 
+/* What an interrupted or failed pull has left. */
+static bool has_leftovers(const quern_store *st, const char *name, const char *tag)
+{
+    static const char *const endings[] = {"part", "bad", "pypi"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        char path[PATH_MAX];
+        if (qn_path_format(path, "%s/%s/.%s.%s", st->root, name, tag, endings[i]) && access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
 quern_status qn_local_remove(quern_store *st, const char *name, const char *tag, quern_error *err)
 {
     qn_found found;
     char label[2 * QN_NAME_MAX + 2], file[QN_NAME_MAX + 32];
     quern_status s = qn_local_find(st, name, tag, &found, err);
-    if (s != QUERN_OK && s != QUERN_ERR_FORMAT) return s;
+    if (s == QUERN_ERR_NOT_FOUND && !has_leftovers(st, name, tag)) return s;
+    if (s != QUERN_OK && s != QUERN_ERR_FORMAT && s != QUERN_ERR_NOT_FOUND) return s;
     snprintf(label, sizeof label, "%s:%s", name, tag);
     const qn_wanted w = {.label = label};
     pull p = {.st = st, .name = name, .tag = tag, .w = &w, .root_fd = -1, .dir_fd = -1, .lock_fd = -1};
     s = open_place(&p, err); /* without progress: does not wait */
-    static const char *const forms[] = {"%s.gguf", "%s.safetensors", "%s.json", ".%s.part", ".%s.part.json", ".%s.json.new", ".%s.bad"};
+    static const char *const forms[] = {"%s.gguf",       "%s.safetensors", "%s.json", ".%s.part",
+                                        ".%s.part.json", ".%s.json.new",   ".%s.bad"};
     bool ok = s == QUERN_OK;
-    if (ok && unlink(found.path) != 0 && errno != ENOENT) {
+    if (ok && found.path[0] != '\0' && unlink(found.path) != 0 && errno != ENOENT) {
         ok = false;
         s = qn_fail(err, QUERN_ERR_IO, "%s: cannot remove %s: %s", label, found.path, strerror(errno));
     }

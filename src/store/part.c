@@ -26,8 +26,8 @@ static quern_status fail_errno(const qn_part *p, quern_error *err, const char *w
 {
     const int e = errno;
     const bool full = e == ENOSPC || e == EDQUOT;
-    return qn_fail(err, full ? QUERN_ERR_LIMIT : QUERN_ERR_IO, "%s: %s %s/%s: %s after %llu bytes%s", p->label, what, p->dir_path,
-                   p->part_name, strerror(e), (unsigned long long)p->n_bytes,
+    return qn_fail(err, full ? QUERN_ERR_LIMIT : QUERN_ERR_IO, "%s: %s %s/%s: %s after %llu bytes%s",
+                   p->label, what, p->dir_path, p->part_name, strerror(e), (unsigned long long)p->n_bytes,
                    full ? " (free some space, or set QUERN_MODELS or HF_HUB_CACHE to another disk)" : "");
 }
 
@@ -40,7 +40,8 @@ static quern_status hash_existing(qn_part *p, uint64_t size, quern_error *err)
         const ssize_t n = read(p->fd, chunk, CHUNK_BYTES);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) s = fail_errno(p, err, "cannot read");
-        else if (!qn_sha256_update(p->hash, chunk, (size_t)n)) s = qn_fail(err, QUERN_ERR_IO, "%s: hashing failed", p->label);
+        else if (!qn_sha256_update(p->hash, chunk, (size_t)n))
+            s = qn_fail(err, QUERN_ERR_IO, "%s: hashing failed", p->label);
         else if (!qn_progress_tell(p->progress, QUERN_STORE_VERIFYING, p->n_bytes += (uint64_t)n, size))
             s = qn_progress_canceled(err, p->label);
     }
@@ -60,7 +61,8 @@ quern_status qn_part_open(qn_part *p, bool resume, quern_error *err)
     if (p->fd < 0 || fstat(p->fd, &st) != 0) {
         s = fail_errno(p, err, "cannot write");
     } else if (!S_ISREG(st.st_mode)) {
-        s = qn_fail(err, QUERN_ERR_IO, "%s: %s/%s is not a regular file (remove it)", p->label, p->dir_path, p->part_name);
+        s = qn_fail(err, QUERN_ERR_IO, "%s: %s/%s is not a regular file (remove it)", p->label, p->dir_path,
+                    p->part_name);
     } else if (st.st_size > 0 && (!resume || (p->size_bytes > 0 && (uint64_t)st.st_size > p->size_bytes))) {
         s = qn_part_restart(p, err);
     } else if (st.st_size > 0) {
@@ -86,7 +88,8 @@ quern_status qn_part_write(qn_part *p, const void *bytes, size_t n_bytes, quern_
 {
     if (p->size_bytes > 0 && n_bytes > p->size_bytes - p->n_bytes) {
         p->useless = true;
-        return qn_fail(err, QUERN_ERR_FORMAT, "%s: more than the expected %llu bytes arrive", p->label, (unsigned long long)p->size_bytes);
+        return qn_fail(err, QUERN_ERR_FORMAT, "%s: more than the expected %llu bytes arrive", p->label,
+                       (unsigned long long)p->size_bytes);
     }
     for (size_t done = 0; done < n_bytes;) {
         const ssize_t n = write(p->fd, (const char *)bytes + done, n_bytes - done);
@@ -118,7 +121,8 @@ quern_status qn_part_need_space(const qn_part *p, uint64_t more, quern_error *er
     const uint64_t available = p->free_bytes(p->free_user, p->dir_path);
     if (available >= SPARE_BYTES && available - SPARE_BYTES >= more) return QUERN_OK;
     return qn_fail(err, QUERN_ERR_LIMIT,
-                   "%s: needs %llu more bytes, %s has %llu free (free some space, or set QUERN_MODELS or HF_HUB_CACHE to another disk)",
+                   "%s: needs %llu more bytes, %s has %llu free (free some space, or set QUERN_MODELS or "
+                   "HF_HUB_CACHE to another disk)",
                    p->label, (unsigned long long)more, p->dir_path, (unsigned long long)available);
 }
 
@@ -126,8 +130,8 @@ quern_status qn_part_check(qn_part *p, char hex[QN_SHA256_HEX + 1], quern_error 
 {
     if (!qn_sha256_finish(p->hash, hex)) return qn_fail(err, QUERN_ERR_IO, "%s: hashing failed", p->label);
     if (p->size_bytes > 0 && p->n_bytes != p->size_bytes)
-        return qn_fail(err, QUERN_ERR_CHECKSUM, "%s: %llu bytes, expected %llu", p->label, (unsigned long long)p->n_bytes,
-                       (unsigned long long)p->size_bytes);
+        return qn_fail(err, QUERN_ERR_CHECKSUM, "%s: %llu bytes, expected %llu", p->label,
+                       (unsigned long long)p->n_bytes, (unsigned long long)p->size_bytes);
     if (p->expected[0] != '\0' && strcmp(hex, p->expected) != 0)
         return qn_fail(err, QUERN_ERR_CHECKSUM, "%s: SHA-256 is %s, expected %s", p->label, hex, p->expected);
     return QUERN_OK;
@@ -140,11 +144,11 @@ void qn_part_quarantine(qn_part *p, quern_error *err)
     if (err != NULL) strcpy(why, err->message);
     if (renameat(p->dir_fd, p->part_name, p->dir_fd, p->bad_name) == 0)
         qn_fail(err, status, "%s; set aside as %s/%s (pull again)", why, p->dir_path, p->bad_name);
-    else
-        unlinkat(p->dir_fd, p->part_name, 0);
+    else unlinkat(p->dir_fd, p->part_name, 0);
 }
 
-quern_status qn_part_bring(qn_part *p, qn_part_bring_fn *bring, void *user, char hex[QN_SHA256_HEX + 1], quern_error *err)
+quern_status qn_part_bring(qn_part *p, qn_part_bring_fn *bring, void *user, char hex[QN_SHA256_HEX + 1],
+                           quern_error *err)
 {
     quern_error local = {0};
     if (err == NULL) err = &local;
@@ -172,7 +176,8 @@ quern_status qn_part_commit(qn_part *p, quern_error *err)
 {
     quern_status s = qn_part_sync(p, err);
     if (s != QUERN_OK) return s;
-    if (renameat(p->dir_fd, p->part_name, p->dir_fd, p->name) != 0 || fsync(p->dir_fd) != 0) return fail_errno(p, err, "cannot rename");
+    if (renameat(p->dir_fd, p->part_name, p->dir_fd, p->name) != 0 || fsync(p->dir_fd) != 0)
+        return fail_errno(p, err, "cannot rename");
     return QUERN_OK;
 }
 
@@ -196,5 +201,6 @@ quern_status qn_write_small(int dir_fd, const char *name, const char *bytes, siz
     if (ok) return QUERN_OK;
     const int e = errno;
     unlinkat(dir_fd, hidden, 0);
-    return qn_fail(err, e == ENOSPC || e == EDQUOT ? QUERN_ERR_LIMIT : QUERN_ERR_IO, "cannot write %s: %s", name, strerror(e));
+    return qn_fail(err, e == ENOSPC || e == EDQUOT ? QUERN_ERR_LIMIT : QUERN_ERR_IO, "cannot write %s: %s",
+                   name, strerror(e));
 }

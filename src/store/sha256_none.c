@@ -5,10 +5,14 @@ quern_status qn_sha256_create(qn_sha256 **out, quern_error *err)
 {
     *out = NULL;
     return qn_fail(err, QUERN_ERR_UNSUPPORTED,
-                   "this build of quern has no libcrypto, so it can check no download (install libssl-dev and build again)");
+                   "this build of quern has no libcrypto, so it can check no download (install libssl-dev "
+                   "and build again)");
 }
 
-void qn_sha256_destroy(qn_sha256 *h) { (void)h; }
+void qn_sha256_destroy(qn_sha256 *h)
+{
+    (void)h;
+}
 
 bool qn_sha256_reset(qn_sha256 *h)
 {

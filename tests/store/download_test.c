@@ -33,7 +33,11 @@ static void play(void *user, const http_test_request *q, http_test_reply *a)
 /* A good answer, with ranges and an ETag. */
 static http_test_reply good(void)
 {
-    return (http_test_reply){.status = 200, .body = body, .n_bytes = N, .ranges = true, .etag = "\"v1\"",
+    return (http_test_reply){.status = 200,
+                             .body = body,
+                             .n_bytes = N,
+                             .ranges = true,
+                             .etag = "\"v1\"",
                              .headers = "Content-Type: application/octet-stream\r\n"};
 }
 
@@ -131,6 +135,11 @@ static void plain(void **state)
     assert_int_equal(n, 1);
     assert_string_equal(entries[0]->name, "model-a.q4_0:latest");
     assert_string_equal(entries[0]->source, v.url);
+    static const char elsewhere[] = "https://example.org/Model-A.Q4_0.gguf"; /* would have the same name */
+    expect_status(v.f, quern_store_resolve(v.f->store, elsewhere, &v.entry, &v.f->err), QUERN_ERR_NOT_FOUND);
+    expect_status(v.f, quern_store_remove(v.f->store, elsewhere, &v.f->err), QUERN_ERR_NOT_FOUND);
+    expect_status(v.f, quern_store_pull(v.f->store, elsewhere, NULL, NULL, &v.f->err), QUERN_ERR_ARGUMENT);
+    expect_message(v.f, "another name");
     assert_int_equal(quern_store_remove(v.f->store, "model-a.q4_0", &v.f->err), QUERN_OK);
     expect_nothing_visible(&v);
     expect_status(v.f, quern_store_remove(v.f->store, "model-a.q4_0", &v.f->err), QUERN_ERR_NOT_FOUND);
@@ -145,7 +154,8 @@ static void named(void **state)
     expect_status(v.f, quern_store_pull(v.f->store, v.url, &p, &v.entry, &v.f->err), QUERN_OK);
     assert_string_equal(v.entry->name, "mine:v1");
     expect_status(v.f, quern_store_resolve(v.f->store, "mine:v1", &v.entry, &v.f->err), QUERN_OK);
-    static const char *const bad[] = {"", "../x", "a/b", "a:b:c", ".x", "-x", "smollm2", "smollm2:135m", "a b"};
+    static const char *const bad[] = {"",   "../x",    "a/b",          "a:b:c", ".x",
+                                      "-x", "smollm2", "smollm2:135m", "a b"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         p.as_name = bad[i];
         expect_status(v.f, quern_store_pull(v.f->store, v.url, &p, &v.entry, &v.f->err), QUERN_ERR_ARGUMENT);
@@ -158,7 +168,8 @@ static void named(void **state)
 
 static void cuts(void **state)
 {
-    served v = serve(state, (http_test_reply[]){cut(1), cut(99999), cut(16384), cut(50000), cut(1), good()}, 6);
+    served v =
+        serve(state, (http_test_reply[]){cut(1), cut(99999), cut(16384), cut(50000), cut(1), good()}, 6);
     expect_status(v.f, pull(&v, body_sha), QUERN_OK);
     expect_pulled(&v);
     assert_int_equal(v.s->n_requests, 6);
@@ -178,6 +189,20 @@ static void continued_later(void **state)
     expect_pulled(&v);
     assert_string_equal(request_header(&v, 2, "Range"), "bytes=200000-");
     assert_string_equal(request_header(&v, 2, "If-Range"), "\"v1\"");
+    stop(&v);
+}
+
+/* Who does not want to go on can be rid of what is there. */
+static void given_up(void **state)
+{
+    served v = serve(state, (http_test_reply[]){cut(200000), status_only(404)}, 2);
+    char path[400];
+    snprintf(path, sizeof path, "%s/model-a.q4_0", v.f->root);
+    expect_status(v.f, pull(&v, NULL), QUERN_ERR_NOT_FOUND);
+    assert_true(exists(path));
+    expect_status(v.f, quern_store_remove(v.f->store, "model-a.q4_0", &v.f->err), QUERN_OK);
+    assert_false(exists(path));
+    expect_status(v.f, quern_store_remove(v.f->store, "model-a.q4_0", &v.f->err), QUERN_ERR_NOT_FOUND);
     stop(&v);
 }
 
@@ -286,9 +311,11 @@ static void refused(void **state)
         quern_status wanted;
         const char *part;
         unsigned n_requests;
-    } rows[] = {{404, QUERN_ERR_NOT_FOUND, "404", 1}, {410, QUERN_ERR_NOT_FOUND, "410", 1}, {401, QUERN_ERR_NETWORK, "login", 1},
-                {403, QUERN_ERR_NETWORK, "403", 1},   {500, QUERN_ERR_NETWORK, "500", 4},   {429, QUERN_ERR_NETWORK, "429", 4},
-                {418, QUERN_ERR_NETWORK, "418", 1},   {204, QUERN_ERR_NETWORK, "204", 1},   {302, QUERN_ERR_NETWORK, "302", 1}};
+    } rows[] = {{404, QUERN_ERR_NOT_FOUND, "404", 1}, {410, QUERN_ERR_NOT_FOUND, "410", 1},
+                {401, QUERN_ERR_NETWORK, "login", 1}, {403, QUERN_ERR_NETWORK, "403", 1},
+                {500, QUERN_ERR_NETWORK, "500", 4},   {429, QUERN_ERR_NETWORK, "429", 4},
+                {418, QUERN_ERR_NETWORK, "418", 1},   {204, QUERN_ERR_NETWORK, "204", 1},
+                {302, QUERN_ERR_NETWORK, "302", 1}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         served v = serve(state, (http_test_reply[]){status_only(rows[i].status)}, 1);
         expect_status(v.f, pull(&v, NULL), rows[i].wanted);
@@ -334,16 +361,21 @@ static void wrong_length(void **state)
     served v = serve(state, (http_test_reply[]){good()}, 1);
     char json[600];
     snprintf(json, sizeof json,
-             "{\"version\":1,\"models\":[{\"name\":\"x\",\"tags\":[\"latest\"],\"source\":\"%s\",\"size_bytes\":%d,\"sha256\":\"%s\"}]}", v.url,
-             N + 1, body_sha);
+             "{\"version\":1,\"models\":[{\"name\":\"x\",\"tags\":[\"latest\"],\"source\":\"%s\",\"size_"
+             "bytes\":%d,\"sha256\":\"%s\"}]}",
+             v.url, N + 1, body_sha);
     set_catalogue(v.f, json);
     expect_status(v.f, quern_store_pull(v.f->store, "x", NULL, NULL, &v.f->err), QUERN_ERR_CHECKSUM);
     expect_message(v.f, "offers 300000 bytes, expected 300001");
     v.s->replies[0].chunked = true; /* tells no length: noticed at the end */
     expect_status(v.f, quern_store_pull(v.f->store, "x", NULL, NULL, &v.f->err), QUERN_ERR_CHECKSUM);
-    snprintf(json, sizeof json, "{\"version\":1,\"models\":[{\"name\":\"x\",\"tags\":[\"latest\"],\"source\":\"%s\",\"size_bytes\":%d}]}", v.url, N - 1);
+    snprintf(json, sizeof json,
+             "{\"version\":1,\"models\":[{\"name\":\"x\",\"tags\":[\"latest\"],\"source\":\"%s\",\"size_"
+             "bytes\":%d}]}",
+             v.url, N - 1);
     set_catalogue(v.f, json);
-    expect_status(v.f, quern_store_pull(v.f->store, "x", NULL, NULL, &v.f->err), QUERN_ERR_FORMAT); /* more than expected */
+    expect_status(v.f, quern_store_pull(v.f->store, "x", NULL, NULL, &v.f->err),
+                  QUERN_ERR_FORMAT); /* more than expected */
     expect_nothing_visible(&v);
     stop(&v);
 }
@@ -441,7 +473,8 @@ static void disk_space(void **state)
     stop(&v);
 }
 
-/* ---- cancel, and what is told meanwhile ----------------------------------------------------------------- */
+/* ---- cancel, and what is told meanwhile -----------------------------------------------------------------
+ */
 
 typedef struct listener {
     uint64_t cancel_at, last_done;
@@ -508,7 +541,8 @@ static void locked(void **state)
     stop(&v);
 }
 
-/* ---- files of this machine, files put there by hand, damage ------------------------------------------------ */
+/* ---- files of this machine, files put there by hand, damage
+ * ------------------------------------------------ */
 
 static void local_files(void **state)
 {
@@ -526,7 +560,8 @@ static void local_files(void **state)
     expect_status(f, quern_store_resolve(f->store, text, &e, &f->err), QUERN_OK);
     expect_status(f, quern_store_resolve(f->store, "my-model", &e, &f->err), QUERN_OK);
     assert_string_equal(e->sha256, body_sha);
-    expect_status(f, quern_store_remove(f->store, path, &f->err), QUERN_ERR_ARGUMENT); /* a path is never deleted */
+    expect_status(f, quern_store_remove(f->store, path, &f->err),
+                  QUERN_ERR_ARGUMENT); /* a path is never deleted */
     assert_true(exists(path));
 
     snprintf(text, sizeof text, "%s/my-model/latest.gguf", f->root); /* cut short by somebody */
@@ -545,16 +580,20 @@ static void local_files(void **state)
     expect_status(f, quern_store_resolve(f->store, "By.Hand-Q8_0", &e, &f->err), QUERN_OK);
     assert_string_equal(e->path, path);
     assert_null(e->source);
-    expect_status(f, quern_store_verify(f->store, "By.Hand-Q8_0", NULL, NULL, &f->err), QUERN_ERR_UNSUPPORTED);
+    expect_status(f, quern_store_verify(f->store, "By.Hand-Q8_0", NULL, NULL, &f->err),
+                  QUERN_ERR_UNSUPPORTED);
     expect_status(f, quern_store_remove(f->store, "By.Hand-Q8_0", &f->err), QUERN_OK);
     assert_false(exists(path));
 
     expect_status(f, quern_store_resolve(f->store, f->dir, &e, &f->err), QUERN_ERR_IO);
     expect_status(f, quern_store_resolve(f->store, "./nothing.gguf", &e, &f->err), QUERN_ERR_NOT_FOUND);
-    expect_status(f, quern_store_pull(f->store, "file:/nothing/here.gguf", NULL, &e, &f->err), QUERN_ERR_NOT_FOUND);
+    expect_status(f, quern_store_pull(f->store, "file:/nothing/here.gguf", NULL, &e, &f->err),
+                  QUERN_ERR_NOT_FOUND);
     snprintf(text, sizeof text, "file:%s", f->dir);
     expect_status(f, quern_store_pull(f->store, text, NULL, &e, &f->err), QUERN_ERR_IO);
-    expect_status(f, quern_store_pull(f->store, "https://example.org/m-00001-of-00003.gguf", NULL, &e, &f->err), QUERN_ERR_UNSUPPORTED);
+    expect_status(f,
+                  quern_store_pull(f->store, "https://example.org/m-00001-of-00003.gguf", NULL, &e, &f->err),
+                  QUERN_ERR_UNSUPPORTED);
 }
 
 /* Links that somebody put into the store do not lead the writing elsewhere. */
@@ -608,7 +647,8 @@ static void no_memory(void **state)
     for (long k = 0;; k++) {
         const quern_store_entry *const *entries;
         size_t n;
-        assert_int_equal(quern_store_list(v.f->store, false, &entries, &n, &v.f->err), QUERN_OK); /* forgets the last result */
+        assert_int_equal(quern_store_list(v.f->store, false, &entries, &n, &v.f->err),
+                         QUERN_OK); /* forgets the last result */
         if (n > 0) assert_int_equal(quern_store_remove(v.f->store, "model-a.q4_0", &v.f->err), QUERN_OK);
         qn_alloc_fail_at(k);
         const quern_status s = pull(&v, body_sha);
@@ -619,7 +659,8 @@ static void no_memory(void **state)
             assert_true(k > 2);
             break;
         }
-        if (s != QUERN_ERR_NOMEM && s != QUERN_OK) print_error("allocation %ld: status %d %s\n", k, s, v.f->err.message);
+        if (s != QUERN_ERR_NOMEM && s != QUERN_OK)
+            print_error("allocation %ld: status %d %s\n", k, s, v.f->err.message);
         assert_true(s == QUERN_ERR_NOMEM || s == QUERN_OK); /* a note that could not be read counts as none */
     }
     expect_pulled(&v);
@@ -640,10 +681,35 @@ int main(void)
     sha256_of(body, N, body_sha);
     sha256_of(other, N, unused);
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-    const struct CMUnitTest tests[] = {
-        T(plain), T(named), T(cuts), T(continued_later), T(changed_meanwhile), T(rotten_part), T(ignores_ranges), T(misreads_ranges),
-        T(without_length), T(busy_server), T(redirects), T(empty_range_when_complete), T(refused), T(wait_too_long), T(wrong_hash),
-        T(wrong_length), T(web_page), T(endless_redirects), T(silent_server), T(nobody_there), T(empty_body), T(offline), T(disk_space),
-        T(cancel), T(locked), T(local_files), T(links), T(no_directory), T(no_memory)};
+    const struct CMUnitTest tests[] = {T(plain),
+                                       T(named),
+                                       T(cuts),
+                                       T(continued_later),
+                                       T(given_up),
+                                       T(changed_meanwhile),
+                                       T(rotten_part),
+                                       T(ignores_ranges),
+                                       T(misreads_ranges),
+                                       T(without_length),
+                                       T(busy_server),
+                                       T(redirects),
+                                       T(empty_range_when_complete),
+                                       T(refused),
+                                       T(wait_too_long),
+                                       T(wrong_hash),
+                                       T(wrong_length),
+                                       T(web_page),
+                                       T(endless_redirects),
+                                       T(silent_server),
+                                       T(nobody_there),
+                                       T(empty_body),
+                                       T(offline),
+                                       T(disk_space),
+                                       T(cancel),
+                                       T(locked),
+                                       T(local_files),
+                                       T(links),
+                                       T(no_directory),
+                                       T(no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 #include <sys/file.h>
 
 enum { N = 200000, N_SMALL = 3000 };
-#define COMMIT "0123456789abcdef0123456789abcdef01234567"
+#define COMMIT  "0123456789abcdef0123456789abcdef01234567"
 #define COMMIT2 "fedcba9876543210fedcba9876543210fedcba98"
 
 static char body[N], small[N_SMALL];
@@ -16,10 +16,10 @@ static char body_sha[QN_SHA256_HEX + 1], small_sha[QN_SHA256_HEX + 1];
 /* One repository "o/r"; the bytes come from /cdn/ under another host name. */
 typedef struct hub {
     int port;
-    const char *token_wanted;      /* NULL: open to all */
-    const char *etag, *commit;     /* NULL: the right ones */
-    const char *cdn_body;          /* NULL: the right one */
-    size_t cut_first;              /* the first answer of the cdn ends here */
+    const char *token_wanted;  /* NULL: open to all */
+    const char *etag, *commit; /* NULL: the right ones */
+    const char *cdn_body;      /* NULL: the right one */
+    size_t cut_first;          /* the first answer of the cdn ends here */
     bool no_such_repo, two_pages;
     unsigned n_cdn, n_head, n_leaked, n_token;
     pthread_mutex_t mutex;
@@ -35,21 +35,31 @@ typedef struct served {
 static const struct {
     const char *path;
     bool big;
-} FILES[] = {{"m-Q4_K_M.gguf", true}, {"m-Q8_0-00001-of-00003.gguf", true}, {"m-Q8_0-00002-of-00003.gguf", false},
-             {"m-Q8_0-00003-of-00003.gguf", false}, {"sub/dir/m-Q2_K.gguf", false}, {"mmproj-m-f16.gguf", false}};
+} FILES[] = {{"m-Q4_K_M.gguf", true},
+             {"m-Q8_0-00001-of-00003.gguf", true},
+             {"m-Q8_0-00002-of-00003.gguf", false},
+             {"m-Q8_0-00003-of-00003.gguf", false},
+             {"sub/dir/m-Q2_K.gguf", false},
+             {"mmproj-m-f16.gguf", false}};
 
 static void api(hub *h, const http_test_request *q, http_test_reply *a)
 {
-    static const char page1[] = "[{\"type\":\"file\",\"path\":\"README.md\",\"size\":1},{\"type\":\"directory\",\"path\":\"sub\"},"
-                                "{\"type\":\"file\",\"path\":\"../../../etc/x-Q3_K.gguf\"},{\"type\":\"file\",\"path\":\"mmproj-m-f16.gguf\"},"
-                                "{\"type\":\"file\",\"path\":7},{},3,{\"type\":\"file\",\"path\":\"m-Q8_0-00001-of-00003.gguf\"}]";
-    static const char page2[] = "[{\"type\":\"file\",\"path\":\"m-Q8_0-00002-of-00003.gguf\"},{\"type\":\"file\",\"path\":\"m-Q8_0-00003-of-00003.gguf\"},"
-                                "{\"type\":\"file\",\"path\":\"m-Q4_K_M.gguf\"},{\"type\":\"file\",\"path\":\"sub/dir/m-Q2_K.gguf\"}]";
+    static const char page1[] =
+        "[{\"type\":\"file\",\"path\":\"README.md\",\"size\":1},{\"type\":\"directory\",\"path\":\"sub\"},"
+        "{\"type\":\"file\",\"path\":\"../../../etc/"
+        "x-Q3_K.gguf\"},{\"type\":\"file\",\"path\":\"mmproj-m-f16.gguf\"},"
+        "{\"type\":\"file\",\"path\":7},{},3,{\"type\":\"file\",\"path\":\"m-Q8_0-00001-of-00003.gguf\"}]";
+    static const char page2[] = "[{\"type\":\"file\",\"path\":\"m-Q8_0-00002-of-00003.gguf\"},{\"type\":"
+                                "\"file\",\"path\":\"m-Q8_0-00003-of-00003.gguf\"},"
+                                "{\"type\":\"file\",\"path\":\"m-Q4_K_M.gguf\"},{\"type\":\"file\",\"path\":"
+                                "\"sub/dir/m-Q2_K.gguf\"}]";
     const bool second = strstr(q->path, "cursor=2") != NULL || !h->two_pages;
     a->status = 200;
     a->body = second ? page2 : page1;
     a->n_bytes = strlen(a->body);
-    if (!second) snprintf(a->headers, sizeof a->headers, "Link: <http://127.0.0.1:%d/api/models/o/r/tree/main?cursor=2>; rel=\"next\"\r\n", h->port);
+    if (!second)
+        snprintf(a->headers, sizeof a->headers,
+                 "Link: <http://127.0.0.1:%d/api/models/o/r/tree/main?cursor=2>; rel=\"next\"\r\n", h->port);
 }
 
 static void resolve(hub *h, const char *file, http_test_reply *a)
@@ -58,8 +68,12 @@ static void resolve(hub *h, const char *file, http_test_reply *a)
         if (strcmp(FILES[i].path, file) != 0) continue;
         a->status = 302;
         snprintf(a->headers, sizeof a->headers,
-                 "X-Repo-Commit: %s\r\nX-Linked-ETag: \"%s\"\r\nX-Linked-Size: %d\r\nLocation: http://localhost:%d/cdn/%s\r\n",
-                 h->commit != NULL ? h->commit : COMMIT, h->etag != NULL ? h->etag : FILES[i].big ? body_sha : small_sha,
+                 "X-Repo-Commit: %s\r\nX-Linked-ETag: \"%s\"\r\nX-Linked-Size: %d\r\nLocation: "
+                 "http://localhost:%d/cdn/%s\r\n",
+                 h->commit != NULL ? h->commit : COMMIT,
+                 h->etag != NULL ? h->etag
+                 : FILES[i].big  ? body_sha
+                                 : small_sha,
                  FILES[i].big ? N : N_SMALL, h->port, FILES[i].big ? "big" : "small");
         return;
     }
@@ -78,8 +92,13 @@ static void play(void *user, const http_test_request *q, http_test_reply *a)
     if (strcmp(q->method, "HEAD") == 0) h->n_head++;
     if (strncmp(q->path, "/cdn/", 5) == 0) {
         const bool big = strcmp(q->path, "/cdn/big") == 0;
-        *a = (http_test_reply){.status = 200, .body = h->cdn_body != NULL ? h->cdn_body : big ? body : small, .n_bytes = big ? N : N_SMALL,
-                               .ranges = true, .etag = "\"cdn\""};
+        *a = (http_test_reply){.status = 200,
+                               .body = h->cdn_body != NULL ? h->cdn_body
+                                       : big               ? body
+                                                           : small,
+                               .n_bytes = big ? N : N_SMALL,
+                               .ranges = true,
+                               .etag = "\"cdn\""};
         if (h->n_cdn++ == 0) a->cut_after = h->cut_first;
     } else if (h->token_wanted != NULL && strcmp(token, h->token_wanted) != 0) {
         a->status = 401;
@@ -152,10 +171,11 @@ static void layout(void **state)
     assert_file(below(v->f, "refs/main"), COMMIT, 40);
     strcat(blob, ".incomplete");
     assert_false(exists(below(v->f, blob)));
-    assert_int_equal(v->h.n_cdn, 2); /* cut once, continued once */
+    assert_int_equal(v->h.n_cdn, 2);                     /* cut once, continued once */
     expect_status(v->f, pull(v, "hf.co/o/r"), QUERN_OK); /* the same file by quantization: here already */
     assert_int_equal(v->h.n_cdn, 2);
-    expect_status(v->f, quern_store_verify(v->f->store, "hf.co/o/r:Q4_K_M", NULL, NULL, &v->f->err), QUERN_OK);
+    expect_status(v->f, quern_store_verify(v->f->store, "hf.co/o/r:Q4_K_M", NULL, NULL, &v->f->err),
+                  QUERN_OK);
     stop(v);
 }
 
@@ -171,7 +191,8 @@ static void by_quantization(void **state)
     expect_status(v->f, pull(v, "hf.co/o/r:Q5_K_M"), QUERN_ERR_NOT_FOUND);
     expect_message(v->f, "Q4_K_M");
     expect_message(v->f, "Q8_0");
-    expect_status(v->f, pull(v, "hf.co/o/r:Q3_K"), QUERN_ERR_NOT_FOUND); /* only under a path that leaves the repository */
+    expect_status(v->f, pull(v, "hf.co/o/r:Q3_K"),
+                  QUERN_ERR_NOT_FOUND); /* only under a path that leaves the repository */
     stop(v);
 }
 
@@ -191,7 +212,8 @@ static void split(void **state)
     char part[800];
     strcpy(part, below(v->f, "snapshots/" COMMIT "/m-Q8_0-00003-of-00003.gguf"));
     assert_int_equal(unlink(part), 0); /* a model that lacks a part is none */
-    expect_status(v->f, quern_store_resolve(v->f->store, "hf.co/o/r:Q8_0", &v->entry, &v->f->err), QUERN_ERR_NOT_FOUND);
+    expect_status(v->f, quern_store_resolve(v->f->store, "hf.co/o/r:Q8_0", &v->entry, &v->f->err),
+                  QUERN_ERR_NOT_FOUND);
     expect_status(v->f, pull(v, "hf.co/o/r:Q8_0"), QUERN_OK);
     expect_status(v->f, quern_store_remove(v->f->store, "hf.co/o/r:Q8_0", &v->f->err), QUERN_OK);
     assert_false(exists(below(v->f, "")));
@@ -208,9 +230,9 @@ static void token(void **state)
     setenv("HF_TOKEN", "hf_secret", 1);
     fixture_reopen(v->f);
     expect_status(v->f, pull(v, "hf.co/o/r"), QUERN_OK);
-    assert_true(v->h.n_token >= 3);         /* list, HEAD, GET at the hub */
-    assert_int_equal(v->h.n_leaked, 0);     /* and not where it redirects to */
-    char url[100];                          /* nor to any other address */
+    assert_true(v->h.n_token >= 3);     /* list, HEAD, GET at the hub */
+    assert_int_equal(v->h.n_leaked, 0); /* and not where it redirects to */
+    char url[100];                      /* nor to any other address */
     snprintf(url, sizeof url, "http://127.0.0.1:%d/cdn/small", v->h.port);
     const unsigned before = v->h.n_token;
     expect_status(v->f, pull(v, url), QUERN_OK);
@@ -218,6 +240,18 @@ static void token(void **state)
     setenv("HF_TOKEN", "bad\r\nX-Evil: 1", 1);
     quern_store *st;
     assert_int_equal(quern_store_open(&st, NULL, &v->f->err), QUERN_ERR_ARGUMENT);
+    setenv("HF_TOKEN", "hf_secret", 1);
+    static const struct {
+        const char *endpoint;
+        bool used;
+    } rows[] = {{"http://example.org", false},           {"http://localhost.example.org", false},
+                {"http://127.0.0.1.example.org", false}, {"https://example.org", true},
+                {"http://localhost:8080/", true},        {"http://127.0.0.1", true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) { /* never in the clear over a network */
+        setenv("HF_ENDPOINT", rows[i].endpoint, 1);
+        fixture_reopen(v->f);
+        assert_int_equal(v->f->store->token != NULL, rows[i].used);
+    }
     unsetenv("HF_TOKEN");
     stop(v);
 }
@@ -233,7 +267,8 @@ static void renamed(void **state)
 static void hostile_answers(void **state)
 {
     served *v = serve(state);
-    static const char *const etags[] = {"../../../../tmp/evil", "abc", "", "B179C9523D0E6A0F98A330C7562B682750A6F8C8C15E5BC70EA373728110DB53",
+    static const char *const etags[] = {"../../../../tmp/evil", "abc", "",
+                                        "B179C9523D0E6A0F98A330C7562B682750A6F8C8C15E5BC70EA373728110DB53",
                                         "../0123456789abcdef0123456789abcdef01234"};
     for (size_t i = 0; i < sizeof etags / sizeof *etags; i++) {
         v->h.etag = etags[i];
@@ -241,7 +276,8 @@ static void hostile_answers(void **state)
         expect_message(v->f, "does not answer like a Hugging Face hub");
     }
     v->h.etag = NULL;
-    static const char *const commits[] = {"../../../x", "main", "0123", "0123456789ABCDEF0123456789abcdef01234567"};
+    static const char *const commits[] = {"../../../x", "main", "0123",
+                                          "0123456789ABCDEF0123456789abcdef01234567"};
     for (size_t i = 0; i < sizeof commits / sizeof *commits; i++) {
         v->h.commit = commits[i];
         expect_status(v->f, pull(v, "hf:o/r/m-Q4_K_M.gguf"), QUERN_ERR_FORMAT);
@@ -254,7 +290,8 @@ static void hostile_answers(void **state)
     v->h.cdn_body = wrong;
     expect_status(v->f, pull(v, "hf:o/r/m-Q4_K_M.gguf"), QUERN_ERR_CHECKSUM);
     expect_message(v->f, "set aside");
-    expect_status(v->f, quern_store_resolve(v->f->store, "hf:o/r/m-Q4_K_M.gguf", &v->entry, &v->f->err), QUERN_ERR_NOT_FOUND);
+    expect_status(v->f, quern_store_resolve(v->f->store, "hf:o/r/m-Q4_K_M.gguf", &v->entry, &v->f->err),
+                  QUERN_ERR_NOT_FOUND);
     v->h.cdn_body = NULL;
     v->h.no_such_repo = true;
     expect_status(v->f, pull(v, "hf:o/r/m-Q4_K_M.gguf"), QUERN_ERR_NOT_FOUND);
@@ -275,8 +312,12 @@ static void catalogue_disagrees(void **state)
 {
     served *v = serve(state);
     char json[500];
-    snprintf(json, sizeof json, "{\"version\":1,\"models\":[{\"name\":\"x\",\"tags\":[\"latest\"],\"source\":\"hf:o/r/m-Q4_K_M.gguf\",\"sha256\":\"%s\"},"
-                                "{\"name\":\"y\",\"tags\":[\"latest\"],\"source\":\"hf.co/o/r:Q4_K_M\",\"projector\":\"hf:o/r/mmproj-m-f16.gguf\"}]}", small_sha);
+    snprintf(json, sizeof json,
+             "{\"version\":1,\"models\":[{\"name\":\"x\",\"tags\":[\"latest\"],\"source\":\"hf:o/r/"
+             "m-Q4_K_M.gguf\",\"sha256\":\"%s\"},"
+             "{\"name\":\"y\",\"tags\":[\"latest\"],\"source\":\"hf.co/o/r:Q4_K_M\",\"projector\":\"hf:o/r/"
+             "mmproj-m-f16.gguf\"}]}",
+             small_sha);
     set_catalogue(v->f, json);
     expect_status(v->f, pull(v, "x"), QUERN_ERR_CHECKSUM);
     assert_int_equal(v->h.n_cdn, 0);
@@ -301,7 +342,8 @@ static void disk_space(void **state)
     v->h.two_pages = true;
     v->f->store->free_bytes = little_space;
     v->f->store->free_user = &space;
-    expect_status(v->f, pull(v, "hf.co/o/r:Q8_0"), QUERN_ERR_LIMIT); /* all parts are counted before the first byte */
+    expect_status(v->f, pull(v, "hf.co/o/r:Q8_0"),
+                  QUERN_ERR_LIMIT); /* all parts are counted before the first byte */
     assert_int_equal(v->h.n_cdn, 0);
     space++;
     expect_status(v->f, pull(v, "hf.co/o/r:Q8_0"), QUERN_OK);
@@ -314,11 +356,15 @@ static void foreign_cache(void **state)
     fixture *f = *state;
     char command[2600];
     snprintf(command, sizeof command,
-             "cd '%s' 2>/dev/null || mkdir -p '%s' && cd '%s' && R=models--o--r && mkdir -p $R/blobs $R/refs $R/snapshots/" COMMIT
-             " $R/snapshots/" COMMIT2 " && printf " COMMIT " > $R/refs/main && echo data > $R/blobs/%s && echo config > $R/blobs/" COMMIT2
-             " && ln -s ../../blobs/%s $R/snapshots/" COMMIT "/m-Q4_K_M.gguf && ln -s ../../blobs/%s $R/snapshots/" COMMIT2
-             "/m-Q4_K_M.gguf && ln -s ../../blobs/" COMMIT2 " $R/snapshots/" COMMIT "/config.json && ln -s ../../blobs/gone $R/snapshots/" COMMIT
-             "/m-Q8_0.gguf && echo old > $R/snapshots/" COMMIT2 "/old-Q6_K.gguf && mkdir -p models--x .locks datasets--a--b 'models--a b--c' version.txt",
+             "cd '%s' 2>/dev/null || mkdir -p '%s' && cd '%s' && R=models--o--r && mkdir -p $R/blobs $R/refs "
+             "$R/snapshots/" COMMIT " $R/snapshots/" COMMIT2 " && printf " COMMIT
+             " > $R/refs/main && echo data > $R/blobs/%s && echo config > $R/blobs/" COMMIT2
+             " && ln -s ../../blobs/%s $R/snapshots/" COMMIT
+             "/m-Q4_K_M.gguf && ln -s ../../blobs/%s $R/snapshots/" COMMIT2
+             "/m-Q4_K_M.gguf && ln -s ../../blobs/" COMMIT2 " $R/snapshots/" COMMIT
+             "/config.json && ln -s ../../blobs/gone $R/snapshots/" COMMIT
+             "/m-Q8_0.gguf && echo old > $R/snapshots/" COMMIT2
+             "/old-Q6_K.gguf && mkdir -p models--x .locks datasets--a--b 'models--a b--c' version.txt",
              f->hub, f->hub, f->hub, body_sha, body_sha, body_sha);
     assert_int_equal(system(command), 0);
     const quern_store_entry *const *entries, *e;
@@ -329,8 +375,10 @@ static void foreign_cache(void **state)
     assert_string_equal(entries[0]->sha256, body_sha);
     assert_string_equal(entries[1]->name, "hf.co/o/r:Q6_K"); /* of an older commit */
     expect_status(f, quern_store_resolve(f->store, "hf.co/o/r", &e, &f->err), QUERN_OK);
-    expect_status(f, quern_store_resolve(f->store, "hf:o/r@" COMMIT2 "/m-Q4_K_M.gguf", &e, &f->err), QUERN_OK);
-    expect_status(f, quern_store_resolve(f->store, "hf.co/o/r:Q8_0", &e, &f->err), QUERN_ERR_NOT_FOUND); /* its blob is gone */
+    expect_status(f, quern_store_resolve(f->store, "hf:o/r@" COMMIT2 "/m-Q4_K_M.gguf", &e, &f->err),
+                  QUERN_OK);
+    expect_status(f, quern_store_resolve(f->store, "hf.co/o/r:Q8_0", &e, &f->err),
+                  QUERN_ERR_NOT_FOUND); /* its blob is gone */
     assert_string_equal(e->source, "hf.co/o/r:Q8_0");
     expect_status(f, quern_store_resolve(f->store, "hf.co/o/r:Q6_K", &e, &f->err), QUERN_OK);
     expect_status(f, quern_store_verify(f->store, "hf.co/o/r", NULL, NULL, &f->err), QUERN_ERR_CHECKSUM);
@@ -389,7 +437,8 @@ static void directories(void **state)
     assert_int_equal(quern_store_open(&st, &p, &f->err), QUERN_OK);
     assert_string_equal(quern_store_directory(st), "/elsewhere");
     quern_store_close(st);
-    static const char *const endpoints[] = {"ftp://x", "file:///etc", "x", "https://user:pw@h", "https://h\r\n"};
+    static const char *const endpoints[] = {"ftp://x", "file:///etc", "x", "https://user:pw@h",
+                                            "https://h\r\n"};
     for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
         setenv("HF_ENDPOINT", endpoints[i], 1);
         assert_int_equal(quern_store_open(&st, NULL, &f->err), QUERN_ERR_ARGUMENT);
@@ -433,7 +482,9 @@ int main(void)
     sha256_of(body, N, body_sha);
     sha256_of(small, N_SMALL, small_sha);
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
-    const struct CMUnitTest tests[] = {T(layout), T(by_quantization), T(split), T(token), T(renamed), T(hostile_answers),
-                                       T(catalogue_disagrees), T(disk_space), T(foreign_cache), T(directories), T(no_memory)};
+    const struct CMUnitTest tests[] = {
+        T(layout),          T(by_quantization),     T(split),      T(token),         T(renamed),
+        T(hostile_answers), T(catalogue_disagrees), T(disk_space), T(foreign_cache), T(directories),
+        T(no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

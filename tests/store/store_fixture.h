@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 typedef struct fixture {
-    char dir[256];                 /* everything is below it */
+    char dir[256]; /* everything is below it */
     char root[300], hub[300];
     quern_store *store;
     quern_error err;
@@ -47,8 +47,11 @@ static inline void fixture_reopen(fixture *f)
 
 static inline int fixture_setup(void **state)
 {
-    static const char *const unset[] = {"QUERN_OFFLINE", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT",
-                                        "XDG_CACHE_HOME", "XDG_DATA_HOME", "http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"};
+    static const char *const unset[] = {"QUERN_OFFLINE",  "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE",
+                                        "HF_HOME",        "HF_TOKEN",       "HF_ENDPOINT",
+                                        "XDG_CACHE_HOME", "XDG_DATA_HOME",  "http_proxy",
+                                        "https_proxy",    "all_proxy",      "HTTPS_PROXY",
+                                        "ALL_PROXY"};
     fixture *f = calloc(1, sizeof *f);
     const char *temp = getenv("TMPDIR");
     snprintf(f->dir, sizeof f->dir, "%s/quern-store-XXXXXX", temp != NULL ? temp : "/tmp");
@@ -111,11 +114,15 @@ static inline void assert_file(const char *path, const char *bytes, size_t n)
     qn_free(data);
 }
 
-static inline bool exists(const char *path) { return access(path, F_OK) == 0; }
+static inline bool exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
 
 static inline void expect_status(fixture *f, quern_status got, quern_status wanted)
 {
-    if (got != wanted) print_error("status %d, expected %d: %s\n", got, wanted, got != QUERN_OK ? f->err.message : "");
+    if (got != wanted)
+        print_error("status %d, expected %d: %s\n", got, wanted, got != QUERN_OK ? f->err.message : "");
     assert_int_equal(got, wanted);
 }
 

@@ -81,7 +81,8 @@ static bool read_request(int fd, http_test_request *r)
 
 static void pause_ms(const http_test_server *s, int ms)
 {
-    for (; ms > 0 && !atomic_load(&s->stopping); ms -= 10) nanosleep(&(struct timespec){0, 10 * 1000000}, NULL);
+    for (; ms > 0 && !atomic_load(&s->stopping); ms -= 10)
+        nanosleep(&(struct timespec){0, 10 * 1000000}, NULL);
 }
 
 /* The first byte that is asked for, or 0. */
@@ -101,11 +102,16 @@ static bool send_head(int fd, const http_test_reply *a, int status, size_t first
     int used = snprintf(head, sizeof head, "HTTP/1.1 %d Test\r\nConnection: close\r\n%s", status, a->headers);
     if (a->etag != NULL) used += snprintf(head + used, sizeof head - (size_t)used, "ETag: %s\r\n", a->etag);
     if (status == 206)
-        used += snprintf(head + used, sizeof head - (size_t)used, "Content-Range: bytes %ld-%zu/%zu\r\n", (long)first + a->range_shift,
-                         a->n_bytes - 1, a->n_bytes);
-    if (status == 416) used += snprintf(head + used, sizeof head - (size_t)used, "Content-Range: bytes */%zu\r\n", a->n_bytes);
-    if (a->chunked) used += snprintf(head + used, sizeof head - (size_t)used, "Transfer-Encoding: chunked\r\n");
-    else used += snprintf(head + used, sizeof head - (size_t)used, "Content-Length: %ld\r\n", (long)n + a->claim_more);
+        used += snprintf(head + used, sizeof head - (size_t)used, "Content-Range: bytes %ld-%zu/%zu\r\n",
+                         (long)first + a->range_shift, a->n_bytes - 1, a->n_bytes);
+    if (status == 416)
+        used +=
+            snprintf(head + used, sizeof head - (size_t)used, "Content-Range: bytes */%zu\r\n", a->n_bytes);
+    if (a->chunked)
+        used += snprintf(head + used, sizeof head - (size_t)used, "Transfer-Encoding: chunked\r\n");
+    else
+        used += snprintf(head + used, sizeof head - (size_t)used, "Content-Length: %ld\r\n",
+                         (long)n + a->claim_more);
     used += snprintf(head + used, sizeof head - (size_t)used, "\r\n");
     return send_all(fd, head, (size_t)used);
 }
@@ -149,7 +155,8 @@ static void *serve(void *user)
     shutdown(c->fd, SHUT_WR);
     char rest[256]; /* so that closing sends no reset before the client has read everything */
     struct pollfd p = {c->fd, POLLIN, 0};
-    while (!atomic_load(&s->stopping) && poll(&p, 1, 200) > 0 && recv(c->fd, rest, sizeof rest, 0) > 0) continue;
+    while (!atomic_load(&s->stopping) && poll(&p, 1, 200) > 0 && recv(c->fd, rest, sizeof rest, 0) > 0)
+        continue;
     close(c->fd);
     free(c);
     return NULL;
@@ -188,8 +195,8 @@ http_test_server *http_test_server_start(http_test_handler *handler, void *user)
     s->handler = handler;
     s->user = user;
     s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (s->listener >= 0 && bind(s->listener, (struct sockaddr *)&address, size) == 0 && listen(s->listener, 64) == 0 &&
-        getsockname(s->listener, (struct sockaddr *)&address, &size) == 0) {
+    if (s->listener >= 0 && bind(s->listener, (struct sockaddr *)&address, size) == 0 &&
+        listen(s->listener, 64) == 0 && getsockname(s->listener, (struct sockaddr *)&address, &size) == 0) {
         s->port = ntohs(address.sin_port);
         if (pthread_create(&s->acceptor, NULL, accept_connections, s) == 0) return s;
     }
@@ -198,8 +205,14 @@ http_test_server *http_test_server_start(http_test_handler *handler, void *user)
     return NULL;
 }
 
-int http_test_server_port(const http_test_server *s) { return s->port; }
-unsigned http_test_server_requests(http_test_server *s) { return atomic_load(&s->n_requests); }
+int http_test_server_port(const http_test_server *s)
+{
+    return s->port;
+}
+unsigned http_test_server_requests(http_test_server *s)
+{
+    return atomic_load(&s->n_requests);
+}
 
 void http_test_server_stop(http_test_server *s)
 {

@@ -13,19 +13,19 @@ typedef struct http_test_request {
 } http_test_request;
 
 typedef struct http_test_reply {
-    int status;            /* 200 becomes 206 when a range is served */
-    char headers[2048];    /* more header lines, each with \r\n */
-    const char *body;      /* the whole document */
+    int status;         /* 200 becomes 206 when a range is served */
+    char headers[2048]; /* more header lines, each with \r\n */
+    const char *body;   /* the whole document */
     size_t n_bytes;
-    bool ranges;           /* serve Range: bytes=N- (with If-Range against etag) */
-    const char *etag;      /* with quotes; NULL: none */
-    bool chunked;          /* no Content-Length */
-    long claim_more;       /* added to the true Content-Length */
-    long range_shift;      /* added to the first byte told in Content-Range, and to what is sent */
-    size_t cut_after;      /* ends the connection after so many bytes of the body; 0: never */
-    int delay_ms;          /* before each piece */
-    size_t piece_bytes;    /* 0: 16384 */
-    bool hang;             /* answers nothing until the server stops */
+    bool ranges;        /* serve Range: bytes=N- (with If-Range against etag) */
+    const char *etag;   /* with quotes; NULL: none */
+    bool chunked;       /* no Content-Length */
+    long claim_more;    /* added to the true Content-Length */
+    long range_shift;   /* added to the first byte told in Content-Range, and to what is sent */
+    size_t cut_after;   /* ends the connection after so many bytes of the body; 0: never */
+    int delay_ms;       /* before each piece */
+    size_t piece_bytes; /* 0: 16384 */
+    bool hang;          /* answers nothing until the server stops */
 } http_test_reply;
 
 typedef void http_test_handler(void *user, const http_test_request *request, http_test_reply *reply);
