@@ -32,30 +32,14 @@ void qn_candidates_deinit(qn_candidates *c)
     *c = (qn_candidates){0};
 }
 
-/* Sixteen running maxima side by side, which compilers turn into vector instructions. NaN loses every
- * comparison. */
-static float max_of_block(const float *x, size_t n)
-{
-    float lane[16];
-    for (size_t j = 0; j < 16; j++) lane[j] = -INFINITY;
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (size_t j = 0; j < 16; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    for (; i < n; i++)
-        if (x[i] > lane[0]) lane[0] = x[i];
-    float max = lane[0];
-    for (size_t j = 1; j < 16; j++)
-        if (lane[j] > max) max = lane[j];
-    return max;
-}
-
 float qn_candidates_scan(qn_candidates *c, const float *logits)
 {
     float max = -INFINITY;
     size_t b = 0;
     for (size_t i = 0; i < c->capacity; i += QN_LOGIT_BLOCK, b++) {
         const size_t n = c->capacity - i < QN_LOGIT_BLOCK ? c->capacity - i : QN_LOGIT_BLOCK;
-        c->block_max[b] = max_of_block(logits + i, n);
+        const float most = logits[i + c->kernels->argmax(logits + i, n)];
+        c->block_max[b] = most > -INFINITY ? most : -INFINITY; /* NaN only if there is nothing else */
         if (c->block_max[b] > max) max = c->block_max[b];
     }
     return max;
@@ -88,7 +72,7 @@ void qn_candidates_set_one(qn_candidates *c, quern_token id)
 
 float qn_candidates_max(const qn_candidates *c)
 {
-    return max_of_block(c->logits, c->n);
+    return c->logits[qn_candidates_argmax(c)];
 }
 size_t qn_candidates_argmax(const qn_candidates *c)
 {
@@ -146,6 +130,17 @@ void qn_candidates_keep_above(qn_candidates *c, double threshold)
     c->n = m;
 }
 
+void qn_candidates_drop_unlikely(qn_candidates *c, double least)
+{
+    size_t m = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        move(c, m, i);
+        c->probs[m] = c->probs[i];
+        m += (double)c->probs[m] >= least;
+    }
+    c->n = m;
+}
+
 void qn_candidates_key_by_logit(qn_candidates *c)
 {
     for (size_t i = 0; i < c->n; i++) c->keys[i] = key_of(c->logits[i]);
@@ -168,23 +163,30 @@ static bool reached(double sum, double goal, bool over)
 }
 
 /* From the greatest key downwards, sums weights (NULL: 1 each) until the goal is reached. Each round settles
- * eight bits of the key at which that happens. */
+ * a digit of the key at which that happens: wide ones for many keys, so that after the first round few are
+ * left and branches are foreseen; narrow ones for few keys, so that clearing the histogram does not cost more
+ * than they do. */
 static cut find_cut(const uint32_t *keys, const float *weights, size_t n, double goal, bool over)
 {
+    enum { WIDE = 11, NARROW = 6, MANY = 2048 };
     cut found = {0};
-    double sum = 0.0;
-    uint32_t settled = 0;
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        double mass[256] = {0};
-        size_t count[256] = {0}, n_left = 0;
+    double sum = 0.0, mass[1 << WIDE];
+    uint32_t settled = 0, count[1 << WIDE];
+    for (unsigned shift = 32; shift > 0;) {
+        const unsigned widest = n < MANY ? NARROW : WIDE, width = widest < shift ? widest : shift;
+        const uint32_t mask = (1u << width) - 1;
+        size_t n_left = 0;
+        shift -= width;
+        memset(mass, 0, sizeof *mass << width);
+        memset(count, 0, sizeof *count << width);
         for (size_t i = 0; i < n; i++) {
             if ((keys[i] & settled) != found.key) continue;
-            const uint32_t digit = keys[i] >> shift & 255;
+            const uint32_t digit = keys[i] >> shift & mask;
             mass[digit] += weights != NULL ? (double)weights[i] : 1.0;
             count[digit]++;
             n_left++;
         }
-        uint32_t digit = 255;
+        uint32_t digit = mask;
         for (;; digit--) { /* ends at the last digit that occurs, should rounding put the goal out of reach */
             if (count[digit] == 0) continue;
             n_left -= count[digit];
@@ -192,7 +194,7 @@ static cut find_cut(const uint32_t *keys, const float *weights, size_t n, double
             sum += mass[digit];
         }
         found.key |= digit << shift;
-        settled |= 255u << shift;
+        settled |= mask << shift;
     }
     for (size_t i = 0; i < n; i++) {
         if (keys[i] != found.key) continue;

@@ -54,6 +54,10 @@ double qn_candidates_entropy(const qn_candidates *c);
 /* Keeps those whose logit is at least `threshold`; the greatest always stays. */
 void qn_candidates_keep_above(qn_candidates *c, double threshold);
 
+/* Drops those whose probs are below `least`, which at least one reaches; the probs of the others stay valid.
+ */
+void qn_candidates_drop_unlikely(qn_candidates *c, double least);
+
 /* Keys of the same order as the logits, so that the cuts below begin with the greatest logit. */
 void qn_candidates_key_by_logit(qn_candidates *c);
 /* Keys of the opposite order: smallest distance first. distance >= 0. */

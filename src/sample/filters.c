@@ -14,6 +14,9 @@ void qn_filter_top_k(qn_candidates *c, size_t k)
 void qn_filter_top_p(qn_candidates *c, float p)
 {
     const double total = qn_candidates_softmax(c);
+    /* All tokens below the share (1 - p) / n hold less than 1 - p together, so the others hold p: in the long
+     * tail of a vocabulary nearly all go here. A little less, because sums are rounded. */
+    qn_candidates_drop_unlikely(c, 0.99 * (1.0 - (double)p) * total / (double)c->n);
     qn_candidates_key_by_logit(c);
     qn_candidates_cut_mass(c, (double)p * total, false);
 }
