@@ -35,7 +35,7 @@ char *qn_cli_model_path(const char *model, bool may_pull)
     params.log = print_log;
     quern_status s = quern_store_open(&store, &params, &err);
     if (s == QUERN_OK) s = quern_store_resolve(store, model, &entry, &err);
-    if (s == QUERN_OK && entry->path == NULL && may_pull) {
+    if (s == QUERN_ERR_NOT_FOUND && entry != NULL && entry->source != NULL && may_pull) {
         qn_progress progress = {.label = "pulling"};
         quern_store_pull_params pull = quern_store_pull_params_default();
         pull.progress = show_pull;
@@ -45,7 +45,6 @@ char *qn_cli_model_path(const char *model, bool may_pull)
         qn_progress_finish(&progress);
     }
     if (s != QUERN_OK) qn_cli_fail(&err);
-    else if (entry->path == NULL) qn_cli_fail_text("%s is not installed (quern pull %s)", entry->name, model);
     else path = qn_strdup(entry->path);
     quern_store_close(store);
     return path;
