@@ -148,7 +148,7 @@ void qn_candidates_key_by_logit(qn_candidates *c)
 
 void qn_candidates_key_by_distance(qn_candidates *c, size_t i, double distance)
 {
-    c->keys[i] = key_of((float)-distance);
+    c->keys[i] = key_of((float)-fmin(distance, FLT_MAX));
 }
 
 /* What a cut keeps: keys above `key`, and of those equal to it the first n_ties. */

@@ -48,11 +48,15 @@ void qn_history_push(qn_history *h, quern_token token)
     h->n_total++;
 }
 
+static float clamp_logit(double value)
+{
+    return (float)fmin(fmax(value, -FLT_MAX), FLT_MAX);
+}
+
 float qn_logit_minus(float logit, double amount)
 {
     if (!(logit > -INFINITY)) return logit; /* NaN and -inf stay */
-    const double value = (double)logit - amount;
-    return value > -FLT_MAX ? (float)value : -FLT_MAX;
+    return clamp_logit((double)logit - amount);
 }
 
 static float penalized(const qn_penalties *p, float logit, int32_t count)
@@ -61,7 +65,7 @@ static float penalized(const qn_penalties *p, float logit, int32_t count)
     double value = (double)logit;
     value = value > 0.0 ? value / (double)p->repeat : value * (double)p->repeat;
     value -= (double)count * (double)p->frequency + (double)p->presence;
-    return value > -FLT_MAX ? (float)value : -FLT_MAX;
+    return clamp_logit(value);
 }
 
 void qn_penalties_apply_all(const qn_penalties *p, qn_history *h, float *logits)
