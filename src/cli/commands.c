@@ -32,6 +32,10 @@ const qn_command qn_commands[] = {
      qn_cli_tokenize},
     {"detokenize", "MODEL [IDS...]", "Turns token ids into text.",
      "With --jsonl it reads lines {\"ids\": [...]} and writes lines {\"text\": ...}.", qn_cli_detokenize},
+    {"template", "--file FILE --jsonl", "Renders a chat template (Jinja) for conversations.",
+     "Each line in: {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true, \"bos_token\": \"...\",\n"
+     "\"eos_token\": \"...\", \"now\": \"2025-03-14T09:26:53\"}; every further field is a variable of the template.\n"
+     "Each line out: {\"text\": \"...\"} or {\"error\": \"...\"}.", qn_cli_template},
 };
 const size_t qn_n_commands = sizeof qn_commands / sizeof qn_commands[0];
 
