@@ -12,7 +12,9 @@ static bool reserve(qn_buffer *b, size_t extra)
 {
     const size_t max = b->max_bytes > 0 ? b->max_bytes : (size_t)1 << 30;
     size_t need;
-    if (b->failed || !qn_add_size(b->n_bytes, extra, &need) || need > max) return !(b->failed = true);
+    if (b->failed) return false;
+    b->over_max = !qn_add_size(b->n_bytes, extra, &need) || need > max;
+    if (b->over_max) return !(b->failed = true);
     if (!qn_grow(&b->data, &b->capacity, need + 1, max + 1, 1)) return !(b->failed = true);
     return true;
 }
@@ -26,7 +28,7 @@ void qn_buffer_deinit(qn_buffer *b)
 void qn_buffer_clear(qn_buffer *b)
 {
     b->n_bytes = 0;
-    b->failed = false;
+    b->failed = b->over_max = false;
     if (b->data != NULL) b->data[0] = '\0';
 }
 

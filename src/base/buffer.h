@@ -12,6 +12,7 @@ typedef struct qn_buffer {
     size_t capacity;
     size_t max_bytes; /* 0: 1 GiB */
     bool failed;      /* out of memory or over the maximum */
+    bool over_max;    /* it failed because of the maximum */
 } qn_buffer;
 
 void qn_buffer_deinit(qn_buffer *b);

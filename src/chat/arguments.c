@@ -45,6 +45,11 @@ bool qn_jbind(qn_jrender *r, const qn_jargs *args, const char *callee, const cha
     return qn_jfail(r, "%s: an argument is given twice", callee);
 }
 
+bool qn_jno_args(qn_jrender *r, const qn_jargs *args, const char *callee)
+{
+    return qn_jbind(r, args, callee, "", 0, NULL);
+}
+
 bool qn_jarg_int(qn_jrender *r, qn_jval v, const char *what, int64_t fallback, int64_t *out)
 {
     *out = fallback;

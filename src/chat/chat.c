@@ -87,8 +87,8 @@ static quern_status open_template(qn_chat_template *t, const qn_gguf *g, const q
         if (t->source == NULL) return no_memory(err);
         status = parse(t, err);
     }
-    if (status == QUERN_OK && t->jinja != NULL) t->traits = qn_chat_probe(t->jinja, t->bos_token, t->eos_token);
-    return status;
+    if (status != QUERN_OK || t->jinja == NULL) return status;
+    return qn_chat_probe(t->jinja, t->bos_token, t->eos_token, &t->traits) == QUERN_OK ? QUERN_OK : no_memory(err);
 }
 
 quern_status qn_chat_template_open(qn_chat_template **out, const qn_gguf *g, const qn_chat_template_params *params,

@@ -25,9 +25,7 @@ struct qn_jloop {
 static bool count_output(qn_jrender *r, size_t before)
 {
     if (r->out->failed) {
-        const size_t max = r->out->max_bytes;
-        if (r->out->n_bytes >= max / 2) return qn_jlimit(r, "the output is larger than %zu bytes", max);
-        return qn_jnomem(r);
+        return r->out->over_max ? qn_jlimit(r, "the output is larger than %zu bytes", r->out->max_bytes) : qn_jnomem(r);
     }
     r->captured_bytes += r->out->n_bytes - before;
     if (r->captured_bytes <= MAX_CAPTURED_BYTES + r->max_output) return true;

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-static bool no_args(qn_jrender *r, const qn_jargs *args, const char *name) { return qn_jbind(r, args, name, "", 0, NULL); }
-
 static qn_jval generator(qn_jlist *l)
 {
     l->type_name = "generator";
@@ -88,14 +86,14 @@ static bool keys_of(qn_jrender *r, const qn_jlist *l, qn_jval path, bool case_se
 static bool f_length(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
     size_t n;
-    if (!no_args(r, args, "length") || !qn_jlength(r, v, &n)) return false;
+    if (!qn_jno_args(r, args, "length") || !qn_jlength(r, v, &n)) return false;
     return *out = qn_jint((int64_t)n), true;
 }
 
 static bool f_list(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
     qn_jlist *l;
-    return no_args(r, args, "list") && qn_jiterate(r, v, true, &l) && (*out = qn_jseq(QN_J_LIST, l), true);
+    return qn_jno_args(r, args, "list") && qn_jiterate(r, v, true, &l) && (*out = qn_jseq(QN_J_LIST, l), true);
 }
 
 static bool at_end(qn_jrender *r, qn_jval v, const qn_jargs *args, bool last, qn_jval *out)
@@ -103,7 +101,7 @@ static bool at_end(qn_jrender *r, qn_jval v, const qn_jargs *args, bool last, qn
     qn_jlist *l;
     const char *name = last ? "last" : "first";
     size_t n;
-    if (!no_args(r, args, name)) return false;
+    if (!qn_jno_args(r, args, name)) return false;
     if (last && v.kind == QN_J_GENERATOR) return qn_jfail(r, "a generator cannot be reversed; write |list|last");
     if (v.kind == QN_J_STRING || v.kind == QN_J_RANGE) { /* no need to build them */
         if (!qn_jlength(r, v, &n)) return false;
@@ -120,7 +118,7 @@ static bool f_last(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 static bool f_reverse(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
     qn_jlist *l;
-    if (!no_args(r, args, "reverse")) return false;
+    if (!qn_jno_args(r, args, "reverse")) return false;
     if (v.kind == QN_J_STRING) {
         const qn_jval bounds[3] = {qn_jnone(), qn_jnone(), qn_jint(-1)};
         return qn_jslice(r, v, bounds, out);
@@ -165,7 +163,7 @@ static bool f_attr(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 static bool f_items(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
     static const qn_jargs none = {0};
-    if (!no_args(r, args, "items")) return false;
+    if (!qn_jno_args(r, args, "items")) return false;
     if (v.kind == QN_J_UNDEFINED) {
         qn_jlist *l = qn_jlist_create(r, 0);
         return l != NULL && (*out = generator(l), true);

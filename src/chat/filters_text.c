@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool no_args(qn_jrender *r, const qn_jargs *args, const char *name) { return qn_jbind(r, args, name, "", 0, NULL); }
-
 /* str() of a value, not marked up. */
 static bool plain_text(qn_jrender *r, qn_jval v, qn_jval *out)
 {
@@ -17,19 +15,19 @@ static bool plain_text(qn_jrender *r, qn_jval v, qn_jval *out)
 
 static bool f_upper(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "upper") && qn_jto_str(r, v, &v) && qn_jcase_map(r, v.s, QN_J_UPPER, out);
+    return qn_jno_args(r, args, "upper") && qn_jto_str(r, v, &v) && qn_jcase_map(r, v.s, QN_J_UPPER, out);
 }
 static bool f_lower(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "lower") && qn_jto_str(r, v, &v) && qn_jcase_map(r, v.s, QN_J_LOWER, out);
+    return qn_jno_args(r, args, "lower") && qn_jto_str(r, v, &v) && qn_jcase_map(r, v.s, QN_J_LOWER, out);
 }
 static bool f_capitalize(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "capitalize") && qn_jto_str(r, v, &v) && qn_jcapitalize(r, v.s, out);
+    return qn_jno_args(r, args, "capitalize") && qn_jto_str(r, v, &v) && qn_jcapitalize(r, v.s, out);
 }
 static bool f_string(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "string") && qn_jto_str(r, v, out);
+    return qn_jno_args(r, args, "string") && qn_jto_str(r, v, out);
 }
 
 /* A capital after blanks, hyphens and opening brackets; small letters elsewhere. */
@@ -38,7 +36,7 @@ static bool f_title(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out
     qn_buffer b = {.max_bytes = QN_J_MAX_STRING_BYTES};
     bool first = true;
     uint32_t c;
-    if (!no_args(r, args, "title") || !qn_jto_str(r, v, &v) || !qn_jwork(r, v.s->n_bytes)) return false;
+    if (!qn_jno_args(r, args, "title") || !qn_jto_str(r, v, &v) || !qn_jwork(r, v.s->n_bytes)) return false;
     for (size_t i = 0, n; i < v.s->n_bytes && (n = qn_utf8_decode(v.s->bytes + i, v.s->n_bytes - i, &c)) > 0; i += n) {
         qn_jcase_append(&b, v.s->bytes + i, n, first ? QN_J_UPPER : QN_J_LOWER);
         first = qn_jis_space(c) || (c < 0x80 && c != 0 && strchr("-({[<", (int)c) != NULL);
@@ -76,7 +74,9 @@ static bool f_indent(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *ou
 {
     qn_jval a[3], text, prefix;
     qn_jlist *lines;
-    if (!qn_jbind(r, args, "indent", "width first blank", 0, a) || !qn_jto_str(r, v, &v)) return false;
+    if (!qn_jbind(r, args, "indent", "width first blank", 0, a)) return false;
+    if (v.kind == QN_J_UNDEFINED) return qn_jundefined_error(r, v);
+    if (v.kind != QN_J_STRING) return qn_jfail(r, "indent wants a string, not %s", qn_jtype_name(v));
     const qn_jstr empty = {.bytes = "", .n_bytes = 0, .n_chars = 0}, end = {.bytes = "\n", .n_bytes = 1, .n_chars = 1};
     if (a[0].kind == QN_J_STRING) {
         prefix = a[0];
@@ -126,7 +126,7 @@ static bool f_wordcount(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval 
     int64_t count = 0;
     bool inside = false;
     uint32_t c;
-    if (!no_args(r, args, "wordcount") || !qn_jto_str(r, v, &v) || !qn_jwork(r, v.s->n_bytes)) return false;
+    if (!qn_jno_args(r, args, "wordcount") || !qn_jto_str(r, v, &v) || !qn_jwork(r, v.s->n_bytes)) return false;
     for (size_t i = 0, n; i < v.s->n_bytes && (n = qn_utf8_decode(v.s->bytes + i, v.s->n_bytes - i, &c)) > 0; i += n) {
         const bool word = c == '_' || (c >= '0' && c <= '9') || qn_jis_letter(c);
         count += word && !inside;
@@ -137,7 +137,7 @@ static bool f_wordcount(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval 
 
 static bool f_urlencode(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    if (!no_args(r, args, "urlencode")) return false;
+    if (!qn_jno_args(r, args, "urlencode")) return false;
     if (v.kind == QN_J_DICT) return qn_jfail(r, "urlencode: only text is supported");
     qn_buffer b = {.max_bytes = QN_J_MAX_STRING_BYTES};
     if (!qn_jto_str(r, v, &v) || !qn_jwork(r, v.s->n_bytes)) return false;
@@ -152,16 +152,16 @@ static bool f_urlencode(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval 
 
 static bool f_safe(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "safe") && qn_jto_str(r, v, &v) && qn_jmark(r, v.s, true, out);
+    return qn_jno_args(r, args, "safe") && qn_jto_str(r, v, &v) && qn_jmark(r, v.s, true, out);
 }
 static bool f_escape(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    if (!no_args(r, args, "escape") || !qn_jto_str(r, v, &v)) return false;
+    if (!qn_jno_args(r, args, "escape") || !qn_jto_str(r, v, &v)) return false;
     return v.s->markup ? (*out = v, true) : qn_jescape(r, v.s, out);
 }
 static bool f_forceescape(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "forceescape") && qn_jto_str(r, v, &v) && qn_jescape(r, v.s, out);
+    return qn_jno_args(r, args, "forceescape") && qn_jto_str(r, v, &v) && qn_jescape(r, v.s, out);
 }
 
 static bool f_format(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
@@ -303,7 +303,7 @@ static bool f_float(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out
 static bool f_abs(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
     int64_t i;
-    if (!no_args(r, args, "abs")) return false;
+    if (!qn_jno_args(r, args, "abs")) return false;
     if (v.kind == QN_J_FLOAT) return *out = qn_jfloat(fabs(v.f)), true;
     if (qn_jas_int(v, &i)) return i < 0 ? qn_jnegate(r, v, out) : (*out = qn_jint(i), true);
     return v.kind == QN_J_UNDEFINED ? qn_jundefined_error(r, v)

@@ -254,8 +254,9 @@ static bool percent_all(qn_jrender *r, qn_buffer *b, const qn_jstr *format, perc
         p = mark + 1;
         if (!percent_field(r, b, &p, end, args)) return false;
     }
-    const bool tuple = args->whole.kind == QN_J_TUPLE;
-    if (args->n_used < (tuple ? args->whole.list->n : 1) && args->whole.kind != QN_J_DICT)
+    const uint8_t kind = args->whole.kind; /* what has items, but is no tuple or text, may stay unused */
+    const bool optional = kind == QN_J_DICT || kind == QN_J_LIST || kind == QN_J_RANGE || kind == QN_J_UNDEFINED;
+    if (args->n_used < (kind == QN_J_TUPLE ? args->whole.list->n : 1) && !optional)
         return qn_jfail(r, "not all arguments were used by the format string");
     return true;
 }

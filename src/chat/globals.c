@@ -18,6 +18,7 @@ static bool g_range(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
     *range = (qn_jrange){.start = v[0], .stop = v[1], .step = v[2]};
     if (v[2] > 0 && v[0] < v[1]) range->n = ((uint64_t)v[1] - (uint64_t)v[0] - 1) / (uint64_t)v[2] + 1;
     if (v[2] < 0 && v[0] > v[1]) range->n = ((uint64_t)v[0] - (uint64_t)v[1] - 1) / (0 - (uint64_t)v[2]) + 1;
+    if (range->n > INT64_MAX) return qn_jlimit(r, "range: more items than 64 bits can count");
     return *out = (qn_jval){.kind = QN_J_RANGE, .range = range}, true;
 }
 
@@ -94,7 +95,7 @@ static size_t append_time(qn_buffer *b, const char *p, size_t n_bytes, const str
     format[n] = '\0';
     if (what == 'f') qn_buffer_puts(b, "000000"); /* microseconds are not kept */
     else if (what == 'z' || what == 'Z') return n; /* local time without a zone */
-    else if (what == '\0' || strchr("aAbBcCdDeFgGhHIjmMnprRstTuUVwWxXyY%", what) == NULL) qn_buffer_append(b, p, n);
+    else if (what == '\0' || strchr("aAbBcCdDeFgGhHIjmMnprRsStTuUVwWxXyY%", what) == NULL) qn_buffer_append(b, p, n);
     else append_strftime(b, format, t);
     return n;
 }

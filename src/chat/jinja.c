@@ -116,10 +116,7 @@ quern_status qn_jinja_render(const qn_jinja *t, const json_t *variables, int64_t
     const c_locale locale = enter_c_locale();
     const bool ok = render_body(&r);
     leave_c_locale(locale);
-    if (ok && !qn_buffer_append(out, text.data, text.n_bytes)) {
-        r.line = 1;
-        qn_jbuffer_failed(&r, out);
-    }
+    if (ok && text.n_bytes > 0 && !qn_buffer_append(out, text.data, text.n_bytes)) qn_jbuffer_failed(&r, out);
     qn_buffer_deinit(&text);
     qn_jchunks_destroy(&r);
     return r.status;

@@ -298,6 +298,8 @@ static bool lex_integer(qn_jlexer *x, size_t begin, qn_jtoken *t)
     if (end == first || !plain_digits(x->source + first, end - first, digits, sizeof digits))
         return qn_jlex_fail(x, x->line, "malformed number '%s'", qn_quote(x->source + begin, end - begin).text);
     uint64_t value = 0;
+    if (prefix == NULL && digits[0] == '0' && strspn(digits, "0") != strlen(digits))
+        return qn_jlex_fail(x, x->line, "a number must not begin with 0");
     for (const char *d = digits; *d != '\0'; d++) {
         const int digit = hex_digit(*d);
         if (digit >= base)

@@ -237,10 +237,11 @@ typedef struct probe {
     const qn_jinja *tmpl;
     const char *bos_token, *eos_token;
     bool null_tools;
+    bool no_memory; /* what was found is then worth nothing */
 } probe;
 
 /* Renders a conversation given as JSON text; "" (and false) where the template fails. */
-static bool try_out(const probe *p, const char *messages_json, const char *tools_json, qn_buffer *text)
+static bool try_out(probe *p, const char *messages_json, const char *tools_json, qn_buffer *text)
 {
     static const qn_jinja_limits limits = {.max_steps = 100000, .max_output_bytes = 1 << 20, .max_ns = 500000000};
     json_t *messages = json_loads(messages_json, 0, NULL);
@@ -249,18 +250,24 @@ static bool try_out(const probe *p, const char *messages_json, const char *tools
                                          : qn_chat_variables(messages, tools, NULL, p->null_tools, true, p->bos_token,
                                                              p->eos_token);
     qn_buffer_clear(text);
-    const bool ok = variables != NULL && qn_jinja_render(p->tmpl, variables, 0, &limits, text, NULL) == QUERN_OK;
+    const quern_status status =
+        variables == NULL ? QUERN_ERR_NOMEM : qn_jinja_render(p->tmpl, variables, 0, &limits, text, NULL);
+    if (status == QUERN_ERR_NOMEM) p->no_memory = true;
     json_decref(variables);
     json_decref(tools);
     json_decref(messages);
-    return ok;
+    return status == QUERN_OK;
 }
 
-static bool shows(const qn_buffer *text, const char *marker) { return text->data != NULL && strstr(text->data, marker) != NULL; }
+static bool shows(const qn_buffer *text, const char *marker)
+{
+    return text->data != NULL && strstr(text->data, marker) != NULL;
+}
 
 #define USER "{\"role\":\"user\",\"content\":\"probe-user\"}"
 #define USER_PARTS "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"probe-user\"}]}"
 #define SYSTEM "{\"role\":\"system\",\"content\":\"probe-system\"}"
+#define SYSTEM_PARTS "{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"probe-system\"}]}"
 #define CALLS(content, arguments)                                                                          \
     "[" USER ",{\"role\":\"assistant\",\"content\":" content ",\"tool_calls\":[{\"id\":\"call00001\",\"type\":"  \
     "\"function\",\"function\":{\"name\":\"probe-function\",\"arguments\":" arguments "}}]}]"
@@ -275,7 +282,7 @@ static bool shows_arguments(const qn_buffer *text)
            !shows(text, "\\\"probe-key");
 }
 
-qn_chat_traits qn_chat_probe(const qn_jinja *t, const char *bos_token, const char *eos_token)
+quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char *eos_token, qn_chat_traits *out)
 {
     static const char object[] = CALLS("\"\"", "{\"probe-key\":\"probe-value\"}");
     static const char string[] = CALLS("\"\"", "\"{\\\"probe-key\\\": \\\"probe-value\\\"}\"");
@@ -284,17 +291,17 @@ qn_chat_traits qn_chat_probe(const qn_jinja *t, const char *bos_token, const cha
     probe p = {.tmpl = t, .bos_token = bos_token, .eos_token = eos_token, .null_tools = true};
     qn_chat_traits traits = {.null_tools = true};
     qn_buffer text = {0};
-    bool plain = try_out(&p, "[" USER "]", NULL, &text) && shows(&text, "probe-user");
-    const bool parts = try_out(&p, "[" USER_PARTS "]", NULL, &text) && shows(&text, "probe-user");
-    traits.takes_parts = parts && !shows(&text, "'type'") && !shows(&text, "\"type\"");
-    if (!plain && !traits.takes_parts) { /* perhaps it walks over the tools, whether there are some or not */
-        p.null_tools = false;
+    bool plain = false;
+    for (int i = 0; i < 2 && !plain && !traits.takes_parts; i++) { /* it may walk over tools that are not there */
+        traits.null_tools = p.null_tools = i == 0;
         plain = try_out(&p, "[" USER "]", NULL, &text) && shows(&text, "probe-user");
-        traits.null_tools = p.null_tools = !plain;
+        const bool parts = try_out(&p, "[" USER_PARTS "]", NULL, &text) && shows(&text, "probe-user");
+        traits.takes_parts = parts && !shows(&text, "'type'") && !shows(&text, "\"type\"");
     }
+    if (!plain && !traits.takes_parts) traits.null_tools = p.null_tools = true;
     traits.wants_parts = traits.takes_parts && !plain;
-    const bool system = try_out(&p, "[" SYSTEM "," USER "]", NULL, &text);
-    traits.takes_system = (system && shows(&text, "probe-system")) || !plain;
+    const bool system = try_out(&p, traits.wants_parts ? "[" SYSTEM_PARTS "," USER_PARTS "]" : "[" SYSTEM "," USER "]", NULL, &text);
+    traits.takes_system = (system && shows(&text, "probe-system")) || !(plain || traits.takes_parts);
     const bool with_object = try_out(&p, object, TOOLS, &text) && shows_arguments(&text);
     const bool with_string = try_out(&p, string, TOOLS, &text) && shows_arguments(&text);
     traits.object_arguments = with_object || !with_string;
@@ -302,5 +309,6 @@ qn_chat_traits qn_chat_probe(const qn_jinja *t, const char *bos_token, const cha
                           !shows(&text, "None") && !shows(&text, "null") && shows(&text, "probe-user");
     traits.shows_tools = try_out(&p, "[" USER "]", TOOLS, &text) && shows(&text, "probe-tool");
     qn_buffer_deinit(&text);
-    return traits;
+    *out = traits;
+    return p.no_memory ? QUERN_ERR_NOMEM : QUERN_OK;
 }

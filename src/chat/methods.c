@@ -13,29 +13,27 @@ static bool bind_str(qn_jrender *r, const qn_jargs *args, const char *name, cons
     return *out != NULL || qn_jfail(r, "%s wants a string", name);
 }
 
-static bool no_args(qn_jrender *r, const qn_jargs *args, const char *name) { return qn_jbind(r, args, name, "", 0, NULL); }
-
 /* ---- case ---- */
 
 static bool m_upper(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "upper") && qn_jcase_map(r, self.s, QN_J_UPPER, out);
+    return qn_jno_args(r, args, "upper") && qn_jcase_map(r, self.s, QN_J_UPPER, out);
 }
 static bool m_lower(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "lower") && qn_jcase_map(r, self.s, QN_J_LOWER, out);
+    return qn_jno_args(r, args, "lower") && qn_jcase_map(r, self.s, QN_J_LOWER, out);
 }
 static bool m_casefold(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "casefold") && qn_jcase_map(r, self.s, QN_J_FOLD, out);
+    return qn_jno_args(r, args, "casefold") && qn_jcase_map(r, self.s, QN_J_FOLD, out);
 }
 static bool m_swapcase(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "swapcase") && qn_jcase_map(r, self.s, QN_J_SWAP, out);
+    return qn_jno_args(r, args, "swapcase") && qn_jcase_map(r, self.s, QN_J_SWAP, out);
 }
 static bool m_capitalize(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "capitalize") && qn_jcapitalize(r, self.s, out);
+    return qn_jno_args(r, args, "capitalize") && qn_jcapitalize(r, self.s, out);
 }
 
 /* The first letter of each run of letters becomes a capital. */
@@ -44,7 +42,7 @@ static bool m_title(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
     qn_buffer b = {.max_bytes = QN_J_MAX_STRING_BYTES};
     bool inside = false, upper;
     uint32_t c;
-    if (!no_args(r, args, "title") || !qn_jwork(r, self.s->n_bytes)) return false;
+    if (!qn_jno_args(r, args, "title") || !qn_jwork(r, self.s->n_bytes)) return false;
     for (size_t i = 0, n; i < self.s->n_bytes; i += n) {
         n = qn_utf8_decode(self.s->bytes + i, self.s->n_bytes - i, &c);
         if (n == 0) break;
@@ -191,7 +189,7 @@ static bool split_at(qn_jrender *r, const qn_jstr *s, const qn_jstr *sep, int64_
 {
     size_t begin = 0;
     for (; max != 0; max -= max > 0) {
-        const char *hit = memmem(s->bytes + begin, s->n_bytes - begin, sep->bytes, sep->n_bytes);
+        const char *hit = qn_jfind(s->bytes + begin, s->n_bytes - begin, sep->bytes, sep->n_bytes);
         if (hit == NULL) break;
         const size_t at = (size_t)(hit - s->bytes);
         if (!push_part(r, l, s, begin, at) || !qn_jwork(r, (at - begin) / 16)) return false;
@@ -268,7 +266,7 @@ static bool partition(qn_jrender *r, qn_jval self, const qn_jargs *args, const c
     if (l == NULL || !bind_str(r, args, name, &sep)) return false;
     if (sep->n_bytes == 0) return qn_jfail(r, "%s: the separator is empty", name);
     const char *hit = right ? find_last(r, self.s, self.s->n_bytes, sep)
-                            : memmem(self.s->bytes, self.s->n_bytes, sep->bytes, sep->n_bytes);
+                            : qn_jfind(self.s->bytes, self.s->n_bytes, sep->bytes, sep->n_bytes);
     const size_t at = hit != NULL ? (size_t)(hit - self.s->bytes) : right ? 0 : self.s->n_bytes;
     const size_t after = hit != NULL ? at + sep->n_bytes : at;
     *out = qn_jseq(QN_J_TUPLE, l);
@@ -329,7 +327,7 @@ static bool search(qn_jrender *r, qn_jval self, const qn_jargs *args, const char
     if (begin == SIZE_MAX || begin > end) return true;
     const qn_jstr part = {.bytes = self.s->bytes + begin, .n_bytes = end - begin};
     const char *hit = right ? find_last(r, &part, part.n_bytes, text)
-                            : memmem(part.bytes, part.n_bytes, text->bytes, text->n_bytes);
+                            : qn_jfind(part.bytes, part.n_bytes, text->bytes, text->n_bytes);
     if (hit == NULL) return true;
     qn_jstr before = {.bytes = self.s->bytes, .n_bytes = (size_t)(hit - self.s->bytes), .n_chars = SIZE_MAX};
     *found = (int64_t)qn_jchars(&before);
@@ -372,7 +370,7 @@ static bool m_count(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
         qn_jstr part = {.bytes = self.s->bytes + begin, .n_bytes = end - begin, .n_chars = SIZE_MAX};
         return *out = qn_jint((int64_t)qn_jchars(&part) + 1), true;
     }
-    for (const char *hit; (hit = memmem(self.s->bytes + begin, end - begin, text->bytes, text->n_bytes)) != NULL;) {
+    for (const char *hit; (hit = qn_jfind(self.s->bytes + begin, end - begin, text->bytes, text->n_bytes)) != NULL;) {
         count++;
         begin = (size_t)(hit - self.s->bytes) + text->n_bytes;
         if (!qn_jwork(r, 1)) return false;
@@ -468,7 +466,7 @@ static bool ask(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *n
 {
     bool all = what == ASCII || what == PRINTABLE || self.s->n_bytes > 0, some_cased = false;
     uint32_t c;
-    if (!no_args(r, args, name) || !qn_jwork(r, self.s->n_bytes)) return false;
+    if (!qn_jno_args(r, args, name) || !qn_jwork(r, self.s->n_bytes)) return false;
     for (size_t i = 0, n; i < self.s->n_bytes && all; i += n) {
         n = qn_utf8_decode(self.s->bytes + i, self.s->n_bytes - i, &c);
         if (n == 0) break;

@@ -11,8 +11,6 @@
 #define CYCLER (1u << QN_J_CYCLER)
 #define FLOAT (1u << QN_J_FLOAT)
 
-static bool no_args(qn_jrender *r, const qn_jargs *args, const char *name) { return qn_jbind(r, args, name, "", 0, NULL); }
-
 static void remove_at(qn_jlist *l, size_t i)
 {
     memmove(l->items + i, l->items + i + 1, (l->n - i - 1) * sizeof *l->items);
@@ -113,7 +111,7 @@ static bool l_count(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
 static bool l_reverse(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
     qn_jlist *l = self.list;
-    if (!no_args(r, args, "reverse") || !qn_jwork(r, l->n)) return false;
+    if (!qn_jno_args(r, args, "reverse") || !qn_jwork(r, l->n)) return false;
     for (size_t i = 0; i < l->n / 2; i++) {
         const qn_jval swap = l->items[i];
         l->items[i] = l->items[l->n - 1 - i];
@@ -124,7 +122,7 @@ static bool l_reverse(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval
 
 static bool l_clear(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
-    if (!no_args(r, args, "clear")) return false;
+    if (!qn_jno_args(r, args, "clear")) return false;
     self.list->n = 0;
     return *out = qn_jnone(), true;
 }
@@ -132,7 +130,7 @@ static bool l_clear(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
 static bool l_copy(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
     qn_jlist *l;
-    return no_args(r, args, "copy") && qn_jiterate(r, self, true, &l) && (*out = qn_jseq(QN_J_LIST, l), true);
+    return qn_jno_args(r, args, "copy") && qn_jiterate(r, self, true, &l) && (*out = qn_jseq(QN_J_LIST, l), true);
 }
 
 /* ---- mappings ---- */
@@ -152,7 +150,7 @@ static bool view(qn_jrender *r, qn_jval self, const qn_jargs *args, part which, 
 {
     static const char *const names[] = {"keys", "values", "items"};
     static const char *const types[] = {"dict_keys", "dict_values", "dict_items"};
-    if (!no_args(r, args, names[which])) return false;
+    if (!qn_jno_args(r, args, names[which])) return false;
     qn_jlist *l = qn_jlist_create(r, self.dict->n_live);
     if (l == NULL) return false;
     l->type_name = types[which];
@@ -241,13 +239,13 @@ static bool d_copy(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *o
 {
     const qn_jargs from = {.values = &self, .n = 1};
     qn_jdict *d = qn_jdict_create(r);
-    if (d == NULL || !no_args(r, args, "copy") || !qn_jdict_update(r, d, &from)) return false;
+    if (d == NULL || !qn_jno_args(r, args, "copy") || !qn_jdict_update(r, d, &from)) return false;
     return *out = qn_jmapping(d), true;
 }
 
 static bool d_clear(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
-    if (!no_args(r, args, "clear")) return false;
+    if (!qn_jno_args(r, args, "clear")) return false;
     *self.dict = (qn_jdict){0};
     return *out = qn_jnone(), true;
 }
@@ -257,7 +255,7 @@ static bool d_clear(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
 static bool c_next(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
     qn_jcycler *c = self.cycler;
-    if (!no_args(r, args, "next")) return false;
+    if (!qn_jno_args(r, args, "next")) return false;
     *out = c->items->items[c->position];
     c->position = (c->position + 1) % c->items->n;
     return true;
@@ -265,7 +263,7 @@ static bool c_next(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *o
 
 static bool c_reset(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
-    if (!no_args(r, args, "reset")) return false;
+    if (!qn_jno_args(r, args, "reset")) return false;
     self.cycler->position = 0;
     return *out = qn_jnone(), true;
 }
@@ -274,7 +272,7 @@ static bool f_is_integer(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_j
 {
     const double f = qn_jas_double(self);
     *out = qn_jbool(f - f == 0 && __builtin_floor(f) == f); /* infinity less itself is NaN */
-    return no_args(r, args, "is_integer");
+    return qn_jno_args(r, args, "is_integer");
 }
 
 const qn_jentry qn_jmethods_container[] = {

@@ -321,12 +321,16 @@ static bool slice_string(qn_jrender *r, const qn_jstr *s, int64_t start, int64_t
                               .n_chars = qn_jchars(s) - (size_t)start};
         return qn_jsub(r, s, begin, begin + qn_jbyte_offset(&rest, (size_t)count), out);
     }
-    qn_jlist *chars; /* seldom: every n-th, or backwards */
-    if (!qn_jiterate(r, qn_jstring(s), false, &chars)) return false;
+    uint32_t *offsets = qn_jalloc(r, (s->n_bytes + 1) * sizeof *offsets); /* where each character begins */
+    if (offsets == NULL || !qn_jwork(r, s->n_bytes / 4)) return false;
+    size_t n_chars = 0;
+    for (size_t i = 0; i < s->n_bytes; i++)
+        if (((unsigned char)s->bytes[i] & 0xc0) != 0x80) offsets[n_chars++] = (uint32_t)i;
+    offsets[n_chars] = (uint32_t)s->n_bytes;
     qn_buffer b = {.max_bytes = QN_J_MAX_STRING_BYTES};
     for (int64_t i = 0; i < count; i++) {
-        const qn_jstr *c = chars->items[start + i * step].s;
-        qn_buffer_append(&b, c->bytes, c->n_bytes);
+        const uint32_t *at = offsets + start + i * step;
+        qn_buffer_append(&b, s->bytes + at[0], at[1] - at[0]);
     }
     return qn_jtake(r, &b, out);
 }
@@ -351,11 +355,12 @@ bool qn_jslice(qn_jrender *r, qn_jval object, const qn_jval bounds[3], qn_jval *
     size_t n;
     bool zero_step;
     if (object.kind == QN_J_UNDEFINED) return qn_jundefined_error(r, object);
-    if (!is_sequence(object) && object.kind != QN_J_RANGE) return *out = qn_jundefined(NULL, object.kind), true;
+    if (!is_sequence(object) && object.kind != QN_J_RANGE)
+        return qn_jfail(r, "a value of type %s cannot be sliced", qn_jtype_name(object));
     if (!qn_jlength(r, object, &n)) return false;
     if (!slice_indices(bounds, (int64_t)qn_min_size(n, INT64_MAX), &start, &step, &count, &zero_step)) {
         if (zero_step) return qn_jfail(r, "a slice cannot have a step of 0");
-        return *out = qn_jundefined(NULL, object.kind), true;
+        return qn_jfail(r, "the bounds of a slice must be integers");
     }
     if (object.kind == QN_J_STRING) return slice_string(r, object.s, start, step, count, out);
     if (object.kind == QN_J_RANGE) return slice_range(r, object.range, start, step, count, out);

@@ -3,8 +3,9 @@
  *     x if y else z  >  or  >  and  >  not  >  comparisons, in, not in  >  + -  >  ~  >  * / // %
  *     >  **  >  unary - +  >  .name [item] (call)  >  |filter, is test
  *
- * Every rule that recurses counts its depth, and every node its height, so neither parsing nor
- * evaluation can exhaust the stack. */
+ * Every way from a rule back to itself counts a level (an expression, a sign, a not; blocks and targets
+ * in statements.c), and every node knows its height, so neither parsing nor evaluation can exhaust the
+ * stack. */
 #include "base/alloc.h"
 #include "chat/ast.h"
 
@@ -433,10 +434,7 @@ static qn_jnode *parse_postfix(qn_jparser *p, qn_jnode *n)
 
 qn_jnode *qn_jparse_postfix_only(qn_jparser *p)
 {
-    if (!qn_jparse_enter(p)) return NULL;
-    qn_jnode *n = parse_postfix(p, parse_primary(p));
-    p->depth--;
-    return n;
+    return parse_postfix(p, parse_primary(p));
 }
 
 /* At the name of a filter or test; joins dotted names into one. */
@@ -521,18 +519,17 @@ static qn_jnode *parse_filters_and_tests(qn_jparser *p, qn_jnode *n)
 static qn_jnode *parse_unary(qn_jparser *p, bool with_filters)
 {
     const bool minus = qn_jtoken_is_op(&p->token, "-");
-    if (!qn_jparse_enter(p)) return NULL;
     qn_jnode *n = NULL;
     if (minus || qn_jtoken_is_op(&p->token, "+")) {
         n = qn_jnode_create(p, minus ? QN_N_NEGATE : QN_N_PLUS, p->token.line);
-        if (n != NULL && qn_jparse_advance(p)) n->a = parse_unary(p, false);
+        if (n != NULL && qn_jparse_enter(p) && qn_jparse_advance(p)) n->a = parse_unary(p, false);
+        p->depth--;
         n = n != NULL && n->a != NULL ? qn_jnode_finish(p, n) : NULL;
     } else {
         n = parse_primary(p);
     }
     n = parse_postfix(p, n);
     if (with_filters) n = parse_filters_and_tests(p, n);
-    p->depth--;
     return n;
 }
 
@@ -672,13 +669,11 @@ static qn_jnode *parse_and(qn_jparser *p)
 
 qn_jnode *qn_jparse_expression_no_cond(qn_jparser *p)
 {
-    if (!qn_jparse_enter(p)) return NULL;
     qn_jnode *n = parse_and(p);
     while (n != NULL && qn_jtoken_is_name(&p->token, "or")) {
         const uint32_t line = p->token.line;
         n = qn_jparse_advance(p) ? binary(p, QN_N_OR, '\0', n, parse_and(p), line) : NULL;
     }
-    p->depth--;
     return n;
 }
 
@@ -709,7 +704,6 @@ static bool ends_tuple(const qn_jtoken *t)
 qn_jnode *qn_jparse_tuple(qn_jparser *p, bool with_cond, bool explicit_parentheses)
 {
     const uint32_t line = p->token.line;
-    if (!qn_jparse_enter(p)) return NULL;
     qn_jnodes items = {0};
     bool ok = true, is_tuple = false;
     while (ok && !ends_tuple(&p->token)) {
@@ -719,7 +713,6 @@ qn_jnode *qn_jparse_tuple(qn_jparser *p, bool with_cond, bool explicit_parenthes
         is_tuple = true;
         ok = qn_jparse_advance(p);
     }
-    p->depth--;
     if (ok && !is_tuple && items.n == 1) {
         qn_jnode *only = items.items[0];
         qn_free(items.items);

@@ -357,7 +357,7 @@ static qn_jnode *parse_part(qn_jparser *p, const char *const *ends, size_t *whic
 qn_jnode *qn_jparse_body(qn_jparser *p, const char *const *ends, size_t *which)
 {
     qn_jnode *body = qn_jnode_create(p, QN_N_BLOCK, p->token.line);
-    if (body == NULL || !qn_jparse_enter(p)) return NULL;
+    if (body == NULL) return NULL;
     qn_jnodes items = {0};
     bool ended = false, ok = true;
     while (ok && !ended) {
@@ -366,7 +366,6 @@ qn_jnode *qn_jparse_body(qn_jparser *p, const char *const *ends, size_t *which)
         ok = p->lexer.status == QUERN_OK;
         if (ok && !ended) ok = part != NULL && qn_jnodes_push(p, &items, part);
     }
-    p->depth--;
     if (!ok) return qn_free(items.items), NULL;
     return qn_jnodes_move(p, &items, body) ? qn_jnode_finish(p, body) : NULL;
 }

@@ -6,13 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-static bool no_args(qn_jrender *r, const qn_jargs *args, const char *name) { return qn_jbind(r, args, name, "", 0, NULL); }
-
 #define SIMPLE(name, expression)                                                                   \
     static bool t_##name(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)             \
     {                                                                                              \
         *out = qn_jbool(expression);                                                               \
-        return no_args(r, args, #name);                                                            \
+        return qn_jno_args(r, args, #name);                                                            \
     }
 SIMPLE(defined, v.kind != QN_J_UNDEFINED)
 SIMPLE(undefined, v.kind == QN_J_UNDEFINED)
@@ -42,11 +40,11 @@ static bool remainder_is(qn_jrender *r, qn_jval v, qn_jval divisor, int64_t want
 }
 static bool t_odd(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "odd") && remainder_is(r, v, qn_jint(2), 1, out);
+    return qn_jno_args(r, args, "odd") && remainder_is(r, v, qn_jint(2), 1, out);
 }
 static bool t_even(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
-    return no_args(r, args, "even") && remainder_is(r, v, qn_jint(2), 0, out);
+    return qn_jno_args(r, args, "even") && remainder_is(r, v, qn_jint(2), 0, out);
 }
 static bool t_divisibleby(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
@@ -116,7 +114,7 @@ static bool has_case(qn_jrender *r, qn_jval v, const qn_jargs *args, const char 
 {
     static const qn_jargs none = {0};
     qn_jval text;
-    if (!no_args(r, args, name) || !qn_jto_str(r, v, &text)) return false;
+    if (!qn_jno_args(r, args, name) || !qn_jto_str(r, v, &text)) return false;
     return qn_jfind_method(text, method, strlen(method))->call(r, text, &none, out);
 }
 static bool t_lower(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
@@ -130,7 +128,7 @@ static bool t_upper(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out
 
 static bool named(qn_jrender *r, qn_jval v, const qn_jargs *args, bool filter, qn_jval *out)
 {
-    if (!no_args(r, args, filter ? "filter" : "test")) return false;
+    if (!qn_jno_args(r, args, filter ? "filter" : "test")) return false;
     const bool known = v.kind == QN_J_STRING && (filter ? qn_jfind_filter(v.s->bytes, v.s->n_bytes)
                                                         : qn_jfind_test(v.s->bytes, v.s->n_bytes)) != NULL;
     return *out = qn_jbool(known), true;

@@ -11,6 +11,12 @@
 
 static bool is_continuation(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
 
+const char *qn_jfind(const char *text, size_t n_bytes, const char *part, size_t n_part)
+{
+    if (n_part == 1) return n_bytes > 0 ? memchr(text, part[0], n_bytes) : NULL;
+    return memmem(text, n_bytes, part, n_part);
+}
+
 size_t qn_jbyte_offset(const qn_jstr *s, size_t char_index)
 {
     if (qn_jchars(s) == s->n_bytes) return char_index; /* ASCII */
@@ -70,7 +76,7 @@ bool qn_jis_printable(uint32_t c)
 static bool strips(const char *c, size_t n, const qn_jstr *chars)
 {
     uint32_t codepoint = 0;
-    if (chars != NULL) return memmem(chars->bytes, chars->n_bytes, c, n) != NULL;
+    if (chars != NULL) return qn_jfind(chars->bytes, chars->n_bytes, c, n) != NULL;
     return qn_utf8_decode(c, n, &codepoint) == n && qn_jis_space(codepoint);
 }
 
@@ -175,7 +181,7 @@ static bool append_special(qn_buffer *b, uint32_t c, bool title)
     }
     if (low == sizeof special_upper / sizeof special_upper[0] || special_upper[low].from != c) return false;
     const utf8proc_int32_t single = utf8proc_totitle((utf8proc_int32_t)c);
-    if (title && single != (utf8proc_int32_t)c) return append_char(b, (uint32_t)single), true;
+    if (title && utf8proc_category(single) == UTF8PROC_CATEGORY_LT) return append_char(b, (uint32_t)single), true;
     for (int i = 0; i < 3 && special_upper[low].to[i] != 0; i++) {
         const uint32_t part = special_upper[low].to[i];
         append_char(b, title && i > 0 ? (uint32_t)utf8proc_tolower((utf8proc_int32_t)part) : part);
@@ -270,7 +276,7 @@ bool qn_jreplace(qn_jrender *r, const qn_jstr *s, const qn_jstr *old, const qn_j
                 while (next < s->n_bytes && is_continuation(s->bytes[next])) next++;
             }
         } else {
-            const char *hit = memmem(s->bytes + at, s->n_bytes - at, old->bytes, old->n_bytes);
+            const char *hit = qn_jfind(s->bytes + at, s->n_bytes - at, old->bytes, old->n_bytes);
             if (hit == NULL) break;
             next = (size_t)(hit - s->bytes);
         }

@@ -150,9 +150,7 @@ bool qn_jtext(qn_jrender *r, const char *constant, qn_jval *out)
 
 bool qn_jbuffer_failed(qn_jrender *r, const qn_buffer *b)
 {
-    const size_t max = b->max_bytes > 0 ? b->max_bytes : QN_J_MAX_STRING_BYTES;
-    if (b->n_bytes >= max / 2) return qn_jlimit(r, "a text of more than %zu bytes is over the limit", max);
-    return qn_jnomem(r);
+    return b->over_max ? qn_jlimit(r, "a text of more than %zu bytes is over the limit", b->max_bytes) : qn_jnomem(r);
 }
 
 bool qn_jtake(qn_jrender *r, qn_buffer *b, qn_jval *out)
@@ -632,7 +630,7 @@ bool qn_jcontains(qn_jrender *r, qn_jval container, qn_jval item, bool *found)
         if (item.kind != QN_J_STRING)
             return qn_jfail(r, "'in' on a string wants a string before it, not %s", qn_jtype_name(item));
         if (!qn_jwork(r, container.s->n_bytes / 16)) return false;
-        *found = memmem(container.s->bytes, container.s->n_bytes, item.s->bytes, item.s->n_bytes) != NULL;
+        *found = qn_jfind(container.s->bytes, container.s->n_bytes, item.s->bytes, item.s->n_bytes) != NULL;
         return true;
     case QN_J_DICT:
         if (!qn_jdict_find(r, container.dict, item, &entry)) return false;

@@ -240,6 +240,7 @@ bool qn_jiterate(qn_jrender *r, qn_jval v, bool copy, qn_jlist **out);
 int64_t qn_jrange_at(const qn_jrange *range, uint64_t i);
 
 /* ---- strings (text.c) ---- */
+const char *qn_jfind(const char *text, size_t n_bytes, const char *part, size_t n_part); /* or NULL */
 size_t qn_jbyte_offset(const qn_jstr *s, size_t char_index); /* char_index <= n_chars */
 bool qn_jsub(qn_jrender *r, const qn_jstr *s, size_t begin_byte, size_t end_byte, qn_jval *out);
 bool qn_jchar(qn_jrender *r, const char *bytes, size_t n_bytes, qn_jval *out); /* one character */
@@ -281,6 +282,7 @@ bool qn_jstr_format(qn_jrender *r, const qn_jstr *format, const qn_jargs *args, 
 /* Puts the arguments under `names` (blank-separated) into out[]; MISSING where not given. */
 bool qn_jbind(qn_jrender *r, const qn_jargs *args, const char *callee, const char *names, size_t n_required,
               qn_jval *out);
+bool qn_jno_args(qn_jrender *r, const qn_jargs *args, const char *callee); /* there must be none */
 bool qn_jarg_int(qn_jrender *r, qn_jval v, const char *what, int64_t fallback, int64_t *out);
 bool qn_jarg_double(qn_jrender *r, qn_jval v, const char *what, double fallback, double *out);
 bool qn_jarg_str(qn_jrender *r, qn_jval v, const char *what, const qn_jstr **out); /* MISSING, NONE: NULL */
