@@ -36,7 +36,7 @@ static inline quern_status render(const char *source, const char *variables, qn_
 {
     json_error_t where;
     json_t *v = json_loads(variables != NULL ? variables : "{}", 0, &where);
-    if (v == NULL) fail_msg("test variables: %s: %s", where.text, variables);
+    if (v == NULL) fail_msg("test variables: %s", where.text);
     const qn_jinja_limits patient = {.max_ns = 120000000000u}; /* other limits are to be met first, however slow */
     const quern_status status = render_with(source, strlen(source), v, &patient, text, err);
     json_decref(v);
