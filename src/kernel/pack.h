@@ -10,7 +10,8 @@ typedef void qn_pack_fn(void *panel, const uint8_t *source, size_t row_bytes, si
 qn_pack_fn qn_pack_16bit, qn_pack_f32;
 qn_pack_fn qn_pack_q4_0, qn_pack_q4_1, qn_pack_q5_0, qn_pack_q5_1,
     qn_pack_q8_0; /* IQ4_NL is packed as Q4_0 */
-qn_pack_fn qn_pack_q4_k, qn_pack_q5_k, qn_pack_q6_k, qn_pack_iq4_xs;
+qn_pack_fn qn_pack_mxfp4, qn_pack_q2_k, qn_pack_q3_k, qn_pack_q4_k, qn_pack_q5_k, qn_pack_q6_k,
+    qn_pack_iq4_xs;
 
 /* Four codes of one byte each; the lines are built from these. */
 static inline uint32_t qn_load_u32(const uint8_t *bytes)

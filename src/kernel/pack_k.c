@@ -23,6 +23,24 @@ static void put_low_k(uint8_t low[4][64], size_t r, const uint8_t qs[128], size_
     put_low(low, r, codes);
 }
 
+/* Two bits of 32 bytes (columns), at `shift` in each, to two lines. */
+static void put_two(uint8_t two[2][64], size_t r, const uint8_t bytes[32], unsigned shift)
+{
+    uint32_t codes[2] = {0, 0};
+    for (unsigned g = 0; g < 8; g++)
+        codes[g / 4] |= (qn_load_u32(bytes + 4 * g) >> shift & 0x03030303u) << 2 * (g % 4);
+    qn_line_put(two[0], r, codes[0]);
+    qn_line_put(two[1], r, codes[1]);
+}
+
+/* Bit j of 32 bytes to one line. */
+static void put_bit(uint8_t line[64], size_t r, const uint8_t bytes[32], unsigned j)
+{
+    uint32_t codes = 0;
+    for (unsigned g = 0; g < 8; g++) codes |= (qn_load_u32(bytes + 4 * g) >> j & 0x01010101u) << g;
+    qn_line_put(line, r, codes);
+}
+
 #define QN_DEFINE_PACK(name, PUT)                                                                            \
     void qn_pack_##name(void *panel, const uint8_t *source, size_t row_bytes, size_t n_rows, size_t n_cols)  \
     {                                                                                                        \
@@ -37,6 +55,26 @@ static void put_low_k(uint8_t low[4][64], size_t r, const uint8_t qs[128], size_
         }                                                                                                    \
     }
 
+static void put_q2_k(qn_panel_q2_k *p, size_t r, const qn_block_q2_k *b)
+{
+    for (unsigned j = 0; j < 8; j++) put_two(p->two[j], r, b->qs + 32 * (j / 4), 2 * (j % 4));
+    for (size_t i = 0; i < 16; i++) p->scales[i][r] = b->scales[i];
+    p->d[r] = b->d;
+    p->dmin[r] = b->dmin;
+}
+QN_DEFINE_PACK(q2_k, put_q2_k)
+
+static void put_q3_k(qn_panel_q3_k *p, size_t r, const qn_block_q3_k *b)
+{
+    for (unsigned j = 0; j < 8; j++) {
+        put_two(p->sub[j].two, r, b->qs + 32 * (j / 4), 2 * (j % 4));
+        put_bit(p->sub[j].third, r, b->hmask, j);
+    }
+    for (size_t i = 0; i < 12; i++) p->scales[i][r] = b->scales[i];
+    p->d[r] = b->d;
+}
+QN_DEFINE_PACK(q3_k, put_q3_k)
+
 static void put_q4_k(qn_panel_q4_k *p, size_t r, const qn_block_q4_k *b)
 {
     for (size_t j = 0; j < 8; j++) put_low_k(p->low[j], r, b->qs, j);
@@ -49,10 +87,8 @@ QN_DEFINE_PACK(q4_k, put_q4_k)
 static void put_q5_k(qn_panel_q5_k *p, size_t r, const qn_block_q5_k *b)
 {
     for (unsigned j = 0; j < 8; j++) {
-        uint32_t fifth = 0;
-        for (unsigned g = 0; g < 8; g++) fifth |= (qn_load_u32(b->qh + 4 * g) >> j & 0x01010101u) << g;
         put_low_k(p->sub[j].low, r, b->qs, j);
-        qn_line_put(p->sub[j].fifth, r, fifth);
+        put_bit(p->sub[j].fifth, r, b->qh, j);
     }
     for (size_t i = 0; i < 12; i++) p->scales[i][r] = b->scales[i];
     p->d[r] = b->d;
@@ -64,15 +100,11 @@ static void put_q6_k(qn_panel_q6_k *p, size_t r, const qn_block_q6_k *b)
 {
     for (unsigned j = 0; j < 8; j++) {
         const unsigned half = j / 4, quarter = j % 4;
-        const uint8_t *ql = b->ql + 64 * half + 32 * (quarter % 2), *qh = b->qh + 32 * half;
-        uint32_t codes[8], upper[2] = {0, 0};
-        for (unsigned g = 0; g < 8; g++) {
-            codes[g] = qn_load_u32(ql + 4 * g) >> (quarter < 2 ? 0 : 4);
-            upper[g / 4] |= (qn_load_u32(qh + 4 * g) >> 2 * quarter & 0x03030303u) << 2 * (g % 4);
-        }
+        const uint8_t *ql = b->ql + 64 * half + 32 * (quarter % 2);
+        uint32_t codes[8];
+        for (unsigned g = 0; g < 8; g++) codes[g] = qn_load_u32(ql + 4 * g) >> (quarter < 2 ? 0 : 4);
         put_low(p->sub[j].low, r, codes);
-        qn_line_put(p->sub[j].upper[0], r, upper[0]);
-        qn_line_put(p->sub[j].upper[1], r, upper[1]);
+        put_two(p->sub[j].upper, r, b->qh + 32 * half, 2 * quarter);
     }
     for (size_t i = 0; i < 16; i++) p->scales[i][r] = b->scales[i];
     p->d[r] = b->d;

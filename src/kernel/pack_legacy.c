@@ -72,3 +72,10 @@ static void put_q8_0(qn_panel_q8_0 *p, size_t r, const qn_block_q8_0 *b)
     p->d[r] = b->d;
 }
 QN_DEFINE_PACK(q8_0, put_q8_0)
+
+static void put_mxfp4(qn_panel_mxfp4 *p, size_t r, const qn_block_mxfp4 *b)
+{
+    put_nibbles(p->low, r, b->qs);
+    p->e[r] = b->e;
+}
+QN_DEFINE_PACK(mxfp4, put_mxfp4)

@@ -6,6 +6,7 @@
  *     low[g], g < 4     low half: low four bits of column 4 g + i; high half: of column 16 + 4 g + i
  *     fifth             bit g is the fifth bit of column 4 g + i, g < 8
  *     upper[p], p < 2   bits 2 q and 2 q + 1 are bits 4 and 5 of column 16 p + 4 q + i, q < 4
+ *     two[p], third     the same two kinds of lines where they hold bits 0 and 1, and bit 2
  *     byte[g], g < 8    column 4 g + i as a signed byte
  *
  * So a 32-bit element of a line always holds four neighbouring columns of one row: what a dot product
@@ -20,6 +21,11 @@ typedef struct qn_panel_q4_0 { /* also IQ4_NL */
     uint8_t low[4][64];
     uint16_t d[16];
 } qn_panel_q4_0;
+
+typedef struct qn_panel_mxfp4 {
+    uint8_t low[4][64];
+    uint8_t e[16];
+} qn_panel_mxfp4;
 
 typedef struct qn_panel_q4_1 {
     uint8_t low[4][64];
@@ -41,7 +47,21 @@ typedef struct qn_panel_q8_0 {
     uint16_t d[16];
 } qn_panel_q8_0;
 
-/* 256 columns, [8] sub-blocks of 32. scales: the 12 bytes of the file's block, byte by byte over the rows. */
+/* 256 columns, [8] sub-blocks of 32. scales: the bytes of the file's block, byte by byte over the rows. */
+typedef struct qn_panel_q2_k {
+    uint8_t two[8][2][64];
+    uint8_t scales[16][16];
+    uint16_t d[16], dmin[16];
+} qn_panel_q2_k;
+
+typedef struct qn_panel_q3_k {
+    struct {
+        uint8_t two[2][64], third[64];
+    } sub[8];
+    uint8_t scales[12][16];
+    uint16_t d[16];
+} qn_panel_q3_k;
+
 typedef struct qn_panel_q4_k {
     uint8_t low[8][4][64];
     uint16_t d[16], dmin[16];
@@ -74,7 +94,8 @@ _Static_assert(sizeof(qn_panel_q4_0) == 16 * 18 && sizeof(qn_panel_q4_1) == 16 *
 _Static_assert(sizeof(qn_panel_q5_0) == 16 * 22 && sizeof(qn_panel_q5_1) == 16 * 24, "no padding");
 _Static_assert(sizeof(qn_panel_q8_0) == 16 * 34 && sizeof(qn_panel_q4_k) == 16 * 144, "no padding");
 _Static_assert(sizeof(qn_panel_q5_k) == 16 * 176 && sizeof(qn_panel_q6_k) == 16 * 210, "no padding");
-_Static_assert(sizeof(qn_panel_iq4_xs) == 16 * 136, "no padding");
+_Static_assert(sizeof(qn_panel_iq4_xs) == 16 * 136 && sizeof(qn_panel_mxfp4) == 16 * 17, "no padding");
+_Static_assert(sizeof(qn_panel_q2_k) == 16 * 84 && sizeof(qn_panel_q3_k) == 16 * 110, "no padding");
 
 /* Activations of 32 columns: x = scale * q. `start` is for 16-bit accumulators: they may wrap around as
  * long as the end fits, and with w - 16 instead of w (5 bits) it does. Two columns meet in each. */

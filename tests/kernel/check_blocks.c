@@ -128,6 +128,7 @@ double check_block_min(qn_tensor_type type, const uint8_t *block)
     uint16_t m = 0;
     double factor = 1;
     if (type == QN_TYPE_Q4_1 || type == QN_TYPE_Q5_1) memcpy(&m, block + 2, sizeof m);
+    if (type == QN_TYPE_Q2_K) memcpy(&m, block + offsetof(qn_block_q2_k, dmin), sizeof m), factor = 15;
     if (type == QN_TYPE_Q4_K || type == QN_TYPE_Q5_K) memcpy(&m, block + 2, sizeof m), factor = 63;
     return fabs(factor * (double)qn_f16_to_f32(m));
 }

@@ -13,11 +13,11 @@
 
 #include <math.h>
 
-/* 16 rows by 256 columns, as numbers; a scale for each 16 columns, a minimum for each 32. */
+/* 16 rows by 256 columns, as numbers; a scale and a minimum for each 16 columns. */
 typedef struct qn_weights_256 {
     int8_t w[16][256];
     int8_t scale[16][16];
-    uint8_t min[16][8];
+    uint8_t min[16][16];
     float d[16], dmin[16];
 } qn_weights_256;
 
@@ -37,10 +37,10 @@ static void expand_d(float out[16], const uint16_t in[16])
 static void expand_scales(qn_weights_256 *e, const uint8_t scales[12][16])
 {
     for (size_t r = 0; r < 16; r++) {
-        uint8_t packed[12], s[8];
+        uint8_t packed[12], s[8], m[8];
         for (size_t i = 0; i < 12; i++) packed[i] = scales[i][r];
-        qn_q4_k_scales(packed, s, e->min[r]);
-        for (size_t j = 0; j < 16; j++) e->scale[r][j] = (int8_t)s[j / 2];
+        qn_q4_k_scales(packed, s, m);
+        for (size_t j = 0; j < 16; j++) e->scale[r][j] = (int8_t)s[j / 2], e->min[r][j] = m[j / 2];
     }
 }
 
@@ -48,6 +48,41 @@ static void expand_scales(qn_weights_256 *e, const uint8_t scales[12][16])
     for (size_t r = 0; r < 16; r++)                                                                          \
         for (size_t j = 0; j < 8; j++)                                                                       \
             for (size_t k = 0; k < 32; k++)
+
+static int two_bits(const uint8_t two[2][64], size_t r, size_t k)
+{
+    return two[k / 16][4 * r + k % 4] >> 2 * (k / 4 % 4) & 3;
+}
+
+static void expand_q2_k(qn_weights_256 *e, const void *panel_block)
+{
+    const qn_panel_q2_k *p = panel_block;
+    FOR_EACH_WEIGHT
+        e->w[r][32 * j + k] = (int8_t)two_bits(p->two[j], r, k);
+    for (size_t r = 0; r < 16; r++) {
+        for (size_t j = 0; j < 16; j++) {
+            e->scale[r][j] = (int8_t)(p->scales[j][r] & 15);
+            e->min[r][j] = p->scales[j][r] >> 4;
+        }
+    }
+    expand_d(e->d, p->d);
+    expand_d(e->dmin, p->dmin);
+}
+
+static void expand_q3_k(qn_weights_256 *e, const void *panel_block)
+{
+    const qn_panel_q3_k *p = panel_block;
+    FOR_EACH_WEIGHT {
+        const int third = p->sub[j].third[4 * r + k % 4] >> k / 4 & 1;
+        e->w[r][32 * j + k] = (int8_t)((two_bits(p->sub[j].two, r, k) | third << 2) - 4);
+    }
+    for (size_t r = 0; r < 16; r++) {
+        uint8_t packed[12];
+        for (size_t i = 0; i < 12; i++) packed[i] = p->scales[i][r];
+        qn_q3_k_scales(packed, e->scale[r]);
+    }
+    expand_d(e->d, p->d);
+}
 
 static void expand_q4_k(qn_weights_256 *e, const void *panel_block)
 {
@@ -75,7 +110,7 @@ static void expand_q6_k(qn_weights_256 *e, const void *panel_block)
 {
     const qn_panel_q6_k *p = panel_block;
     FOR_EACH_WEIGHT {
-        const int upper = p->sub[j].upper[k / 16][4 * r + k % 4] >> 2 * (k / 4 % 4) & 3;
+        const int upper = two_bits(p->sub[j].upper, r, k);
         e->w[r][32 * j + k] = (int8_t)((nibble(p->sub[j].low, r, k) | upper << 4) - 32);
     }
     for (size_t r = 0; r < 16; r++)
@@ -99,6 +134,12 @@ static void expand_iq4_xs(qn_weights_256 *e, const void *panel_block)
     expand_d(e->d, p->d);
 }
 
+/* Of the activations of 16 columns. */
+static int sum_16(const qn_act_q8_256 *a, size_t j)
+{
+    return (a->start[j][0] + a->start[j][1]) / -32;
+}
+
 static void multiply_block(float acc[16], const qn_weights_256 *e, const qn_act_q8_256 *a, bool has_min)
 {
     for (size_t r = 0; r < 16; r++) {
@@ -110,7 +151,7 @@ static void multiply_block(float acc[16], const qn_weights_256 *e, const qn_act_
         }
         float v = e->d[r] * (float)is;
         if (has_min) {
-            for (size_t j = 0; j < 8; j++) ms += e->min[r][j] * a->sum32[j];
+            for (size_t j = 0; j < 16; j++) ms += e->min[r][j] * sum_16(a, j);
             v = fmaf(-e->dmin[r], (float)ms, v);
         }
         acc[r] = fmaf(v, a->scale, acc[r]);
@@ -147,6 +188,8 @@ static void multiply(const qn_matmul *m, size_t panel_begin, size_t panel_end, s
         multiply(m, panel_begin, panel_end, token_begin, token_end, expand_##name, sizeof(qn_panel_##name),  \
                  has_min);                                                                                   \
     }
+QN_DEFINE_MATMUL(q2_k, true)
+QN_DEFINE_MATMUL(q3_k, false)
 QN_DEFINE_MATMUL(q4_k, true)
 QN_DEFINE_MATMUL(q5_k, true)
 QN_DEFINE_MATMUL(q6_k, false)

@@ -87,6 +87,14 @@ static void expand_q8_0(qn_weights_32 *e, const void *panel_block)
     expand_scales(e->d, p->d);
 }
 
+static void expand_mxfp4(qn_weights_32 *e, const void *panel_block)
+{
+    const qn_panel_mxfp4 *p = panel_block;
+    FOR_EACH_WEIGHT
+        e->w[r][k] = qn_fp4_values[nibble(p->low, r, k)];
+    for (size_t r = 0; r < 16; r++) e->d[r] = qn_e8m0_half(p->e[r]);
+}
+
 static void multiply_block(float acc[16], const qn_weights_32 *e, const qn_act_q8_32 *a, bool has_min)
 {
     for (size_t r = 0; r < 16; r++) {
@@ -133,3 +141,4 @@ QN_DEFINE_MATMUL(q5_0, qn_panel_q5_0, false)
 QN_DEFINE_MATMUL(q5_1, qn_panel_q5_1, true)
 QN_DEFINE_MATMUL(q8_0, qn_panel_q8_0, false)
 QN_DEFINE_MATMUL(iq4_nl, qn_panel_q4_0, false)
+QN_DEFINE_MATMUL(mxfp4, qn_panel_mxfp4, false)

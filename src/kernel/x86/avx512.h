@@ -6,8 +6,8 @@
 #ifdef QN_EMULATED
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
-#include <simde/x86/fma.h>
 #include <simde/x86/f16c.h>
+#include <simde/x86/fma.h>
 #include <string.h>
 
 /* Conversions that the portable library lacks, by halves. */
@@ -27,19 +27,32 @@ static inline __m512 qn_emulated_join_ps(__m256 low, __m256 high)
     return _mm512_castsi512_ps(qn_emulated_join(_mm256_castps_si256(low), _mm256_castps_si256(high)));
 }
 #ifndef _mm512_cvtph_ps
-#define _mm512_cvtph_ps(v) \
-    qn_emulated_join_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(v)), _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)))
+#define _mm512_cvtph_ps(v)                                                                                   \
+    qn_emulated_join_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(v)),                                          \
+                        _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)))
 #endif
 #ifndef _mm512_cvtepi32_ps
-#define _mm512_cvtepi32_ps(v) \
-    qn_emulated_join_ps(_mm256_cvtepi32_ps(qn_emulated_half(v, 0)), _mm256_cvtepi32_ps(qn_emulated_half(v, 1)))
+#define _mm512_cvtepi32_ps(v)                                                                                \
+    qn_emulated_join_ps(_mm256_cvtepi32_ps(qn_emulated_half(v, 0)),                                          \
+                        _mm256_cvtepi32_ps(qn_emulated_half(v, 1)))
 #endif
 #ifndef _mm512_cvtepi8_epi32
-#define _mm512_cvtepi8_epi32(v) qn_emulated_join(_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)))
+#define _mm512_cvtepi8_epi32(v)                                                                              \
+    qn_emulated_join(_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)))
+#endif
+#ifndef _mm512_srai_epi32
+#define _mm512_srai_epi32(v, n)                                                                              \
+    qn_emulated_join(_mm256_srai_epi32(qn_emulated_half(v, 0), n),                                           \
+                     _mm256_srai_epi32(qn_emulated_half(v, 1), n))
+#endif
+#ifndef _mm512_cvtepu8_epi32
+#define _mm512_cvtepu8_epi32(v)                                                                              \
+    qn_emulated_join(_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8)))
 #endif
 #ifndef _mm512_cvtepu16_epi32
-#define _mm512_cvtepu16_epi32(v) \
-    qn_emulated_join(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(v)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256(v, 1)))
+#define _mm512_cvtepu16_epi32(v)                                                                             \
+    qn_emulated_join(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(v)),                                       \
+                     _mm256_cvtepu16_epi32(_mm256_extracti128_si256(v, 1)))
 #endif
 #define QN_AVX512(name) name##_avx512_emulated
 #else

@@ -75,7 +75,18 @@ QN_INLINE __m256i narrow_codes(const uint8_t *p, int bits, int g, int h)
     return _mm256_or_si256(low, _mm256_and_si256(at_4, _mm256_set1_epi8(bits == 6 ? 48 : 16)));
 }
 
-/* The same 4-bit codes looked up in a table of 16 bytes. */
+/* Unsigned codes of 2 or 3 bits. p: two lines of two bits, and behind them one of the third. */
+QN_INLINE __m256i few_codes(const uint8_t *p, int bits, int g, int h)
+{
+    const __m256i line = _mm256_srli_epi16(load_line(p + 64 * (g / 4) + 32 * h), 2 * (g % 4));
+    const __m256i low = _mm256_and_si256(line, _mm256_set1_epi8(3));
+    if (bits == 2) return low;
+    const __m256i third = load_line(p + 128 + 32 * h);
+    const __m256i at_2 = g < 2 ? _mm256_slli_epi16(third, 2 - g) : _mm256_srli_epi16(third, g - 2);
+    return _mm256_or_si256(low, _mm256_and_si256(at_2, _mm256_set1_epi8(4)));
+}
+
+/* 4-bit codes looked up in a table of 16 bytes. */
 QN_INLINE __m256i table_codes(const uint8_t *p, __m256i table, int g, int h)
 {
     const __m256i line = load_line(p + 64 * (g % 4) + 32 * h);

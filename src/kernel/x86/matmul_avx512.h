@@ -72,12 +72,24 @@ QN_INLINE __m512i narrow_codes(const uint8_t *p, int bits, int g)
     return _mm512_or_si512(low, _mm512_and_si512(at_4, _mm512_set1_epi8(bits == 6 ? 48 : 16)));
 }
 
-/* w + 128 for 4-bit codes of w in the table of IQ4_NL and IQ4_XS. */
-QN_INLINE __m512i table_codes(const uint8_t *p, int g)
+/* Unsigned codes of 2 or 3 bits. p: two lines of two bits, and behind them one of the third. */
+QN_INLINE __m512i few_codes(const uint8_t *p, int bits, int g)
 {
-    const __m128i values =
-        _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)qn_iq4_values), _mm_set1_epi8(-128));
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), narrow_codes(p, 4, g));
+    const __m512i line = _mm512_srli_epi16(load_line(p + 64 * (g / 4)), COUNT(2 * (g % 4)));
+    const __m512i low = _mm512_and_si512(line, _mm512_set1_epi8(3)),
+                  third = load_line(p + (bits == 2 ? 0 : 128));
+    if (bits == 2) return low;
+    const __m512i at_2 =
+        g < 2 ? _mm512_slli_epi16(third, COUNT(2 - g)) : _mm512_srli_epi16(third, COUNT(g - 2));
+    return _mm512_or_si512(low, _mm512_and_si512(at_2, _mm512_set1_epi8(4)));
+}
+
+/* 4-bit codes looked up in a table of 16 signed bytes, to which `zero` is added. */
+QN_INLINE __m512i table_codes(const uint8_t *p, const int8_t values[16], char zero, int g)
+{
+    const __m128i table =
+        _mm_add_epi8(_mm_loadu_si128((const __m128i *)(const void *)values), _mm_set1_epi8(zero));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), narrow_codes(p, 4, g));
 }
 
 /* The product of a whole panel with T tokens: one instance per group size. acc: [T][16]. */

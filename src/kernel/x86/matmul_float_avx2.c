@@ -105,8 +105,9 @@ static void expand_decoded(void *chunk, const qn_matrix *w, size_t panel, size_t
 #define FLOAT(name, TYPE)                                                                                    \
     DIRECT(name, TYPE, 1)                                                                                    \
     DIRECT(name, TYPE, 2)                                                                                    \
-    DIRECT(name, TYPE, 3) DIRECT(name, TYPE, 4) static void expand_##name(                                   \
-        void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)                        \
+    DIRECT(name, TYPE, 3)                                                                                    \
+    DIRECT(name, TYPE, 4) static void expand_##name(void *chunk, const qn_matrix *w, size_t panel,           \
+                                                    size_t block, size_t n_blocks)                           \
     {                                                                                                        \
         float_expand(QN_TYPE_##TYPE, chunk,                                                                  \
                      panel_block(w, panel, block, QN_TYPE_##TYPE == QN_TYPE_F32 ? 64 : 32), n_blocks);       \

@@ -3,19 +3,19 @@
  *
  * 16-bit sums of two products are multiplied by their sub-block's scale while they are widened (vpmaddwd).
  * Until then 8 of them fit for codes of 4 bits, 4 for codes of 5 bits; 6 bits: 4, when they begin at -32
- * times the sum of the activations, which takes the zero point off as well. IQ4_XS: as bytes w + 128, in
- * two codes of 4 bits (see matmul_legacy_avx2.c). */
+ * times the sum of the activations, which takes the zero point off as well (Q3_K does the same with -4).
+ * IQ4_XS: as bytes w + 128, in two codes of 4 bits (see matmul_legacy_avx2.c). */
 #include "kernel/table_matrix.h"
 #include "kernel/x86/matmul_avx2.h"
 
 enum { CHUNK_NARROW = 2, CHUNK_WIDE = 1 };
 
-/* Scales of a super-block, ready to multiply: a pair (s, s) for each row, and for minimums the pairs
- * (m of sub-block 2 p, m of 2 p + 1), which meet the pairs of sums of activations. IQ4_XS keeps its scales
- * a second time as if they were minimums: they meet the zero point. */
+/* Scales of a super-block, ready to multiply: a pair (s, s) for each row. Minimums are pairs (m of sub-block
+ * 2 p, m of 2 p + 1), [4], which meet the pairs of sums of activations; IQ4_XS keeps its scales a second time
+ * as if they were minimums: they meet the zero point. The minimums of Q2_K are pairs (m, m), [16]. */
 typedef struct k_scales {
-    int16_t scale[16][16][2]; /* of 16 columns for Q6_K, else [8] of 32 */
-    int16_t min[4][16][2];
+    int16_t scale[16][16][2]; /* of 16 columns or, [8], of 32 */
+    int16_t min[16][16][2];
     float d[16], dmin[16];
 } k_scales;
 
@@ -31,15 +31,29 @@ typedef struct wide_block {
 
 QN_INLINE int code_bits(qn_tensor_type type)
 {
-    return type == QN_TYPE_Q6_K ? 6 : type == QN_TYPE_Q5_K ? 5 : 4;
+    return type == QN_TYPE_Q6_K   ? 6
+           : type == QN_TYPE_Q5_K ? 5
+           : type == QN_TYPE_Q3_K ? 3
+           : type == QN_TYPE_Q2_K ? 2
+                                  : 4;
 }
 QN_INLINE size_t sub_block_bytes(qn_tensor_type type)
 {
-    return type == QN_TYPE_Q6_K ? 384 : type == QN_TYPE_Q5_K ? 320 : 256;
+    return (size_t)code_bits(type) * 64;
 }
 QN_INLINE bool has_min(qn_tensor_type type)
 {
-    return type == QN_TYPE_Q4_K || type == QN_TYPE_Q5_K;
+    return type == QN_TYPE_Q2_K || type == QN_TYPE_Q4_K || type == QN_TYPE_Q5_K;
+}
+/* Scales for 16 columns, not 32. */
+QN_INLINE bool is_fine(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q2_K || type == QN_TYPE_Q3_K || type == QN_TYPE_Q6_K;
+}
+/* Sums begin where they take the zero point off. */
+QN_INLINE bool has_start(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q3_K || type == QN_TYPE_Q6_K;
 }
 
 QN_INLINE const qn_act_q8_256 *act_block(const uint8_t *row, size_t b)
@@ -107,9 +121,40 @@ QN_INLINE void expand_iq4_xs_scales(k_scales *s, const qn_panel_iq4_xs *p)
     }
 }
 
+QN_INLINE void expand_q2_k_scales(k_scales *s, const qn_panel_q2_k *p)
+{
+    for (int j = 0; j < 16; j++) {
+        const __m256i both = _mm256_cvtepu8_epi16(load_16(p->scales[j]));
+        put_pairs(s->scale[j], _mm256_and_si256(both, _mm256_set1_epi16(15)));
+        put_pairs(s->min[j], _mm256_srli_epi16(both, 4));
+    }
+}
+
+/* See qn_q3_k_scales in quant/blocks.h. */
+QN_INLINE void expand_q3_k_scales(k_scales *s, const qn_panel_q3_k *p)
+{
+    QN_EACH (j, 16) {
+        const __m128i l = load_16(p->scales[j % 8]), h = load_16(p->scales[8 + j % 4]);
+        const __m128i low = _mm_and_si128(j < 8 ? l : _mm_srli_epi16(l, 4), _mm_set1_epi8(15));
+        const int left = 4 - 2 * (j / 4);
+        const __m128i high = left >= 0 ? _mm_slli_epi16(h, left) : _mm_srli_epi16(h, -left);
+        const __m128i v = _mm_or_si128(low, _mm_and_si128(high, _mm_set1_epi8(48)));
+        put_pairs(s->scale[j], _mm256_cvtepi8_epi16(_mm_sub_epi8(v, _mm_set1_epi8(32))));
+    }
+}
+
 QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type type)
 {
-    if (type == QN_TYPE_Q4_K) {
+    if (type == QN_TYPE_Q2_K) {
+        const qn_panel_q2_k *p = (const void *)block;
+        expand_q2_k_scales(s, p);
+        expand_d(s->d, p->d);
+        expand_d(s->dmin, p->dmin);
+    } else if (type == QN_TYPE_Q3_K) {
+        const qn_panel_q3_k *p = (const void *)block;
+        expand_q3_k_scales(s, p);
+        expand_d(s->d, p->d);
+    } else if (type == QN_TYPE_Q4_K) {
         const qn_panel_q4_k *p = (const void *)block;
         expand_k_scales(s, p->scales);
         expand_d(s->d, p->d);
@@ -132,10 +177,12 @@ QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type t
 
 QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
 {
-    return 16 * (type == QN_TYPE_Q4_K   ? 144u
-                 : type == QN_TYPE_Q5_K ? 176u
-                 : type == QN_TYPE_Q6_K ? 210u
-                                        : 136u);
+    return type == QN_TYPE_Q2_K   ? sizeof(qn_panel_q2_k)
+           : type == QN_TYPE_Q3_K ? sizeof(qn_panel_q3_k)
+           : type == QN_TYPE_Q4_K ? sizeof(qn_panel_q4_k)
+           : type == QN_TYPE_Q5_K ? sizeof(qn_panel_q5_k)
+           : type == QN_TYPE_Q6_K ? sizeof(qn_panel_q6_k)
+                                  : sizeof(qn_panel_iq4_xs);
 }
 
 /* ---- products ---- */
@@ -150,30 +197,43 @@ QN_INLINE __m256i scale_pairs(const k_scales *s, int j, int h)
     return load_line((const uint8_t *)s->scale[j] + 32 * h);
 }
 
-/* Adds sub-block j for T tokens. p: its lines, packed or expanded. Codes of 5 and 6 bits in two parts. */
+QN_INLINE __m256i codes(const uint8_t *p, qn_tensor_type type, int g, int h)
+{
+    return code_bits(type) < 4 ? few_codes(p, code_bits(type), g, h) : narrow_codes(p, code_bits(type), g, h);
+}
+
+/* Where 16-bit sums of 16 columns begin: -32, or -4, times the sums of activations. */
+QN_INLINE __m256i sum_start(qn_tensor_type type, const qn_act_q8_256 *a, int j)
+{
+    const __m256i start = broadcast_4(a->start[j]);
+    return type == QN_TYPE_Q3_K ? _mm256_srai_epi16(start, 3) : start;
+}
+
+/* Adds sub-block j for T tokens. p: its lines, packed or expanded. Two parts where the sums of 32 columns
+ * would not fit, or have two scales. */
 QN_INLINE void narrow_product(k_sums *sums, qn_tensor_type type, int T, const uint8_t *p, bool expanded,
                               const k_scales *s, int j, const qn_act_q8_256 *const a[])
 {
     const int parts = code_bits(type) == 4 ? 1 : 2, steps = 8 / parts;
     QN_EACH (part, parts) {
         __m256i sum[GROUP][2];
-        if (type == QN_TYPE_Q6_K)
-            QN_EACH (t, T) sum[t][0] = sum[t][1] = broadcast_4(a[t]->start[2 * j + part]);
+        if (has_start(type))
+            QN_EACH (t, T) sum[t][0] = sum[t][1] = sum_start(type, a[t], 2 * j + part);
         QN_EACH (i, steps) {
             const int g = parts == 2 ? 4 * part + i : expanded ? i : i / 2 + 4 * (i % 2);
-            const __m256i w0 = expanded ? load_line(p + 64 * g) : narrow_codes(p, code_bits(type), g, 0);
-            const __m256i w1 = expanded ? load_line(p + 64 * g + 32) : narrow_codes(p, code_bits(type), g, 1);
+            const __m256i w0 = expanded ? load_line(p + 64 * g) : codes(p, type, g, 0);
+            const __m256i w1 = expanded ? load_line(p + 64 * g + 32) : codes(p, type, g, 1);
             QN_EACH (t, T) {
                 const __m256i x = broadcast_4(a[t]->q + 32 * j + 4 * g);
                 const __m256i p0 = _mm256_maddubs_epi16(w0, x), p1 = _mm256_maddubs_epi16(w1, x);
-                sum[t][0] = i == 0 && type != QN_TYPE_Q6_K ? p0 : _mm256_add_epi16(sum[t][0], p0);
-                sum[t][1] = i == 0 && type != QN_TYPE_Q6_K ? p1 : _mm256_add_epi16(sum[t][1], p1);
+                sum[t][0] = i == 0 && !has_start(type) ? p0 : _mm256_add_epi16(sum[t][0], p0);
+                sum[t][1] = i == 0 && !has_start(type) ? p1 : _mm256_add_epi16(sum[t][1], p1);
                 PIN(sum[t][0]);
                 PIN(sum[t][1]);
             }
         }
         QN_EACH (h, 2) {
-            const __m256i scale = scale_pairs(s, type == QN_TYPE_Q6_K ? 2 * j + part : j, h);
+            const __m256i scale = scale_pairs(s, is_fine(type) ? 2 * j + part : j, h);
             QN_EACH (t, T)
                 sums->is[t][h] = _mm256_add_epi32(sums->is[t][h], _mm256_madd_epi16(sum[t][h], scale));
         }
@@ -211,17 +271,27 @@ QN_INLINE void wide_product(k_sums *sums, int T, const uint8_t *p, bool expanded
     }
 }
 
+/* Sum over sub-blocks of minimum * (sum of activations). */
+QN_INLINE __m256i min_sum(qn_tensor_type type, const k_scales *s, int h, const qn_act_q8_256 *a)
+{
+    const bool is_q2 = type == QN_TYPE_Q2_K;
+    const int n_pairs = is_q2 ? 16 : 4;
+    __m256i ms = _mm256_setzero_si256();
+    QN_EACH (p, n_pairs) {
+        const __m256i pair = load_line((const uint8_t *)s->min[p] + 32 * h);
+        const __m256i sums = is_q2 ? broadcast_4(a->start[p]) : broadcast_4(a->sum32 + 2 * p);
+        ms = _mm256_add_epi32(ms, _mm256_madd_epi16(pair, sums));
+    }
+    /* start is -32 times the sums */
+    return is_q2 ? _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_srai_epi32(ms, 5)) : ms;
+}
+
 /* acc = fma(d * is - dmin * ms, a.scale, acc) for one half of the rows. */
 QN_INLINE __m256 add_block(__m256 acc, qn_tensor_type type, __m256i is, const k_scales *s, int h,
                            const qn_act_q8_256 *a)
 {
     __m256i ms = _mm256_setzero_si256();
-    if (type != QN_TYPE_Q6_K) {
-        QN_EACH (p, 4) {
-            const __m256i pair = load_line((const uint8_t *)s->min[p] + 32 * h);
-            ms = _mm256_add_epi32(ms, _mm256_madd_epi16(pair, broadcast_4(a->sum32 + 2 * p)));
-        }
-    }
+    if (has_min(type) || type == QN_TYPE_IQ4_XS) ms = min_sum(type, s, h, a);
     if (type == QN_TYPE_IQ4_XS) is = _mm256_sub_epi32(is, _mm256_slli_epi32(ms, 7));
     __m256 v = _mm256_mul_ps(_mm256_loadu_ps(s->d + 8 * h), _mm256_cvtepi32_ps(is));
     if (has_min(type)) v = _mm256_fnmadd_ps(_mm256_loadu_ps(s->dmin + 8 * h), _mm256_cvtepi32_ps(ms), v);
@@ -268,8 +338,7 @@ QN_INLINE void narrow_expand(qn_tensor_type type, narrow_block *e, const uint8_t
         for (size_t j = 0; j < 8; j++) {
             QN_EACH (g, 8)
                 for (int h = 0; h < 2; h++)
-                    store_line(e->codes[j][g] + 32 * h,
-                               narrow_codes(p + j * sub_block_bytes(type), code_bits(type), g, h));
+                    store_line(e->codes[j][g] + 32 * h, codes(p + j * sub_block_bytes(type), type, g, h));
         }
         expand_scales(&e->s, p, type);
     }
@@ -325,20 +394,22 @@ QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p,
 #define NARROW(name, TYPE)                                                                                   \
     DIRECT(name, TYPE, 1)                                                                                    \
     DIRECT(name, TYPE, 2)                                                                                    \
-    DIRECT(name, TYPE, 3) DIRECT(name, TYPE, 4) CHUNK(name, TYPE, 1, narrow_block)                           \
-        CHUNK(name, TYPE, 2, narrow_block) CHUNK(name, TYPE, 3, narrow_block)                                \
-            CHUNK(name, TYPE, 4, narrow_block)                                                               \
-                EXPAND(narrow, name, TYPE) static const matmul_type type_##name = {                          \
-                    .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},  \
-                    .expand = expand_##name,                                                                 \
-                    .chunk = {chunk_##name##_1, chunk_##name##_2, chunk_##name##_3, chunk_##name##_4},       \
-                    .group = 4,                                                                              \
-                    .block_columns = 256,                                                                    \
-                    .chunk_blocks = CHUNK_NARROW,                                                            \
-                    .act = QN_ACT_Q8_256,                                                                    \
-                    .act_block_bytes = sizeof(qn_act_q8_256)};                                               \
+    DIRECT(name, TYPE, 3)                                                                                    \
+    DIRECT(name, TYPE, 4) CHUNK(name, TYPE, 1, narrow_block) CHUNK(name, TYPE, 2, narrow_block)              \
+        CHUNK(name, TYPE, 3, narrow_block) CHUNK(name, TYPE, 4, narrow_block)                                \
+            EXPAND(narrow, name, TYPE) static const matmul_type type_##name = {                              \
+                .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},      \
+                .expand = expand_##name,                                                                     \
+                .chunk = {chunk_##name##_1, chunk_##name##_2, chunk_##name##_3, chunk_##name##_4},           \
+                .group = 4,                                                                                  \
+                .block_columns = 256,                                                                        \
+                .chunk_blocks = CHUNK_NARROW,                                                                \
+                .act = QN_ACT_Q8_256,                                                                        \
+                .act_block_bytes = sizeof(qn_act_q8_256)};                                                   \
     MATMUL(name, narrow_block, CHUNK_NARROW)
 
+NARROW(q2_k, Q2_K)
+NARROW(q3_k, Q3_K)
 NARROW(q4_k, Q4_K)
 NARROW(q5_k, Q5_K)
 NARROW(q6_k, Q6_K)

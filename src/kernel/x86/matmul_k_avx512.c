@@ -1,37 +1,54 @@
 /* matmul_k_avx512.c: AVX-512 VNNI products of the types with super-blocks of 256 columns; the order of
  * arithmetic is that of ref/matmul_k.c. Sums of a sub-block are multiplied by its scale as integers;
- * minimums, and the zero point of IQ4_XS, meet the sums of activations in pairs of 16 bits. Q6_K takes its
- * zero point off by where its sums begin. */
+ * minimums, and the zero point of IQ4_XS, meet the sums of activations in pairs of 16 bits. Q3_K and Q6_K
+ * take their zero points off by where their sums begin. */
 #include "kernel/table_matrix.h"
 #include "kernel/x86/matmul_avx512.h"
 #include "quant/blocks.h"
 
 /* Scales of a super-block for 16 rows: as integers of 32 bits, and as pairs of 16 bits (sub-blocks 2 p and
- * 2 p + 1) for what meets the sums of activations. */
+ * 2 p + 1) for what meets the sums of activations. The minimums of Q2_K are pairs (m, m), [16]. */
 typedef struct k_scales {
-    int32_t scale[16][16]; /* of 16 columns for Q6_K, else [8] of 32 */
-    int16_t min[4][16][2];
+    int32_t scale[16][16]; /* of 16 columns or, [8], of 32 */
+    int16_t min[16][16][2];
     __m512 d, dmin;
 } k_scales;
 
 QN_INLINE int code_bits(qn_tensor_type type)
 {
-    return type == QN_TYPE_Q6_K ? 6 : type == QN_TYPE_Q5_K ? 5 : 4;
+    return type == QN_TYPE_Q6_K   ? 6
+           : type == QN_TYPE_Q5_K ? 5
+           : type == QN_TYPE_Q3_K ? 3
+           : type == QN_TYPE_Q2_K ? 2
+                                  : 4;
 }
 QN_INLINE size_t sub_block_bytes(qn_tensor_type type)
 {
-    return type == QN_TYPE_Q6_K ? 384 : type == QN_TYPE_Q5_K ? 320 : 256;
+    return (size_t)code_bits(type) * 64;
 }
 QN_INLINE bool has_min(qn_tensor_type type)
 {
-    return type == QN_TYPE_Q4_K || type == QN_TYPE_Q5_K;
+    return type == QN_TYPE_Q2_K || type == QN_TYPE_Q4_K || type == QN_TYPE_Q5_K;
 }
+/* Scales for 16 columns, not 32. */
+QN_INLINE bool is_fine(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q2_K || type == QN_TYPE_Q3_K || type == QN_TYPE_Q6_K;
+}
+/* Sums begin where they take the zero point off. */
+QN_INLINE bool has_start(qn_tensor_type type)
+{
+    return type == QN_TYPE_Q3_K || type == QN_TYPE_Q6_K;
+}
+
 QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
 {
-    return 16 * (type == QN_TYPE_Q4_K   ? 144u
-                 : type == QN_TYPE_Q5_K ? 176u
-                 : type == QN_TYPE_Q6_K ? 210u
-                                        : 136u);
+    return type == QN_TYPE_Q2_K   ? sizeof(qn_panel_q2_k)
+           : type == QN_TYPE_Q3_K ? sizeof(qn_panel_q3_k)
+           : type == QN_TYPE_Q4_K ? sizeof(qn_panel_q4_k)
+           : type == QN_TYPE_Q5_K ? sizeof(qn_panel_q5_k)
+           : type == QN_TYPE_Q6_K ? sizeof(qn_panel_q6_k)
+                                  : sizeof(qn_panel_iq4_xs);
 }
 
 QN_INLINE __m128i load_16(const void *p)
@@ -82,9 +99,41 @@ QN_INLINE void expand_iq4_xs_scales(k_scales *s, const qn_panel_iq4_xs *p)
     QN_EACH (i, 4) put_pairs(s->min[i], v[2 * i], v[2 * i + 1]);
 }
 
+QN_INLINE void expand_q2_k_scales(k_scales *s, const qn_panel_q2_k *p)
+{
+    for (int j = 0; j < 16; j++) {
+        const __m128i both = load_16(p->scales[j]), low4 = _mm_set1_epi8(15);
+        const __m128i m = _mm_and_si128(_mm_srli_epi16(both, 4), low4);
+        put_scale(s->scale[j], _mm_and_si128(both, low4));
+        put_pairs(s->min[j], m, m);
+    }
+}
+
+/* See qn_q3_k_scales in quant/blocks.h. */
+QN_INLINE void expand_q3_k_scales(k_scales *s, const qn_panel_q3_k *p)
+{
+    QN_EACH (j, 16) {
+        const __m128i l = load_16(p->scales[j % 8]), h = load_16(p->scales[8 + j % 4]);
+        const __m128i low = _mm_and_si128(j < 8 ? l : _mm_srli_epi16(l, 4), _mm_set1_epi8(15));
+        const int left = 4 - 2 * (j / 4);
+        const __m128i high = left >= 0 ? _mm_slli_epi16(h, left) : _mm_srli_epi16(h, -left);
+        const __m128i v = _mm_or_si128(low, _mm_and_si128(high, _mm_set1_epi8(48)));
+        put_scale(s->scale[j], _mm_sub_epi8(v, _mm_set1_epi8(32)));
+    }
+}
+
 QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type type)
 {
-    if (type == QN_TYPE_Q4_K) {
+    if (type == QN_TYPE_Q2_K) {
+        const qn_panel_q2_k *p = (const void *)block;
+        expand_q2_k_scales(s, p);
+        s->d = load_f16(p->d);
+        s->dmin = load_f16(p->dmin);
+    } else if (type == QN_TYPE_Q3_K) {
+        const qn_panel_q3_k *p = (const void *)block;
+        expand_q3_k_scales(s, p);
+        s->d = load_f16(p->d);
+    } else if (type == QN_TYPE_Q4_K) {
         const qn_panel_q4_k *p = (const void *)block;
         expand_k_scales(s, p->scales);
         s->d = load_f16(p->d);
@@ -110,32 +159,56 @@ QN_INLINE __m512i load_scale(const k_scales *s, int j)
     return _mm512_loadu_si512((const void *)s->scale[j]);
 }
 
+QN_INLINE __m512i codes(const uint8_t *p, qn_tensor_type type, int g)
+{
+    if (type == QN_TYPE_IQ4_XS) return table_codes(p, qn_iq4_values, -128, g);
+    return code_bits(type) < 4 ? few_codes(p, code_bits(type), g) : narrow_codes(p, code_bits(type), g);
+}
+
+/* Where sums of 16 columns begin: -32, or -4, times the sum of activations. */
+QN_INLINE __m512i sum_start(qn_tensor_type type, const qn_act_q8_256 *a, int j)
+{
+    if (!has_start(type)) return _mm512_setzero_si512();
+    const __m512i start =
+        _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_set1_epi16(1), broadcast_4(a->start[j]));
+    return type == QN_TYPE_Q3_K ? _mm512_srai_epi32(start, 3) : start;
+}
+
 /* Adds sub-block j to the integer sums of T tokens. */
 QN_INLINE void sub_block_product(__m512i is[GROUP], qn_tensor_type type, int T, const uint8_t *p,
                                  const k_scales *s, int j, const qn_act_q8_256 *const a[])
 {
-    const __m512i zero = _mm512_setzero_si512();
     __m512i w[8];
-    QN_EACH (g, 8) w[g] = type == QN_TYPE_IQ4_XS ? table_codes(p, g) : narrow_codes(p, code_bits(type), g);
+    QN_EACH (g, 8) w[g] = codes(p, type, g);
     QN_EACH (t, T) {
         const int8_t *q = a[t]->q + 32 * j;
-        __m512i first = zero, second = zero; /* of 16 columns each */
-        if (type == QN_TYPE_Q6_K) {
-            first = _mm512_dpwssd_epi32(zero, _mm512_set1_epi16(1), broadcast_4(a[t]->start[2 * j]));
-            second = _mm512_dpwssd_epi32(zero, _mm512_set1_epi16(1), broadcast_4(a[t]->start[2 * j + 1]));
-        }
+        __m512i first = sum_start(type, a[t], 2 * j), second = sum_start(type, a[t], 2 * j + 1);
         QN_EACH (g, 4) {
             first = _mm512_dpbusd_epi32(first, w[g], broadcast_4(q + 4 * g));
             second = _mm512_dpbusd_epi32(second, w[g + 4], broadcast_4(q + 16 + 4 * g));
         }
-        if (type == QN_TYPE_Q6_K) {
+        if (is_fine(type)) {
             is[t] = _mm512_add_epi32(is[t], _mm512_mullo_epi32(first, load_scale(s, 2 * j)));
             is[t] = _mm512_add_epi32(is[t], _mm512_mullo_epi32(second, load_scale(s, 2 * j + 1)));
         } else {
-            is[t] = _mm512_add_epi32(is[t],
-                                     _mm512_mullo_epi32(_mm512_add_epi32(first, second), load_scale(s, j)));
+            const __m512i sum = _mm512_add_epi32(first, second);
+            is[t] = _mm512_add_epi32(is[t], _mm512_mullo_epi32(sum, load_scale(s, j)));
         }
     }
+}
+
+/* Sum over sub-blocks of minimum * (sum of activations). */
+QN_INLINE __m512i min_sum(qn_tensor_type type, const k_scales *s, const qn_act_q8_256 *a)
+{
+    const bool is_q2 = type == QN_TYPE_Q2_K;
+    const int n_pairs = is_q2 ? 16 : 4;
+    __m512i ms = _mm512_setzero_si512();
+    QN_EACH (p, n_pairs) {
+        const __m512i sums = is_q2 ? broadcast_4(a->start[p]) : broadcast_4(a->sum32 + 2 * p);
+        ms = _mm512_dpwssd_epi32(ms, _mm512_loadu_si512((const void *)s->min[p]), sums);
+    }
+    /* start is -32 times the sums */
+    return is_q2 ? _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_srai_epi32(ms, 5)) : ms;
 }
 
 /* acc = fma(d * is - dmin * ms, a.scale, acc) */
@@ -143,10 +216,7 @@ QN_INLINE __m512 add_block(__m512 acc, qn_tensor_type type, __m512i is, const k_
                            const qn_act_q8_256 *a)
 {
     __m512i ms = _mm512_setzero_si512();
-    if (type != QN_TYPE_Q6_K)
-        QN_EACH (p, 4)
-            ms = _mm512_dpwssd_epi32(ms, _mm512_loadu_si512((const void *)s->min[p]),
-                                     broadcast_4(a->sum32 + 2 * p));
+    if (has_min(type) || type == QN_TYPE_IQ4_XS) ms = min_sum(type, s, a);
     if (type == QN_TYPE_IQ4_XS) is = _mm512_sub_epi32(is, _mm512_slli_epi32(ms, 7));
     __m512 v = _mm512_mul_ps(s->d, _mm512_cvtepi32_ps(is));
     if (has_min(type)) v = _mm512_fnmadd_ps(s->dmin, _mm512_cvtepi32_ps(ms), v);
@@ -176,11 +246,15 @@ QN_INLINE void k_product(qn_tensor_type type, int T, const uint8_t *p, size_t n_
     }
 }
 
+#define PRODUCT_Q2_K(T)   k_product(QN_TYPE_Q2_K, T, panel, n_blocks, act, acc)
+#define PRODUCT_Q3_K(T)   k_product(QN_TYPE_Q3_K, T, panel, n_blocks, act, acc)
 #define PRODUCT_Q4_K(T)   k_product(QN_TYPE_Q4_K, T, panel, n_blocks, act, acc)
 #define PRODUCT_Q5_K(T)   k_product(QN_TYPE_Q5_K, T, panel, n_blocks, act, acc)
 #define PRODUCT_Q6_K(T)   k_product(QN_TYPE_Q6_K, T, panel, n_blocks, act, acc)
 #define PRODUCT_IQ4_XS(T) k_product(QN_TYPE_IQ4_XS, T, panel, n_blocks, act, acc)
 
+QN_DEFINE_MATMUL(q2_k, QN_ACT_Q8_256, 256, PRODUCT_Q2_K)
+QN_DEFINE_MATMUL(q3_k, QN_ACT_Q8_256, 256, PRODUCT_Q3_K)
 QN_DEFINE_MATMUL(q4_k, QN_ACT_Q8_256, 256, PRODUCT_Q4_K)
 QN_DEFINE_MATMUL(q5_k, QN_ACT_Q8_256, 256, PRODUCT_Q5_K)
 QN_DEFINE_MATMUL(q6_k, QN_ACT_Q8_256, 256, PRODUCT_Q6_K)

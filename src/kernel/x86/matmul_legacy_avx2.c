@@ -3,6 +3,7 @@
  *
  * Codes of 4 bits: 16 sums of two products, at most 15 * 127 each, stay within 16 bits. Codes of 5 bits do
  * so when the accumulators begin at -16 * (sum of the activations): adding wraps around, the end fits.
+ * MXFP4 looks up w + 16, which is then taken off in the same way.
  * Signed bytes are w + 128 = 16 * high + low, two codes of 4 bits with an accumulator each; for few
  * tokens |w| * (a with the sign of w), widened at once, is less work. Zero points that are left (8 of
  * Q4_0, 128 of the bytes) are taken off in float32, where all these integers are exact. */
@@ -32,6 +33,12 @@ QN_INLINE bool has_min(qn_tensor_type type)
     return type == QN_TYPE_Q4_1 || type == QN_TYPE_Q5_1;
 }
 
+/* Sums begin at -16 times the activations. */
+QN_INLINE bool has_start(qn_tensor_type type)
+{
+    return has_fifth(type) || type == QN_TYPE_MXFP4;
+}
+
 /* What the sum of unsigned codes lacks, per unit of the sum of activations. */
 #define WIDE_ZERO (-128.0f)
 QN_INLINE float zero_point(qn_tensor_type type)
@@ -41,15 +48,48 @@ QN_INLINE float zero_point(qn_tensor_type type)
 
 QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
 {
-    return 16 * (type == QN_TYPE_Q4_1   ? 20u
-                 : type == QN_TYPE_Q5_0 ? 22u
-                 : type == QN_TYPE_Q5_1 ? 24u
-                 : type == QN_TYPE_Q8_0 ? 34u
-                                        : 18u);
+    return type == QN_TYPE_Q4_1    ? sizeof(qn_panel_q4_1)
+           : type == QN_TYPE_Q5_0  ? sizeof(qn_panel_q5_0)
+           : type == QN_TYPE_Q5_1  ? sizeof(qn_panel_q5_1)
+           : type == QN_TYPE_Q8_0  ? sizeof(qn_panel_q8_0)
+           : type == QN_TYPE_MXFP4 ? sizeof(qn_panel_mxfp4)
+                                   : sizeof(qn_panel_q4_0);
 }
-QN_INLINE const uint16_t *panel_scales(const uint8_t *p, qn_tensor_type type)
+
+/* Where the scales lie in a block, behind the codes. */
+QN_INLINE const uint8_t *panel_scales(const uint8_t *p, qn_tensor_type type)
 {
-    return (const uint16_t *)(const void *)(p + (type == QN_TYPE_Q8_0 ? 512 : has_fifth(type) ? 320 : 256));
+    return p + (type == QN_TYPE_Q8_0 ? 512 : has_fifth(type) ? 320 : 256);
+}
+
+/* qn_e8m0_half of 8 exponents: 2^(e - 128), which is subnormal for 0 and 1. */
+QN_INLINE __m256 load_e8m0(const uint8_t *p)
+{
+    const __m256i e = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+    const __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
+    return _mm256_castsi256_ps(
+        _mm256_blendv_epi8(normal, subnormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
+}
+
+/* Scales and minimums of 8 rows. */
+QN_INLINE __m256 load_d(const uint8_t *p, qn_tensor_type type, int h)
+{
+    const uint8_t *scales = panel_scales(p, type);
+    if (type == QN_TYPE_MXFP4) return load_e8m0(scales + 8 * h);
+    return load_f16((const uint16_t *)(const void *)scales + 8 * h);
+}
+QN_INLINE __m256 load_m(const uint8_t *p, qn_tensor_type type, int h)
+{
+    return load_f16((const uint16_t *)(const void *)panel_scales(p, type) + 16 + 8 * h);
+}
+
+/* Unsigned codes of at most 5 bits. */
+QN_INLINE __m256i codes(const uint8_t *p, qn_tensor_type type, int g, int h)
+{
+    if (type != QN_TYPE_MXFP4) return narrow_codes(p, has_fifth(type) ? 5 : 4, g, h);
+    const __m128i values = _mm_loadu_si128((const __m128i *)(const void *)qn_fp4_values);
+    return table_codes(p, _mm256_broadcastsi128_si256(_mm_add_epi8(values, _mm_set1_epi8(16))), g, h);
 }
 
 /* acc = fma(d * a.scale, sum, acc), where the sum still lacks zero * (sum of a). */
@@ -75,17 +115,16 @@ QN_INLINE void narrow_product(__m256i sum[GROUP][2], qn_tensor_type type, int T,
 {
     QN_EACH (t, T)
         sum[t][0] = sum[t][1] =
-            has_fifth(type) ? broadcast_4(act_block(act[t], b)->start) : _mm256_setzero_si256();
+            has_start(type) ? broadcast_4(act_block(act[t], b)->start) : _mm256_setzero_si256();
     QN_EACH (i, 8) {
         const int g = expanded ? i : i / 2 + 4 * (i % 2); /* both nibbles of a line together */
-        const __m256i w0 = expanded ? load_line(p + 64 * g) : narrow_codes(p, has_fifth(type) ? 5 : 4, g, 0);
-        const __m256i w1 =
-            expanded ? load_line(p + 64 * g + 32) : narrow_codes(p, has_fifth(type) ? 5 : 4, g, 1);
+        const __m256i w0 = expanded ? load_line(p + 64 * g) : codes(p, type, g, 0);
+        const __m256i w1 = expanded ? load_line(p + 64 * g + 32) : codes(p, type, g, 1);
         QN_EACH (t, T) {
             const __m256i a = broadcast_4(act_block(act[t], b)->q + 4 * g);
             const __m256i p0 = _mm256_maddubs_epi16(w0, a), p1 = _mm256_maddubs_epi16(w1, a);
-            sum[t][0] = i == 0 && !has_fifth(type) ? p0 : _mm256_add_epi16(sum[t][0], p0);
-            sum[t][1] = i == 0 && !has_fifth(type) ? p1 : _mm256_add_epi16(sum[t][1], p1);
+            sum[t][0] = i == 0 && !has_start(type) ? p0 : _mm256_add_epi16(sum[t][0], p0);
+            sum[t][1] = i == 0 && !has_start(type) ? p1 : _mm256_add_epi16(sum[t][1], p1);
             PIN(sum[t][0]);
             PIN(sum[t][1]);
         }
@@ -100,12 +139,11 @@ QN_INLINE void narrow_direct(qn_tensor_type type, int T, const uint8_t *p, size_
     __m256 acc[GROUP][2];
     QN_EACH (t, T) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
-        const uint16_t *scales = panel_scales(p, type);
         __m256i sum[GROUP][2];
         prefetch_block(p, panel_block_bytes(type));
         narrow_product(sum, type, T, p, false, act, b);
         QN_EACH (h, 2) {
-            const __m256 d = load_f16(scales + 8 * h), m = has_min(type) ? load_f16(scales + 16 + 8 * h) : d;
+            const __m256 d = load_d(p, type, h), m = has_min(type) ? load_m(p, type, h) : d;
             QN_EACH (t, T) {
                 acc[t][h] = add_block(acc[t][h], sum[t][h], zero_point(type), d, act_block(act[t], b));
                 if (has_min(type)) acc[t][h] = add_min(acc[t][h], m, act_block(act[t], b));
@@ -119,11 +157,10 @@ QN_INLINE void narrow_direct(qn_tensor_type type, int T, const uint8_t *p, size_
 QN_INLINE void narrow_expand(qn_tensor_type type, narrow_block *e, const uint8_t *p, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
-        const uint16_t *scales = panel_scales(p, type);
         QN_EACH (h, 2) {
-            QN_EACH (g, 8) store_line(e->codes[g] + 32 * h, narrow_codes(p, has_fifth(type) ? 5 : 4, g, h));
-            _mm256_storeu_ps(e->d + 8 * h, load_f16(scales + 8 * h));
-            if (has_min(type)) _mm256_storeu_ps(e->m + 8 * h, load_f16(scales + 16 + 8 * h));
+            QN_EACH (g, 8) store_line(e->codes[g] + 32 * h, codes(p, type, g, h));
+            _mm256_storeu_ps(e->d + 8 * h, load_d(p, type, h));
+            if (has_min(type)) _mm256_storeu_ps(e->m + 8 * h, load_m(p, type, h));
         }
     }
 }
@@ -210,14 +247,13 @@ QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *p, size_t 
     __m256 acc[GROUP][2];
     QN_EACH (t, T) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
-        const uint16_t *scales = panel_scales(p, type);
         const bool is_signed = type == QN_TYPE_Q8_0;
         __m256i sum[GROUP][2];
         prefetch_block(p, panel_block_bytes(type));
         if (is_signed) signed_product(sum, T, p, act, b);
         else wide_product(sum, type, T, p, false, act, b);
         QN_EACH (h, 2) {
-            const __m256 d = load_f16(scales + 8 * h);
+            const __m256 d = load_d(p, type, h);
             QN_EACH (t, T)
                 acc[t][h] =
                     add_block(acc[t][h], sum[t][h], is_signed ? 0.0f : WIDE_ZERO, d, act_block(act[t], b));
@@ -235,7 +271,7 @@ QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p,
                 store_line(e->codes[g][0] + 32 * h, wide_codes(p, type, g, h, 0));
                 store_line(e->codes[g][1] + 32 * h, wide_codes(p, type, g, h, 1));
             }
-            _mm256_storeu_ps(e->d + 8 * h, load_f16(panel_scales(p, type) + 8 * h));
+            _mm256_storeu_ps(e->d + 8 * h, load_d(p, type, h));
         }
     }
 }
@@ -292,8 +328,9 @@ QN_INLINE void wide_chunk(int T, const wide_block *e, size_t n_blocks, const uin
 #define NARROW(name, TYPE)                                                                                   \
     DIRECT(narrow, name, TYPE, 1)                                                                            \
     DIRECT(narrow, name, TYPE, 2)                                                                            \
-    DIRECT(narrow, name, TYPE, 3) DIRECT(narrow, name, TYPE, 4) EXPAND(narrow, name, TYPE)                   \
-        NARROW_CHUNK(name, TYPE, 1) NARROW_CHUNK(name, TYPE, 2) NARROW_CHUNK(name, TYPE, 3)                  \
+    DIRECT(narrow, name, TYPE, 3)                                                                            \
+    DIRECT(narrow, name, TYPE, 4) EXPAND(narrow, name, TYPE) NARROW_CHUNK(name, TYPE, 1)                     \
+        NARROW_CHUNK(name, TYPE, 2) NARROW_CHUNK(name, TYPE, 3)                                              \
             NARROW_CHUNK(name, TYPE, 4) static const matmul_type type_##name = {                             \
                 .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},      \
                 .expand = expand_##name,                                                                     \
@@ -309,6 +346,7 @@ NARROW(q4_0, Q4_0)
 NARROW(q4_1, Q4_1)
 NARROW(q5_0, Q5_0)
 NARROW(q5_1, Q5_1)
+NARROW(mxfp4, MXFP4)
 
 CHUNK(wide, 1, wide_chunk(1, chunk, n_blocks, act, act_offset, acc))
 CHUNK(wide, 2, wide_chunk(2, chunk, n_blocks, act, act_offset, acc))

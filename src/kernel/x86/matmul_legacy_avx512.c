@@ -17,26 +17,50 @@ QN_INLINE bool has_min(qn_tensor_type type)
 QN_INLINE float zero_point(qn_tensor_type type)
 {
     if (has_min(type)) return 0.0f;
-    return type == QN_TYPE_Q4_0 ? -8.0f : type == QN_TYPE_Q5_0 ? -16.0f : -128.0f;
+    return type == QN_TYPE_Q4_0 ? -8.0f : type == QN_TYPE_Q5_0 || type == QN_TYPE_MXFP4 ? -16.0f : -128.0f;
 }
 
 QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
 {
-    return 16 * (type == QN_TYPE_Q4_1   ? 20u
-                 : type == QN_TYPE_Q5_0 ? 22u
-                 : type == QN_TYPE_Q5_1 ? 24u
-                 : type == QN_TYPE_Q8_0 ? 34u
-                                        : 18u);
+    return type == QN_TYPE_Q4_1    ? sizeof(qn_panel_q4_1)
+           : type == QN_TYPE_Q5_0  ? sizeof(qn_panel_q5_0)
+           : type == QN_TYPE_Q5_1  ? sizeof(qn_panel_q5_1)
+           : type == QN_TYPE_Q8_0  ? sizeof(qn_panel_q8_0)
+           : type == QN_TYPE_MXFP4 ? sizeof(qn_panel_mxfp4)
+                                   : sizeof(qn_panel_q4_0);
 }
-QN_INLINE const uint16_t *panel_scales(const uint8_t *p, qn_tensor_type type)
+
+/* Where the scales lie in a block, behind the codes. */
+QN_INLINE const uint8_t *panel_scales(const uint8_t *p, qn_tensor_type type)
 {
-    return (const uint16_t *)(const void *)(p + (type == QN_TYPE_Q8_0 ? 512 : has_fifth(type) ? 320 : 256));
+    return p + (type == QN_TYPE_Q8_0 ? 512 : has_fifth(type) ? 320 : 256);
+}
+
+/* qn_e8m0_half of 16 exponents: 2^(e - 128), which is subnormal for 0 and 1. */
+QN_INLINE __m512 load_e8m0(const uint8_t *p)
+{
+    const __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+    const __m512i subnormal = _mm512_sllv_epi32(_mm512_set1_epi32(0x200000), e);
+    const __mmask16 is_subnormal = _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(2), e);
+    return _mm512_castsi512_ps(_mm512_mask_mov_epi32(normal, is_subnormal, subnormal));
+}
+
+QN_INLINE __m512 load_d(const uint8_t *p, qn_tensor_type type)
+{
+    const uint8_t *scales = panel_scales(p, type);
+    return type == QN_TYPE_MXFP4 ? load_e8m0(scales) : load_f16((const uint16_t *)(const void *)scales);
+}
+QN_INLINE __m512 load_m(const uint8_t *p, qn_tensor_type type)
+{
+    return load_f16((const uint16_t *)(const void *)panel_scales(p, type) + 16);
 }
 
 QN_INLINE __m512i codes(const uint8_t *p, qn_tensor_type type, int g)
 {
     if (type == QN_TYPE_Q8_0) return _mm512_xor_si512(load_line(p + 64 * g), _mm512_set1_epi8(-128));
-    if (type == QN_TYPE_IQ4_NL) return table_codes(p, g);
+    if (type == QN_TYPE_IQ4_NL) return table_codes(p, qn_iq4_values, -128, g);
+    if (type == QN_TYPE_MXFP4) return table_codes(p, qn_fp4_values, 16, g);
     return narrow_codes(p, has_fifth(type) ? 5 : 4, g);
 }
 
@@ -46,8 +70,7 @@ QN_INLINE void legacy_product(qn_tensor_type type, int T, const uint8_t *p, size
     __m512 acc[GROUP];
     QN_EACH (t, T) acc[t] = _mm512_setzero_ps();
     for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
-        const uint16_t *scales = panel_scales(p, type);
-        const __m512 d = load_f16(scales), m = has_min(type) ? load_f16(scales + 16) : d;
+        const __m512 d = load_d(p, type), m = has_min(type) ? load_m(p, type) : d;
         __m512i w[8];
         if (T <= 4) prefetch_block(p, panel_block_bytes(type));
         QN_EACH (g, 8) w[g] = codes(p, type, g);
@@ -75,6 +98,7 @@ QN_INLINE void legacy_product(qn_tensor_type type, int T, const uint8_t *p, size
 #define PRODUCT_Q5_1(T)   legacy_product(QN_TYPE_Q5_1, T, panel, n_blocks, act, acc)
 #define PRODUCT_Q8_0(T)   legacy_product(QN_TYPE_Q8_0, T, panel, n_blocks, act, acc)
 #define PRODUCT_IQ4_NL(T) legacy_product(QN_TYPE_IQ4_NL, T, panel, n_blocks, act, acc)
+#define PRODUCT_MXFP4(T)  legacy_product(QN_TYPE_MXFP4, T, panel, n_blocks, act, acc)
 
 QN_DEFINE_MATMUL(q4_0, QN_ACT_Q8_32, 32, PRODUCT_Q4_0)
 QN_DEFINE_MATMUL(q4_1, QN_ACT_Q8_32, 32, PRODUCT_Q4_1)
@@ -82,3 +106,4 @@ QN_DEFINE_MATMUL(q5_0, QN_ACT_Q8_32, 32, PRODUCT_Q5_0)
 QN_DEFINE_MATMUL(q5_1, QN_ACT_Q8_32, 32, PRODUCT_Q5_1)
 QN_DEFINE_MATMUL(q8_0, QN_ACT_Q8_32, 32, PRODUCT_Q8_0)
 QN_DEFINE_MATMUL(iq4_nl, QN_ACT_Q8_32, 32, PRODUCT_IQ4_NL)
+QN_DEFINE_MATMUL(mxfp4, QN_ACT_Q8_32, 32, PRODUCT_MXFP4)
