@@ -231,6 +231,9 @@ QUERN_API quern_status quern_context_create(quern_context **out, const quern_mod
 QUERN_API void quern_context_destroy(quern_context *ctx); /**< NULL is fine */
 QUERN_API uint32_t quern_context_size(const quern_context *ctx); /**< n_ctx after defaults */
 QUERN_API int quern_context_threads(const quern_context *ctx);
+QUERN_API const quern_model *quern_context_model(const quern_context *ctx);
+/** Bytes that the context holds for keys and values and for scratch: what quern_model_plan said. */
+QUERN_API void quern_context_bytes(const quern_context *ctx, uint64_t *kv_bytes, uint64_t *scratch_bytes);
 
 typedef enum quern_logits_wanted { QUERN_LOGITS_NONE, QUERN_LOGITS_LAST, QUERN_LOGITS_ALL } quern_logits_wanted;
 
@@ -262,6 +265,8 @@ QUERN_API void quern_cancel(quern_context *ctx);
 
 /** Positions that a sequence holds. */
 QUERN_API uint32_t quern_sequence_length(const quern_context *ctx, uint32_t sequence);
+/** The tokens that a sequence holds, [quern_sequence_length]; owned by ctx, valid until its next call. */
+QUERN_API const quern_token *quern_sequence_tokens(const quern_context *ctx, uint32_t sequence);
 /** Forgets positions from n on; returns how many remain: n, or 0 where a sliding window has already
  * dropped what position n would need. */
 QUERN_API uint32_t quern_sequence_truncate(quern_context *ctx, uint32_t sequence, uint32_t n);
@@ -348,6 +353,69 @@ QUERN_API uint64_t quern_sampler_seed(const quern_sampler *sampler);
 
 /** The steps that take place, in order, as text owned by the caller: quern_free. */
 QUERN_API quern_status quern_sampler_describe(const quern_sampler *sampler, char **text, quern_error *err);
+
+/* ---- generating ------------------------------------------------------------------------------ */
+
+#define QUERN_FINISH_MAP(X)                                          \
+    X(STOP, "stop")         /* the model ended its answer, or a stop string came */ \
+    X(LENGTH, "length")     /* max_tokens were generated */                         \
+    X(CONTEXT, "context")   /* the context is full */                               \
+    X(CANCELED, "canceled") /* a callback or quern_cancel asked for it */
+
+typedef enum quern_finish {
+#define X(name, text) QUERN_FINISH_##name,
+    QUERN_FINISH_MAP(X)
+#undef X
+} quern_finish;
+QUERN_API const char *quern_finish_text(quern_finish finish); /**< "stop", "length", ... */
+
+/** Receives text as it becomes certain: whole characters, never a part of a stop string. n_bytes may be 0 while text
+ * is held back; the text may hold NUL bytes, one stands after it, and it is valid during the call. Returning false ends the answer. */
+typedef bool quern_generate_text_fn(void *user, const char *text, size_t n_bytes);
+/** Called while the prompt is read, with the tokens that the sequence holds. Returning false ends the call. */
+typedef bool quern_generate_prompt_fn(void *user, size_t done_tokens, size_t total_tokens);
+
+enum { QUERN_MAX_STOPS = 64, QUERN_MAX_STOP_BYTES = 1024 };
+
+typedef struct quern_generate_params { /* what is pointed to is read during the call only */
+    size_t struct_bytes;
+    uint32_t sequence;
+    const quern_token *prompt;  /**< [n_prompt], at least 1: all that the sequence shall hold before the answer */
+    size_t n_prompt;
+    size_t max_tokens;          /**< 0: until the answer ends or the context is full */
+    const char *const *stops;   /**< [n_stops] UTF-8 texts that end the answer and are not part of it; not empty */
+    size_t n_stops;
+    bool ignore_end;            /**< never draw a token that ends an answer */
+    bool continues_prompt;      /**< the text goes on where the prompt ends: a first space is part of it */
+    bool show_special;          /**< control tokens as text */
+    quern_generate_text_fn *on_text;     /**< or NULL */
+    quern_generate_prompt_fn *on_prompt; /**< or NULL */
+    void *user;
+} quern_generate_params;
+QUERN_API quern_generate_params quern_generate_params_default(void);
+
+typedef struct quern_generated {
+    quern_finish finish;
+    int stop;             /**< index of the stop string that ended the answer; -1: none did */
+    size_t n_prompt;      /**< tokens of the prompt */
+    size_t n_cached;      /**< of these, what the sequence held already and was not computed again */
+    size_t n_generated;   /**< tokens drawn, the one that ended the answer included */
+    uint64_t prompt_ns, generate_ns;
+} quern_generated;
+
+/**
+ * Brings a sequence to the state of a prompt, then draws tokens until the answer ends. What the sequence holds
+ * of the prompt's beginning is kept, the rest is forgotten; the answer is the same as from an empty sequence. The sampler
+ * is reset and told the prompt. Afterwards the sequence holds the prompt and the answer, except for its last token.
+ *
+ * @param ctx      one call at a time; quern_cancel from any thread ends the answer
+ * @param sampler  one call at a time
+ * @param result   filled in any case, as far as it went
+ * @return QUERN_OK however the answer ended (result->finish); QUERN_ERR_CTX_FULL if the prompt is longer than the
+ *         context, QUERN_ERR_ARGUMENT, _NOMEM: then the sequence is as it was
+ */
+QUERN_API quern_status quern_generate(quern_context *ctx, quern_sampler *sampler, const quern_generate_params *params,
+                                      quern_generated *result, quern_error *err);
 
 /* ---- model store: names to files ------------------------------------------------------------- */
 

@@ -159,3 +159,4 @@ size_t qn_kv_cache_truncate(qn_kv_cache *c, size_t seq, size_t n)
 }
 
 size_t qn_kv_cache_used_pages(const qn_kv_cache *c, size_t group) { return c->groups[group].n_pages - c->groups[group].n_free; }
+size_t qn_kv_cache_taken_bytes(const qn_kv_cache *c) { return c->arena.size; }

@@ -18,7 +18,14 @@ typedef enum qn_option_kind {
     QN_TEXT,   /* const char * */
     QN_INT,    /* long, within [min, max] */
     QN_NUMBER, /* double, within [min, max], finite */
+    QN_TEXTS,  /* qn_texts: may be given several times */
 } qn_option_kind;
+
+enum { QN_MAX_TEXTS = 64 };
+typedef struct qn_texts {
+    const char *items[QN_MAX_TEXTS];
+    size_t n_items;
+} qn_texts;
 
 typedef struct qn_option {
     const char *names;    /* "-t, --threads": what may be typed, as the help shows it */
@@ -46,6 +53,9 @@ const qn_command *qn_command_find(const char *name);
  * help. Returns -1 to go on, else the exit code to return. min_args and max_args count what remains. */
 int qn_options_parse(const char *command, const qn_option *options, size_t n_options, int *argc, char **argv, int min_args,
                      int max_args);
+
+/* Sets one option by a name without its dashes ("top_k" is --top-k). -1: done, else an exit code, message printed. */
+int qn_options_set(const char *command, const qn_option *options, size_t n_options, const char *name, const char *value);
 
 /* Prints "quern: message" and returns QN_EXIT_FAILURE. */
 int qn_cli_fail(const quern_error *err);

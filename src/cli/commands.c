@@ -4,6 +4,14 @@
 #include <string.h>
 
 const qn_command qn_commands[] = {
+    {"run", "MODEL [PROMPT]", "Answers a prompt, or chats with you when none is given.",
+     "The prompt is the text given here, a file (-f) and standard input, with blank lines between them.\n"
+     "Answers are drawn at random; --seed repeats one. Exit code 130: an answer was stopped by Ctrl-C.\n"
+     "examples\n"
+     "  quern run smollm2 \"Why is the sky blue?\"\n"
+     "  quern run model.gguf                       chat; /help lists what can be typed\n"
+     "  cat notes.txt | quern run smollm2 \"Summarize this:\"",
+     qn_cli_run},
     {"pull", "MODEL...", "Downloads a model: resumable, with its checksum verified.",
      "MODEL is\n"
      "  NAME or NAME:TAG             of the catalogue (quern list --all)\n"

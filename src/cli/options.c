@@ -48,11 +48,13 @@ static int unknown_option(const char *command, const qn_option *options, size_t 
 {
     size_t best = 4;
     char suggestion[96] = "";
-    for (size_t i = 0; i < n; i++) {
-        const char *names = options[i].names, *name = strrchr(names, ' ') != NULL ? strrchr(names, ' ') + 1 : names;
-        const size_t d = distance(typed, typed_bytes, name, strlen(name));
-        if (d < best) best = d, snprintf(suggestion, sizeof suggestion, "; did you mean %s?", name);
-    }
+    for (size_t i = 0; i < n; i++)
+        for (const char *name = options[i].names; *name != '\0';) {
+            const size_t name_bytes = strcspn(name, ", "), d = distance(typed, typed_bytes, name, name_bytes);
+            if (d < best) best = d, snprintf(suggestion, sizeof suggestion, "; did you mean %.*s?", (int)name_bytes, name);
+            name += name_bytes;
+            name += strspn(name, ", ");
+        }
     return qn_cli_usage("%s: unknown option '%.*s'%s (see quern %s --help)", command, (int)typed_bytes, typed, suggestion, command);
 }
 
@@ -70,6 +72,10 @@ static int take_value(const char *command, const qn_option *o, const char *text)
     errno = 0;
     if (o->kind == QN_TEXT) {
         *(const char **)o->value = text;
+    } else if (o->kind == QN_TEXTS) {
+        qn_texts *list = o->value;
+        if (list->n_items == QN_MAX_TEXTS) return qn_cli_usage("%s: %s: given more than %d times", command, o->names, QN_MAX_TEXTS);
+        list->items[list->n_items++] = text;
     } else if (o->kind == QN_INT) {
         const long v = strtol(text, &end, 10);
         if (end == text || *end != '\0' || errno != 0 || (double)v < o->min || (double)v > o->max) return bad_value(command, o, text);
@@ -115,6 +121,21 @@ static int take_option(const char *command, const qn_option *options, size_t n, 
     if (equals != NULL) return take_value(command, o, equals + 1);
     if (*i + 1 >= argc) return qn_cli_usage("%s: %s needs a value (%s)", command, typed, o->argument);
     return take_value(command, o, argv[++*i]);
+}
+
+int qn_options_set(const char *command, const qn_option *options, size_t n_options, const char *name, const char *value)
+{
+    char typed[64] = "--";
+    size_t n = 2;
+    for (; name[n - 2] != '\0' && n + 1 < sizeof typed; n++) typed[n] = name[n - 2] == '_' ? '-' : name[n - 2];
+    const qn_option *o = find(options, n_options, typed, n);
+    if (o == NULL) return qn_cli_usage("%s: there is no parameter '%s'", command, name);
+    if (o->kind != QN_FLAG) return value[0] != '\0' ? take_value(command, o, value) : qn_cli_usage("%s: %s needs a value", command, name);
+    const bool on = strcmp(value, "") == 0 || strcmp(value, "true") == 0 || strcmp(value, "on") == 0 || strcmp(value, "1") == 0;
+    if (!on && strcmp(value, "false") != 0 && strcmp(value, "off") != 0 && strcmp(value, "0") != 0)
+        return qn_cli_usage("%s: %s is true or false, not '%s'", command, name, value);
+    *(bool *)o->value = on;
+    return -1;
 }
 
 int qn_options_parse(const char *command, const qn_option *options, size_t n_options, int *argc, char **argv, int min_args,

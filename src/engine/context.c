@@ -20,6 +20,7 @@ struct quern_context {
     quern_token *tokens;  /* [n_batch] of the step */
     qn_segment *segments; /* [n_sequences] */
     int32_t *outputs;     /* [n_outputs] */
+    quern_token *history; /* [n_sequences][n_ctx] what each sequence holds */
     size_t n_logits;      /* rows that the last call has */
     uint64_t *profile;    /* [n_code] or NULL */
     atomic_bool canceled;
@@ -33,6 +34,12 @@ quern_context_params quern_context_params_default(void)
 static qn_tensor_type kv_type(quern_kv_type type)
 {
     return type == QUERN_KV_F32 ? QN_TYPE_F32 : type == QUERN_KV_Q8_0 ? QN_TYPE_Q8_0 : QN_TYPE_F16;
+}
+
+/* Bytes of the tokens that all sequences hold. */
+static size_t history_bytes(const qn_context_setup *setup)
+{
+    return setup->cache.n_sequences * setup->cache.n_ctx * sizeof(quern_token); /* both are bounded: at most 2^44 */
 }
 
 static quern_status check_kv_type(const quern_model *m, quern_kv_type type, quern_error *err)
@@ -79,7 +86,8 @@ quern_status quern_model_plan(const quern_model *m, const quern_context_params *
     if (s != QUERN_OK) return s;
     *plan = (quern_plan){.weight_bytes = m->weights.arena.used, .mapped_bytes = m->weights.mapped_bytes + m->weights.embedding->n_bytes,
                          .kv_bytes = qn_kv_cache_bytes(&m->program, &setup.cache),
-                         .scratch_bytes = qn_cpu_scratch_bytes(&m->program, &setup.device), .n_ctx = (uint32_t)setup.cache.n_ctx};
+                         .scratch_bytes = qn_cpu_scratch_bytes(&m->program, &setup.device) + history_bytes(&setup),
+                         .n_ctx = (uint32_t)setup.cache.n_ctx};
     plan->total_bytes = plan->weight_bytes + plan->kv_bytes + plan->scratch_bytes;
     return QUERN_OK;
 }
@@ -126,6 +134,8 @@ quern_status quern_context_create(quern_context **out, const quern_model *m, con
     c->outputs = qn_calloc(setup.device.n_outputs, sizeof *c->outputs);
     if (c->tokens == NULL || c->segments == NULL || c->outputs == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "context: no memory");
     if (s == QUERN_OK) s = qn_kv_cache_create(&c->cache, &m->program, &setup.cache, err);
+    if (s == QUERN_OK && (c->history = qn_alloc_pages(history_bytes(&setup))) == NULL)
+        s = qn_fail(err, QUERN_ERR_NOMEM, "context: %zu bytes for tokens: no memory", history_bytes(&setup));
     if (s == QUERN_OK) s = qn_cpu_create(&c->cpu, &m->program, m->kernels, &setup.device, err);
     if (s != QUERN_OK) {
         quern_context_destroy(c);
@@ -140,6 +150,7 @@ void quern_context_destroy(quern_context *c)
     if (c == NULL) return;
     qn_cpu_destroy(c->cpu);
     qn_kv_cache_destroy(c->cache);
+    qn_free_pages(c->history, c->history != NULL ? history_bytes(&c->setup) : 0);
     qn_free(c->tokens);
     qn_free(c->segments);
     qn_free(c->outputs);
@@ -149,11 +160,23 @@ void quern_context_destroy(quern_context *c)
 
 uint32_t quern_context_size(const quern_context *c) { return (uint32_t)c->setup.cache.n_ctx; }
 int quern_context_threads(const quern_context *c) { return c->setup.device.n_threads; }
+const quern_model *quern_context_model(const quern_context *c) { return c->model; }
 void quern_cancel(quern_context *c) { atomic_store(&c->canceled, true); }
 
 uint32_t quern_sequence_length(const quern_context *c, uint32_t sequence)
 {
     return sequence < c->setup.cache.n_sequences ? (uint32_t)qn_kv_cache_length(c->cache, sequence) : 0;
+}
+
+const quern_token *quern_sequence_tokens(const quern_context *c, uint32_t sequence)
+{
+    return sequence < c->setup.cache.n_sequences ? c->history + sequence * c->setup.cache.n_ctx : NULL;
+}
+
+void quern_context_bytes(const quern_context *c, uint64_t *kv_bytes, uint64_t *scratch_bytes)
+{
+    *kv_bytes = qn_kv_cache_taken_bytes(c->cache);
+    *scratch_bytes = qn_cpu_taken_bytes(c->cpu) + history_bytes(&c->setup);
 }
 
 uint32_t quern_sequence_truncate(quern_context *c, uint32_t sequence, uint32_t n)
@@ -197,9 +220,11 @@ static size_t fill_step(quern_context *c, const quern_input *inputs, size_t n_in
         const quern_input *in = &inputs[*input];
         const size_t n = qn_min_size(in->n_tokens - *offset, c->setup.device.n_batch - n_tokens);
         memcpy(c->tokens + n_tokens, in->tokens + *offset, n * sizeof *c->tokens);
+        const size_t position = qn_kv_cache_length(c->cache, in->sequence);
+        memcpy(c->history + in->sequence * c->setup.cache.n_ctx + position, in->tokens + *offset, n * sizeof *c->history);
         qn_kv_cache_reserve(c->cache, in->sequence, n);
         qn_segment *s = &c->segments[b->n_segments++];
-        *s = (qn_segment){.position = (int32_t)qn_kv_cache_length(c->cache, in->sequence), .token_begin = n_tokens, .n_tokens = n};
+        *s = (qn_segment){.position = (int32_t)position, .token_begin = n_tokens, .n_tokens = n};
         for (size_t g = 0; g < QN_CACHE_GROUPS; g++) s->pages[g] = qn_kv_cache_pages(c->cache, in->sequence, g);
         for (size_t k = 0; k < n; k++)
             if (in->logits == QUERN_LOGITS_ALL || (in->logits == QUERN_LOGITS_LAST && *offset + k + 1 == in->n_tokens))

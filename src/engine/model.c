@@ -76,7 +76,8 @@ static quern_status open_parts(quern_model *m, const quern_model_params *p, quer
     if (s == QUERN_OK && !p->vocab_only) s = qn_hparams_read(&m->hparams, &m->gguf, err); /* names an unknown family first */
     if (s == QUERN_OK) s = qn_vocab_open(&m->vocab, &m->gguf, &m->log, err);
     if (s != QUERN_OK || p->vocab_only) return s;
-    s = qn_weights_bind(&m->weights, &m->hparams, &m->gguf, err);
+    s = qn_model_open_chat(m, err);
+    if (s == QUERN_OK) s = qn_weights_bind(&m->weights, &m->hparams, &m->gguf, err);
     if (s == QUERN_OK) s = check_vocabulary(m, err);
     if (s == QUERN_OK && !p->header_only) s = load_weights(m, p, err);
     if (s != QUERN_OK) return s;
@@ -112,6 +113,8 @@ void quern_model_close(quern_model *m)
     if (m == NULL) return;
     qn_program_deinit(&m->program);
     qn_weights_deinit(&m->weights);
+    qn_chat_template_close(m->chat);
+    qn_chat_template_close(m->chat_fallback);
     qn_vocab_close(m->vocab);
     qn_gguf_close(&m->gguf);
     qn_free(m->path);
@@ -129,7 +132,9 @@ void quern_model_get_info(const quern_model *m, quern_model_info *info)
         .file_bytes = m->gguf.total_bytes, .weight_bytes = m->weights.arena.used, .n_layer = h->n_layer, .n_embd = h->n_embd,
         .n_head = h->n_head, .n_head_kv = h->n_head_kv, .n_vocab = m->has_program ? h->n_vocab : (uint32_t)qn_vocab_size(m->vocab),
         .n_ctx_train = h->n_ctx_train, .n_expert = h->n_expert, .n_expert_used = h->n_expert_used, .window = h->window,
-        .tokenizer = qn_vocab_kind_name(m->vocab), .instruction_set = m->kernels->isa};
+        .tokenizer = qn_vocab_kind_name(m->vocab), .instruction_set = m->kernels->isa,
+        .has_chat_template = m->chat != NULL && qn_chat_template_source(m->chat) != NULL};
+    if (info->has_chat_template) info->chat_template_problem = qn_chat_template_problem(m->chat);
 }
 
 static void print_scalar(const qn_gguf_value *v, qn_gguf_kind kind, uint64_t i, char *out, size_t size)

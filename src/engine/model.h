@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "cache/kv_cache.h"
+#include "chat/chat.h"
 #include "device/cpu/cpu.h"
 #include "vocab/vocab.h"
 
@@ -12,6 +13,7 @@ struct quern_model {
     qn_gguf gguf;
     qn_log log;
     qn_vocab *vocab;
+    qn_chat_template *chat, *chat_fallback; /* the file's, and what stands in for it; NULL with vocab_only */
     qn_hparams hparams;
     qn_weights weights;
     qn_program program;
@@ -28,5 +30,8 @@ typedef struct qn_context_setup {
 } qn_context_setup;
 quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *model, const quern_context_params *params,
                                    quern_error *err);
+
+/* Opens the file's chat template and what stands in where it cannot be used. A bad template is no error. */
+quern_status qn_model_open_chat(quern_model *m, quern_error *err);
 
 #endif

@@ -111,5 +111,6 @@ void qn_cpu_destroy(qn_cpu *c)
 }
 
 float *qn_cpu_logits(const qn_cpu *c, size_t row) { return qn_cpu_row(c, QN_BUFFER_LOGITS, row); }
+size_t qn_cpu_taken_bytes(const qn_cpu *c) { return c->arena.size; }
 int qn_cpu_threads(const qn_cpu *c) { return c->params.n_threads; }
 void qn_cpu_profile(qn_cpu *c, uint64_t *ns_by_instruction) { c->profile = ns_by_instruction; }

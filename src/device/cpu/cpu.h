@@ -24,6 +24,7 @@ void qn_cpu_step(qn_cpu *c, const qn_batch *batch);
 float *qn_cpu_logits(const qn_cpu *c, size_t row);
 
 int qn_cpu_threads(const qn_cpu *c);
+size_t qn_cpu_taken_bytes(const qn_cpu *c); /* of scratch memory, really taken */
 
 /* Optional profile: nanoseconds by instruction since the last call, measured on worker 0; NULL: off. */
 void qn_cpu_profile(qn_cpu *c, uint64_t *ns_by_instruction);
