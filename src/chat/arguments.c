@@ -77,8 +77,8 @@ bool qn_jarg_str(qn_jrender *r, qn_jval v, const char *what, const qn_jstr **out
 }
 
 /* Merges the sorted runs [begin, middle) and [middle, end). */
-static bool merge(qn_jrender *r, const qn_jval *keys, bool reverse, const uint32_t *from, uint32_t *to, size_t begin,
-                  size_t middle, size_t end)
+static bool merge(qn_jrender *r, const qn_jval *keys, bool reverse, const uint32_t *from, uint32_t *to,
+                  size_t begin, size_t middle, size_t end)
 {
     size_t left = begin, right = middle;
     for (size_t i = begin; i < end; i++) {
@@ -86,7 +86,8 @@ static bool merge(qn_jrender *r, const qn_jval *keys, bool reverse, const uint32
         if (left < middle && right < end) {
             int order; /* asked as "right < left", so that equal ones keep their order */
             const qn_jval a = keys[from[right]], b = keys[from[left]];
-            if (!(reverse ? qn_jcompare(r, b, a, "<", &order) : qn_jcompare(r, a, b, "<", &order))) return false;
+            if (!(reverse ? qn_jcompare(r, b, a, "<", &order) : qn_jcompare(r, a, b, "<", &order)))
+                return false;
             take_right = order == -1;
         }
         to[i] = take_right ? from[right++] : from[left++];

@@ -189,7 +189,8 @@ typedef struct qn_jcall_values { /* evaluated arguments; local[] spares small ca
 /* extra: one more named argument (caller) or NULL. */
 bool qn_jeval_args(qn_jrender *r, const qn_jnode *n, const qn_jstr *extra_name, const qn_jval *extra,
                    qn_jcall_values *out);
-bool qn_jeval_call(qn_jrender *r, const qn_jnode *n, const qn_jstr *extra_name, const qn_jval *extra, qn_jval *out);
+bool qn_jeval_call(qn_jrender *r, const qn_jnode *n, const qn_jstr *extra_name, const qn_jval *extra,
+                   qn_jval *out);
 bool qn_japply_filter(qn_jrender *r, const qn_jnode *n, qn_jval input, qn_jval *out);
 bool qn_jlookup(qn_jrender *r, uint32_t symbol, qn_jval *out);
 bool qn_jassign(qn_jrender *r, const qn_jnode *target, qn_jval v);

@@ -28,9 +28,10 @@ static char *token_text(const qn_gguf *g, const char *id_key, const char *given)
     const qn_string *tokens = NULL;
     size_t count = 0;
     uint64_t id = UINT64_MAX;
-    if (g != NULL && qn_gguf_get_uint(g, id_key, false, 0, UINT32_MAX, &id, NULL) == QUERN_OK && id != UINT64_MAX &&
-        qn_gguf_get_strings(g, "tokenizer.ggml.tokens", false, &tokens, &count, NULL) == QUERN_OK && id < count &&
-        memchr(tokens[id].bytes, '\0', tokens[id].n_bytes) == NULL)
+    if (g != NULL && qn_gguf_get_uint(g, id_key, false, 0, UINT32_MAX, &id, NULL) == QUERN_OK &&
+        id != UINT64_MAX &&
+        qn_gguf_get_strings(g, "tokenizer.ggml.tokens", false, &tokens, &count, NULL) == QUERN_OK &&
+        id < count && memchr(tokens[id].bytes, '\0', tokens[id].n_bytes) == NULL)
         return qn_strndup(tokens[id].bytes, tokens[id].n_bytes);
     return qn_strdup("");
 }
@@ -66,10 +67,13 @@ static quern_status parse(qn_chat_template *t, quern_error *err)
     return QUERN_OK;
 }
 
-static quern_status no_memory(quern_error *err) { return qn_fail(err, QUERN_ERR_NOMEM, "chat template: out of memory"); }
+static quern_status no_memory(quern_error *err)
+{
+    return qn_fail(err, QUERN_ERR_NOMEM, "chat template: out of memory");
+}
 
-static quern_status open_template(qn_chat_template *t, const qn_gguf *g, const qn_chat_template_params *params,
-                                  const qn_log *log, quern_error *err)
+static quern_status open_template(qn_chat_template *t, const qn_gguf *g,
+                                  const qn_chat_template_params *params, const qn_log *log, quern_error *err)
 {
     t->bos_token = token_text(g, "tokenizer.ggml.bos_token_id", params->bos_token);
     t->eos_token = token_text(g, "tokenizer.ggml.eos_token_id", params->eos_token);
@@ -77,7 +81,8 @@ static quern_status open_template(qn_chat_template *t, const qn_gguf *g, const q
     quern_status status = t->source != NULL ? parse(t, err) : QUERN_OK;
     if (status != QUERN_OK) return status;
     if (t->jinja == NULL) {
-        const char *const then = params->use_fallback ? "ChatML is used in its place" : "chat is refused, completion works";
+        const char *const then =
+            params->use_fallback ? "ChatML is used in its place" : "chat is refused, completion works";
         if (log != NULL) qn_log_write(log, QUERN_LOG_WARN, "%s: %s", t->problem, then);
     }
     if (t->jinja == NULL && params->use_fallback) {
@@ -88,11 +93,12 @@ static quern_status open_template(qn_chat_template *t, const qn_gguf *g, const q
         status = parse(t, err);
     }
     if (status != QUERN_OK || t->jinja == NULL) return status;
-    return qn_chat_probe(t->jinja, t->bos_token, t->eos_token, &t->traits) == QUERN_OK ? QUERN_OK : no_memory(err);
+    return qn_chat_probe(t->jinja, t->bos_token, t->eos_token, &t->traits) == QUERN_OK ? QUERN_OK
+                                                                                       : no_memory(err);
 }
 
-quern_status qn_chat_template_open(qn_chat_template **out, const qn_gguf *g, const qn_chat_template_params *params,
-                                   const qn_log *log, quern_error *err)
+quern_status qn_chat_template_open(qn_chat_template **out, const qn_gguf *g,
+                                   const qn_chat_template_params *params, const qn_log *log, quern_error *err)
 {
     static const qn_chat_template_params none = {0};
     qn_chat_template *t = *out = qn_calloc(1, sizeof *t);
@@ -115,18 +121,24 @@ void qn_chat_template_close(qn_chat_template *t)
     qn_free(t);
 }
 
-const char *qn_chat_template_problem(const qn_chat_template *t) { return t->jinja == NULL ? t->problem : NULL; }
+const char *qn_chat_template_problem(const qn_chat_template *t)
+{
+    return t->jinja == NULL ? t->problem : NULL;
+}
 const char *qn_chat_template_source(const qn_chat_template *t) { return t->source; }
 const qn_chat_traits *qn_chat_template_traits(const qn_chat_template *t) { return &t->traits; }
 
 static quern_status check_extra(const json_t *extra, quern_error *err)
 {
-    static const char *const reserved[] = {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"};
+    static const char *const reserved[] = {"messages", "tools", "add_generation_prompt", "bos_token",
+                                           "eos_token"};
     if (extra == NULL || json_is_null(extra)) return QUERN_OK;
-    if (!json_is_object(extra)) return qn_fail(err, QUERN_ERR_ARGUMENT, "template variables: must be an object");
+    if (!json_is_object(extra))
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "template variables: must be an object");
     for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
         if (json_object_get(extra, reserved[i]) != NULL)
-            return qn_fail(err, QUERN_ERR_ARGUMENT, "template variables: '%s' cannot be set here", reserved[i]);
+            return qn_fail(err, QUERN_ERR_ARGUMENT, "template variables: '%s' cannot be set here",
+                           reserved[i]);
     return QUERN_OK;
 }
 
@@ -141,13 +153,15 @@ quern_status qn_chat_render(const qn_chat_template *t, const json_t *messages, c
     if (status != QUERN_OK) return status;
     const bool has_tools = json_is_array(tools) && json_array_size(tools) > 0;
     json_t *adapted = qn_chat_adapt_messages(messages, &t->traits);
-    json_t *variables = adapted == NULL ? NULL
-                                        : qn_chat_variables(adapted, has_tools ? (json_t *)(uintptr_t)tools : NULL,
-                                                            json_is_object(extra) ? extra : NULL, t->traits.null_tools,
-                                                            add_generation_prompt, t->bos_token, t->eos_token);
+    json_t *variables = adapted == NULL
+                            ? NULL
+                            : qn_chat_variables(adapted, has_tools ? (json_t *)(uintptr_t)tools : NULL,
+                                                json_is_object(extra) ? extra : NULL, t->traits.null_tools,
+                                                add_generation_prompt, t->bos_token, t->eos_token);
     /* a long conversation may take more steps than a short one: in proportion to its messages */
     const qn_jinja_limits limits = {.max_steps = 1000000 + 10000 * json_array_size(messages)};
-    status = variables == NULL ? no_memory(err) : qn_jinja_render(t->jinja, variables, now, &limits, out, err);
+    status =
+        variables == NULL ? no_memory(err) : qn_jinja_render(t->jinja, variables, now, &limits, out, err);
     if (status == QUERN_ERR_TEMPLATE || status == QUERN_ERR_LIMIT) qn_fail_prefix(err, "chat template");
     json_decref(variables);
     json_decref(adapted);
@@ -170,7 +184,8 @@ static int read_digits(const char **p, int n)
 /* Days from 1970-01-01 to a date of the Gregorian calendar (years 1 to 9999). */
 static int64_t days_from_civil(int year, int month, int day)
 {
-    const int y = month <= 2 ? year - 1 : year, m = month <= 2 ? month + 9 : month - 3; /* years begin in March */
+    const int y = month <= 2 ? year - 1 : year,
+              m = month <= 2 ? month + 9 : month - 3; /* years begin in March */
     return (int64_t)y * 365 + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
 }
 

@@ -44,8 +44,9 @@ extern const char *const qn_chat_fallback_source;
  * usable template still opens: *out is then a template that refuses to render with the reason (see
  * qn_chat_template_problem), which is also logged as a warning. Errors: QUERN_ERR_NOMEM. Nothing of
  * g is referenced afterwards. params may be NULL. */
-quern_status qn_chat_template_open(qn_chat_template **out, const qn_gguf *g, const qn_chat_template_params *params,
-                                   const qn_log *log, quern_error *err);
+quern_status qn_chat_template_open(qn_chat_template **out, const qn_gguf *g,
+                                   const qn_chat_template_params *params, const qn_log *log,
+                                   quern_error *err);
 void qn_chat_template_close(qn_chat_template *t); /* NULL is fine */
 
 const char *qn_chat_template_problem(const qn_chat_template *t); /* why chat is refused; NULL: it is not */

@@ -89,7 +89,8 @@ bool qn_jassign(qn_jrender *r, const qn_jnode *target, qn_jval v)
     if (!qn_jlookup(r, target->a->symbol, &ns)) return false;
     if (ns.kind != QN_J_NAMESPACE)
         return qn_jfail(r, "'%s' is no namespace: its attribute '%s' cannot be set",
-                        qn_quote(owner->bytes, owner->n_bytes).text, qn_quote(name->bytes, name->n_bytes).text);
+                        qn_quote(owner->bytes, owner->n_bytes).text,
+                        qn_quote(name->bytes, name->n_bytes).text);
     return qn_jdict_set(r, ns.dict, qn_jstring(name), v);
 }
 
@@ -132,7 +133,8 @@ static bool push_arg(qn_jrender *r, const qn_jarg *arg, arg_lists *l)
     for (size_t i = 0; i < v.dict->n_used; i++) {
         const qn_jitem *item = &v.dict->items[i];
         if (item->key.kind == QN_J_MISSING) continue;
-        if (item->key.kind != QN_J_STRING) return qn_jfail(r, "** wants names as keys, not %s", qn_jtype_name(item->key));
+        if (item->key.kind != QN_J_STRING)
+            return qn_jfail(r, "** wants names as keys, not %s", qn_jtype_name(item->key));
         if (!push_named(r, l, item->key.s, item->value)) return false;
     }
     return true;
@@ -162,18 +164,21 @@ bool qn_jeval_args(qn_jrender *r, const qn_jnode *n, const qn_jstr *extra_name, 
     if (!simple) return eval_many_args(r, n, extra_name, extra, out);
     size_t n_named = 0;
     for (uint32_t i = 0; i < n->n_args; i++) { /* named ones stand behind the others: the parser saw to it */
-        if (n->args[i].kind == QN_ARG_NAMED) out->local_names[n_named++] = &r->tmpl->symbols[n->args[i].symbol]->name;
+        if (n->args[i].kind == QN_ARG_NAMED)
+            out->local_names[n_named++] = &r->tmpl->symbols[n->args[i].symbol]->name;
         if (!qn_jeval(r, n->args[i].node, &out->local[i])) return false;
     }
     if (extra != NULL) {
         out->local_names[n_named++] = extra_name;
         out->local[total - 1] = *extra;
     }
-    out->args = (qn_jargs){.values = out->local, .n = total - n_named, .n_named = n_named, .names = out->local_names};
+    out->args =
+        (qn_jargs){.values = out->local, .n = total - n_named, .n_named = n_named, .names = out->local_names};
     return true;
 }
 
-bool qn_jeval_call(qn_jrender *r, const qn_jnode *n, const qn_jstr *extra_name, const qn_jval *extra, qn_jval *out)
+bool qn_jeval_call(qn_jrender *r, const qn_jnode *n, const qn_jstr *extra_name, const qn_jval *extra,
+                   qn_jval *out)
 {
     qn_jval callee;
     const qn_jentry *method = NULL;
@@ -190,7 +195,8 @@ bool qn_jeval_call(qn_jrender *r, const qn_jnode *n, const qn_jstr *extra_name, 
     qn_jcall_values values;
     if (!qn_jeval_args(r, n, extra_name, extra, &values)) return false;
     r->line = n->line;
-    return method != NULL ? method->call(r, callee, &values.args, out) : qn_jcall(r, callee, &values.args, out);
+    return method != NULL ? method->call(r, callee, &values.args, out)
+                          : qn_jcall(r, callee, &values.args, out);
 }
 
 static bool call_filter(qn_jrender *r, const qn_jnode *n, qn_jval input, qn_jval *out)

@@ -25,7 +25,8 @@ struct qn_jloop {
 static bool count_output(qn_jrender *r, size_t before)
 {
     if (r->out->failed) {
-        return r->out->over_max ? qn_jlimit(r, "the output is larger than %zu bytes", r->out->max_bytes) : qn_jnomem(r);
+        return r->out->over_max ? qn_jlimit(r, "the output is larger than %zu bytes", r->out->max_bytes)
+                                : qn_jnomem(r);
     }
     r->captured_bytes += r->out->n_bytes - before;
     if (r->captured_bytes <= MAX_CAPTURED_BYTES + r->max_output) return true;
@@ -82,16 +83,25 @@ static qn_jflow capture_body(qn_jrender *r, const qn_jnode *body, qn_jval *out)
 
 /* ---- macros ---- */
 
+/* These variables may be needed after their block has ended. */
+static void keep_env(qn_jenv *e)
+{
+    for (; e != NULL && !e->captured; e = e->parent) e->captured = true;
+}
+
 static bool create_macro(qn_jrender *r, const qn_jnode *n, qn_jval *out)
 {
     qn_jmacro *m = qn_jalloc(r, sizeof *m);
     if (m == NULL) return false;
     *m = (qn_jmacro){.node = n, .env = r->env};
-    for (qn_jenv *e = r->env; e != NULL && !e->captured; e = e->parent) e->captured = true;
+    keep_env(r->env);
     return *out = (qn_jval){.kind = QN_J_MACRO, .macro = m}, true;
 }
 
-static const qn_jstr *macro_name(const qn_jrender *r, const qn_jmacro *m) { return &r->tmpl->symbols[m->node->symbol]->name; }
+static const qn_jstr *macro_name(const qn_jrender *r, const qn_jmacro *m)
+{
+    return &r->tmpl->symbols[m->node->symbol]->name;
+}
 
 bool qn_jmacro_attr(qn_jrender *r, const qn_jmacro *m, const qn_jstr *name, qn_jval *out)
 {
@@ -108,14 +118,16 @@ bool qn_jmacro_attr(qn_jrender *r, const qn_jmacro *m, const qn_jstr *name, qn_j
 }
 
 /* The argument for parameter i: by position, by name, by default, or undefined. */
-static bool bind_parameter(qn_jrender *r, const qn_jmacro *m, uint32_t i, const qn_jargs *args, size_t *n_used)
+static bool bind_parameter(qn_jrender *r, const qn_jmacro *m, uint32_t i, const qn_jargs *args,
+                           size_t *n_used)
 {
     const qn_jarg *parameter = &m->node->args[i];
     const qn_jstr *name = &r->tmpl->symbols[parameter->symbol]->name;
     if (i < args->n) return qn_jenv_set(r, parameter->symbol, args->values[i]);
     for (size_t k = 0; k < args->n_named; k++) {
         const qn_jstr *given = args->names[k];
-        if (given->n_bytes != name->n_bytes || memcmp(given->bytes, name->bytes, name->n_bytes) != 0) continue;
+        if (given->n_bytes != name->n_bytes || memcmp(given->bytes, name->bytes, name->n_bytes) != 0)
+            continue;
         ++*n_used;
         return qn_jenv_set(r, parameter->symbol, args->values[args->n + k]);
     }
@@ -148,16 +160,20 @@ static bool bind_rest(qn_jrender *r, const qn_jmacro *m, const qn_jargs *args)
         const qn_jstr *given = args->names[i];
         const qn_jval v = args->values[args->n + i];
         if (is_parameter(r, m, given)) continue;
-        if ((m->node->op & QN_MACRO_CALLER) && given->n_bytes == 6 && memcmp(given->bytes, "caller", 6) == 0) caller = v;
+        if ((m->node->op & QN_MACRO_CALLER) && given->n_bytes == 6 && memcmp(given->bytes, "caller", 6) == 0)
+            caller = v;
         else if (!qn_jdict_set(r, named, qn_jstring(given), v)) return false;
     }
     if (rest->n > 0 && !(m->node->op & QN_MACRO_VARARGS))
-        return qn_jfail(r, "macro '%s' takes at most %u arguments, not %zu", name.text, m->node->n_args, args->n);
+        return qn_jfail(r, "macro '%s' takes at most %u arguments, not %zu", name.text, m->node->n_args,
+                        args->n);
     if (named->n_live > 0 && !(m->node->op & QN_MACRO_KWARGS))
         return qn_jfail(r, "macro '%s' has no argument '%s'", name.text,
                         qn_quote(named->items[0].key.s->bytes, named->items[0].key.s->n_bytes).text);
-    if ((m->node->op & QN_MACRO_VARARGS) && !qn_jenv_set(r, t->symbol_varargs, qn_jseq(QN_J_TUPLE, rest))) return false;
-    if ((m->node->op & QN_MACRO_KWARGS) && !qn_jenv_set(r, t->symbol_kwargs, qn_jmapping(named))) return false;
+    if ((m->node->op & QN_MACRO_VARARGS) && !qn_jenv_set(r, t->symbol_varargs, qn_jseq(QN_J_TUPLE, rest)))
+        return false;
+    if ((m->node->op & QN_MACRO_KWARGS) && !qn_jenv_set(r, t->symbol_kwargs, qn_jmapping(named)))
+        return false;
     return !(m->node->op & QN_MACRO_CALLER) || qn_jenv_set(r, t->symbol_caller, caller);
 }
 
@@ -191,7 +207,10 @@ static bool call_macro(qn_jrender *r, const qn_jmacro *m, const qn_jargs *args, 
 
 /* ---- loops ---- */
 
-static uint64_t loop_length(const qn_jloop *l) { return l->source.kind == QN_J_RANGE ? l->source.range->n : l->source.list->n; }
+static uint64_t loop_length(const qn_jloop *l)
+{
+    return l->source.kind == QN_J_RANGE ? l->source.range->n : l->source.list->n;
+}
 
 static qn_jval loop_item(const qn_jloop *l, uint64_t i)
 {
@@ -205,7 +224,9 @@ bool qn_jloop_attr(qn_jrender *r, qn_jloop *l, const qn_jstr *name, qn_jval *out
                                         "previtem", "nextitem", "depth", "depth0"};
     const uint64_t n = loop_length(l), i = l->index0;
     size_t which = 0;
-    while (which < 11 && (strlen(names[which]) != name->n_bytes || memcmp(names[which], name->bytes, name->n_bytes) != 0)) which++;
+    while (which < 11 &&
+           (strlen(names[which]) != name->n_bytes || memcmp(names[which], name->bytes, name->n_bytes) != 0))
+        which++;
     switch (which) {
     case 0: *out = qn_jint((int64_t)i + 1); break;
     case 1: *out = qn_jint((int64_t)i); break;
@@ -249,7 +270,8 @@ static qn_jflow loop_round(qn_jrender *r, const qn_jnode *n, qn_jloop *loop, qn_
     if (!qn_jstep(r) || !qn_jenv_enter(r, loop->outer)) return QN_FLOW_ERROR;
     qn_jflow flow = QN_FLOW_ERROR;
     const qn_jval self = {.kind = QN_J_LOOP, .loop = loop};
-    if (qn_jenv_set(r, r->tmpl->symbol_loop, self) && qn_jassign(r, n->a, item)) flow = qn_jexecute(r, n->items[0]);
+    if (qn_jenv_set(r, r->tmpl->symbol_loop, self) && qn_jassign(r, n->a, item))
+        flow = qn_jexecute(r, n->items[0]);
     qn_jenv_leave(r);
     return flow;
 }
@@ -281,6 +303,7 @@ static qn_jflow run_loop(qn_jrender *r, const qn_jnode *n, qn_jval over, qn_jenv
         if (!qn_jiterate(r, over, false, &l)) return QN_FLOW_ERROR;
         loop->source = qn_jseq(QN_J_LIST, l);
     }
+    if (n->flag) keep_env(outer); /* the loop can be called, also from elsewhere */
     if (n->c != NULL && !filter_items(r, n, loop)) return QN_FLOW_ERROR;
     for (; loop->index0 < loop_length(loop); loop->index0++) { /* a list may grow meanwhile; steps end it */
         const qn_jflow flow = loop_round(r, n, loop, loop_item(loop, loop->index0));
@@ -371,7 +394,8 @@ static qn_jflow exec_set_block(qn_jrender *r, const qn_jnode *n)
 {
     qn_jval text;
     const qn_jflow flow = capture_body(r, n->c, &text);
-    if (flow == QN_FLOW_ERROR || (n->b != NULL && !qn_japply_filter(r, n->b, text, &text))) return QN_FLOW_ERROR;
+    if (flow == QN_FLOW_ERROR || (n->b != NULL && !qn_japply_filter(r, n->b, text, &text)))
+        return QN_FLOW_ERROR;
     return qn_jassign(r, n->a, text) ? flow : QN_FLOW_ERROR;
 }
 

@@ -49,7 +49,8 @@ static bool get_path(qn_jrender *r, qn_jval v, qn_jval path, qn_jval default_val
 
 /* The attribute that an item is sorted, grouped or compared by, in small letters unless told otherwise.
  * A path may name several, separated by commas. */
-static bool sort_key(qn_jrender *r, qn_jval item, qn_jval path, bool case_sensitive, qn_jval fallback, qn_jval *out)
+static bool sort_key(qn_jrender *r, qn_jval item, qn_jval path, bool case_sensitive, qn_jval fallback,
+                     qn_jval *out)
 {
     if (path.kind == QN_J_MISSING || path.kind == QN_J_NONE) {
         *out = item;
@@ -60,7 +61,8 @@ static bool sort_key(qn_jrender *r, qn_jval item, qn_jval path, bool case_sensit
             const char *part = path.s->bytes + i, *comma = memchr(part, ',', path.s->n_bytes - i);
             const size_t n = comma != NULL ? (size_t)(comma - part) : path.s->n_bytes - i;
             qn_jval one, key;
-            if (!qn_jborrow(r, part, n, &one) || !sort_key(r, item, one, case_sensitive, fallback, &key)) return false;
+            if (!qn_jborrow(r, part, n, &one) || !sort_key(r, item, one, case_sensitive, fallback, &key))
+                return false;
             if (!qn_jlist_push(r, l, key)) return false;
             i += n + 1;
         }
@@ -93,7 +95,8 @@ static bool f_length(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *ou
 static bool f_list(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
     qn_jlist *l;
-    return qn_jno_args(r, args, "list") && qn_jiterate(r, v, true, &l) && (*out = qn_jseq(QN_J_LIST, l), true);
+    return qn_jno_args(r, args, "list") && qn_jiterate(r, v, true, &l) &&
+           (*out = qn_jseq(QN_J_LIST, l), true);
 }
 
 static bool at_end(qn_jrender *r, qn_jval v, const qn_jargs *args, bool last, qn_jval *out)
@@ -102,7 +105,8 @@ static bool at_end(qn_jrender *r, qn_jval v, const qn_jargs *args, bool last, qn
     const char *name = last ? "last" : "first";
     size_t n;
     if (!qn_jno_args(r, args, name)) return false;
-    if (last && v.kind == QN_J_GENERATOR) return qn_jfail(r, "a generator cannot be reversed; write |list|last");
+    if (last && v.kind == QN_J_GENERATOR)
+        return qn_jfail(r, "a generator cannot be reversed; write |list|last");
     if (v.kind == QN_J_STRING || v.kind == QN_J_RANGE) { /* no need to build them */
         if (!qn_jlength(r, v, &n)) return false;
         return n > 0 ? qn_jgetitem(r, v, qn_jint(last ? (int64_t)n - 1 : 0), out)
@@ -112,8 +116,14 @@ static bool at_end(qn_jrender *r, qn_jval v, const qn_jargs *args, bool last, qn
     *out = l->n > 0 ? l->items[last ? l->n - 1 : 0] : qn_jundefined(NULL, v.kind);
     return true;
 }
-static bool f_first(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out) { return at_end(r, v, args, false, out); }
-static bool f_last(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out) { return at_end(r, v, args, true, out); }
+static bool f_first(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
+{
+    return at_end(r, v, args, false, out);
+}
+static bool f_last(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
+{
+    return at_end(r, v, args, true, out);
+}
 
 static bool f_reverse(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
@@ -137,7 +147,8 @@ static bool f_join(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
     qn_jval a[2], separator;
     qn_jlist *l;
     if (!qn_jbind(r, args, "join", "d attribute", 0, a) || !qn_jiterate(r, v, false, &l)) return false;
-    if (a[0].kind == QN_J_MISSING ? !qn_jtext(r, "", &separator) : !qn_jto_str(r, a[0], &separator)) return false;
+    if (a[0].kind == QN_J_MISSING ? !qn_jtext(r, "", &separator) : !qn_jto_str(r, a[0], &separator))
+        return false;
     const bool by_path = a[1].kind != QN_J_MISSING && a[1].kind != QN_J_NONE;
     qn_buffer b = {.max_bytes = QN_J_MAX_STRING_BYTES};
     for (size_t i = 0; i < l->n && !b.failed; i++) {
@@ -181,7 +192,8 @@ static bool f_sort(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
     qn_jlist *l, *keys;
     uint32_t *order;
     if (!qn_jbind(r, args, "sort", "reverse case_sensitive attribute", 0, a)) return false;
-    if (!qn_jiterate(r, v, false, &l) || !keys_of(r, l, a[2], qn_jtrue(a[1]), qn_jmissing(), &keys)) return false;
+    if (!qn_jiterate(r, v, false, &l) || !keys_of(r, l, a[2], qn_jtrue(a[1]), qn_jmissing(), &keys))
+        return false;
     qn_jlist *sorted = qn_jlist_create(r, l->n);
     if (sorted == NULL || !qn_jsort(r, keys->items, l->n, qn_jtrue(a[0]), &order)) return false;
     for (size_t i = 0; i < l->n; i++) sorted->items[sorted->n++] = l->items[order[i]];
@@ -214,7 +226,8 @@ static bool extreme(qn_jrender *r, qn_jval v, const qn_jargs *args, bool want_ma
     qn_jlist *l, *keys;
     size_t best = 0;
     if (!qn_jbind(r, args, want_max ? "max" : "min", "case_sensitive attribute", 0, a)) return false;
-    if (!qn_jiterate(r, v, false, &l) || !keys_of(r, l, a[1], qn_jtrue(a[0]), qn_jmissing(), &keys)) return false;
+    if (!qn_jiterate(r, v, false, &l) || !keys_of(r, l, a[1], qn_jtrue(a[0]), qn_jmissing(), &keys))
+        return false;
     if (l->n == 0) return *out = qn_jundefined(NULL, v.kind), true;
     for (size_t i = 1; i < l->n; i++) {
         int order;
@@ -223,21 +236,30 @@ static bool extreme(qn_jrender *r, qn_jval v, const qn_jargs *args, bool want_ma
     }
     return *out = l->items[best], true;
 }
-static bool f_max(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out) { return extreme(r, v, args, true, out); }
-static bool f_min(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out) { return extreme(r, v, args, false, out); }
+static bool f_max(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
+{
+    return extreme(r, v, args, true, out);
+}
+static bool f_min(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
+{
+    return extreme(r, v, args, false, out);
+}
 
 static bool f_unique(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
     qn_jval a[2];
     qn_jlist *l, *keys, *unique = qn_jlist_create(r, 0);
     qn_jdict *seen = qn_jdict_create(r);
-    if (unique == NULL || seen == NULL || !qn_jbind(r, args, "unique", "case_sensitive attribute", 0, a)) return false;
-    if (!qn_jiterate(r, v, false, &l) || !keys_of(r, l, a[1], qn_jtrue(a[0]), qn_jmissing(), &keys)) return false;
+    if (unique == NULL || seen == NULL || !qn_jbind(r, args, "unique", "case_sensitive attribute", 0, a))
+        return false;
+    if (!qn_jiterate(r, v, false, &l) || !keys_of(r, l, a[1], qn_jtrue(a[0]), qn_jmissing(), &keys))
+        return false;
     for (size_t i = 0; i < l->n; i++) {
         qn_jitem *item;
         if (!qn_jdict_find(r, seen, keys->items[i], &item)) return false;
         if (item != NULL) continue;
-        if (!qn_jdict_set(r, seen, keys->items[i], qn_jnone()) || !qn_jlist_push(r, unique, l->items[i])) return false;
+        if (!qn_jdict_set(r, seen, keys->items[i], qn_jnone()) || !qn_jlist_push(r, unique, l->items[i]))
+            return false;
     }
     return *out = generator(unique), true;
 }
@@ -258,7 +280,8 @@ static bool f_groupby(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *o
     qn_jval a[3];
     qn_jlist *l, *keys, *groups = qn_jlist_create(r, 0), *members = NULL;
     uint32_t *order;
-    if (groups == NULL || !qn_jbind(r, args, "groupby", "attribute default case_sensitive", 1, a)) return false;
+    if (groups == NULL || !qn_jbind(r, args, "groupby", "attribute default case_sensitive", 1, a))
+        return false;
     if (a[1].kind == QN_J_NONE) a[1] = qn_jmissing();
     if (!qn_jiterate(r, v, false, &l) || !keys_of(r, l, a[0], qn_jtrue(a[2]), a[1], &keys)) return false;
     if (!qn_jsort(r, keys->items, keys->n, false, &order)) return false;
@@ -322,9 +345,13 @@ static bool f_slice(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out
     qn_jval a[2];
     int64_t n_slices;
     qn_jlist *l;
-    if (!qn_jbind(r, args, "slice", "slices fill_with", 1, a) || !qn_jarg_int(r, a[0], "slices", 0, &n_slices)) return false;
-    if (n_slices < 1) return qn_jfail(r, "slice: the number of slices must be at least 1, not %lld", (long long)n_slices);
-    if (n_slices > QN_J_MAX_ITEMS) return qn_jlimit(r, "slice: %lld slices are over the limit", (long long)n_slices);
+    if (!qn_jbind(r, args, "slice", "slices fill_with", 1, a) ||
+        !qn_jarg_int(r, a[0], "slices", 0, &n_slices))
+        return false;
+    if (n_slices < 1)
+        return qn_jfail(r, "slice: the number of slices must be at least 1, not %lld", (long long)n_slices);
+    if (n_slices > QN_J_MAX_ITEMS)
+        return qn_jlimit(r, "slice: %lld slices are over the limit", (long long)n_slices);
     qn_jlist *slices = qn_jlist_create(r, (size_t)n_slices);
     if (slices == NULL || !qn_jiterate(r, v, false, &l)) return false;
     const size_t each = l->n / (size_t)n_slices, larger = l->n % (size_t)n_slices;
@@ -349,7 +376,8 @@ static bool f_slice(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out
 /* What stays of the arguments after the first `skip` positional ones. */
 static qn_jargs rest_of(const qn_jargs *args, size_t skip)
 {
-    return (qn_jargs){.values = args->values + skip, .n = args->n - skip, .n_named = args->n_named, .names = args->names};
+    return (qn_jargs){
+        .values = args->values + skip, .n = args->n - skip, .n_named = args->n_named, .names = args->names};
 }
 
 static bool map_path(qn_jrender *r, const qn_jlist *l, const qn_jargs *args, qn_jlist *mapped)
@@ -374,21 +402,25 @@ static bool f_map(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
     if (!qn_jiterate(r, v, false, &l)) return false;
     if (args->n == 0) return map_path(r, l, args, mapped);
     const qn_jval name = args->values[0];
-    const qn_jentry *filter = name.kind == QN_J_STRING ? qn_jfind_filter(name.s->bytes, name.s->n_bytes) : NULL;
+    const qn_jentry *filter =
+        name.kind == QN_J_STRING ? qn_jfind_filter(name.s->bytes, name.s->n_bytes) : NULL;
     if (filter == NULL && name.kind == QN_J_STRING)
         return qn_jfail(r, "map: there is no filter '%s'", qn_quote(name.s->bytes, name.s->n_bytes).text);
     if (filter == NULL) return qn_jfail(r, "map wants the name of a filter, not %s", qn_jtype_name(name));
     const qn_jargs rest = rest_of(args, 1);
-    if (++r->depth > QN_J_MAX_EVAL_DEPTH) return qn_jlimit(r, "evaluation nested deeper than %d", QN_J_MAX_EVAL_DEPTH);
+    if (++r->depth > QN_J_MAX_EVAL_DEPTH)
+        return qn_jlimit(r, "evaluation nested deeper than %d", QN_J_MAX_EVAL_DEPTH);
     for (size_t i = 0; i < l->n; i++) {
         qn_jval item;
-        if (!qn_jstep(r) || !filter->call(r, l->items[i], &rest, &item) || !qn_jlist_push(r, mapped, item)) return false;
+        if (!qn_jstep(r) || !filter->call(r, l->items[i], &rest, &item) || !qn_jlist_push(r, mapped, item))
+            return false;
     }
     r->depth--;
     return true;
 }
 
-static bool choose(qn_jrender *r, qn_jval v, const qn_jargs *args, const char *name, bool by_path, bool keep, qn_jval *out)
+static bool choose(qn_jrender *r, qn_jval v, const qn_jargs *args, const char *name, bool by_path, bool keep,
+                   qn_jval *out)
 {
     qn_jlist *l, *chosen = qn_jlist_create(r, 0);
     const qn_jentry *test = NULL;
@@ -433,10 +465,28 @@ static bool f_rejectattr(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval
 }
 
 const qn_jentry qn_jfilters_sequence[] = {
-    {"length", f_length, 0},     {"count", f_length, 0},   {"list", f_list, 0},       {"first", f_first, 0},
-    {"last", f_last, 0},         {"reverse", f_reverse, 0}, {"join", f_join, 0},      {"attr", f_attr, 0},
-    {"items", f_items, 0},       {"sort", f_sort, 0},      {"dictsort", f_dictsort, 0}, {"max", f_max, 0},
-    {"min", f_min, 0},           {"unique", f_unique, 0},  {"groupby", f_groupby, 0}, {"sum", f_sum, 0},
-    {"batch", f_batch, 0},       {"slice", f_slice, 0},    {"map", f_map, 0},         {"select", f_select, 0},
-    {"reject", f_reject, 0},     {"selectattr", f_selectattr, 0}, {"rejectattr", f_rejectattr, 0}, {NULL, NULL, 0},
+    {"length", f_length, 0},
+    {"count", f_length, 0},
+    {"list", f_list, 0},
+    {"first", f_first, 0},
+    {"last", f_last, 0},
+    {"reverse", f_reverse, 0},
+    {"join", f_join, 0},
+    {"attr", f_attr, 0},
+    {"items", f_items, 0},
+    {"sort", f_sort, 0},
+    {"dictsort", f_dictsort, 0},
+    {"max", f_max, 0},
+    {"min", f_min, 0},
+    {"unique", f_unique, 0},
+    {"groupby", f_groupby, 0},
+    {"sum", f_sum, 0},
+    {"batch", f_batch, 0},
+    {"slice", f_slice, 0},
+    {"map", f_map, 0},
+    {"select", f_select, 0},
+    {"reject", f_reject, 0},
+    {"selectattr", f_selectattr, 0},
+    {"rejectattr", f_rejectattr, 0},
+    {NULL, NULL, 0},
 };

@@ -37,7 +37,8 @@ static bool f_title(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out
     bool first = true;
     uint32_t c;
     if (!qn_jno_args(r, args, "title") || !qn_jto_str(r, v, &v) || !qn_jwork(r, v.s->n_bytes)) return false;
-    for (size_t i = 0, n; i < v.s->n_bytes && (n = qn_utf8_decode(v.s->bytes + i, v.s->n_bytes - i, &c)) > 0; i += n) {
+    for (size_t i = 0, n; i < v.s->n_bytes && (n = qn_utf8_decode(v.s->bytes + i, v.s->n_bytes - i, &c)) > 0;
+         i += n) {
         qn_jcase_append(&b, v.s->bytes + i, n, first ? QN_J_UPPER : QN_J_LOWER);
         first = qn_jis_space(c) || (c < 0x80 && c != 0 && strchr("-({[<", (int)c) != NULL);
     }
@@ -77,7 +78,8 @@ static bool f_indent(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *ou
     if (!qn_jbind(r, args, "indent", "width first blank", 0, a)) return false;
     if (v.kind == QN_J_UNDEFINED) return qn_jundefined_error(r, v);
     if (v.kind != QN_J_STRING) return qn_jfail(r, "indent wants a string, not %s", qn_jtype_name(v));
-    const qn_jstr empty = {.bytes = "", .n_bytes = 0, .n_chars = 0}, end = {.bytes = "\n", .n_bytes = 1, .n_chars = 1};
+    const qn_jstr empty = {.bytes = "", .n_bytes = 0, .n_chars = 0},
+                  end = {.bytes = "\n", .n_bytes = 1, .n_chars = 1};
     if (a[0].kind == QN_J_STRING) {
         prefix = a[0];
     } else {
@@ -105,7 +107,8 @@ static bool f_truncate(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *
     qn_jval a[4], head;
     int64_t length, leeway;
     const qn_jstr *end, dots = {.bytes = "...", .n_bytes = 3, .n_chars = 3};
-    if (!qn_jbind(r, args, "truncate", "length killwords end leeway", 0, a) || !qn_jto_str(r, v, &v)) return false;
+    if (!qn_jbind(r, args, "truncate", "length killwords end leeway", 0, a) || !qn_jto_str(r, v, &v))
+        return false;
     if (!qn_jarg_int(r, a[0], "length", 255, &length) || !qn_jarg_str(r, a[2], "end", &end)) return false;
     if (!qn_jarg_int(r, a[3].kind == QN_J_NONE ? qn_jmissing() : a[3], "leeway", 5, &leeway)) return false;
     if (end == NULL) end = &dots;
@@ -126,8 +129,10 @@ static bool f_wordcount(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval 
     int64_t count = 0;
     bool inside = false;
     uint32_t c;
-    if (!qn_jno_args(r, args, "wordcount") || !qn_jto_str(r, v, &v) || !qn_jwork(r, v.s->n_bytes)) return false;
-    for (size_t i = 0, n; i < v.s->n_bytes && (n = qn_utf8_decode(v.s->bytes + i, v.s->n_bytes - i, &c)) > 0; i += n) {
+    if (!qn_jno_args(r, args, "wordcount") || !qn_jto_str(r, v, &v) || !qn_jwork(r, v.s->n_bytes))
+        return false;
+    for (size_t i = 0, n; i < v.s->n_bytes && (n = qn_utf8_decode(v.s->bytes + i, v.s->n_bytes - i, &c)) > 0;
+         i += n) {
         const bool word = c == '_' || (c >= '0' && c <= '9') || qn_jis_letter(c);
         count += word && !inside;
         inside = word;
@@ -188,7 +193,8 @@ static bool f_tojson(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *ou
         int64_t width;
         qn_jval empty;
         if (!qn_jarg_int(r, a[1], "tojson's indent", 0, &width) || !qn_jtext(r, "", &empty)) return false;
-        if (width > 1024) return qn_jlimit(r, "tojson: an indent of %lld is over the limit of 1024", (long long)width);
+        if (width > 1024)
+            return qn_jlimit(r, "tojson: an indent of %lld is over the limit of 1024", (long long)width);
         if (!qn_jcenter(r, empty.s, width, 1, NULL, &indent)) return false;
         style.indent = indent.s;
     }
@@ -238,7 +244,8 @@ static parsed parse_int(const qn_jstr *s, int64_t base, int64_t *out)
         if (p[i] == '_' && p[i - 1] != '_') continue;
         const int digit = digit_value(p[i]);
         if (digit >= base) return NOT_A_NUMBER;
-        if (__builtin_mul_overflow(*out, base, out) || __builtin_sub_overflow(*out, digit, out)) result = TOO_LARGE;
+        if (__builtin_mul_overflow(*out, base, out) || __builtin_sub_overflow(*out, digit, out))
+            result = TOO_LARGE;
     }
     if (result == PARSED && !negative && *out == INT64_MIN) result = TOO_LARGE; /* counted downwards */
     if (result == PARSED && !negative) *out = -*out;
@@ -275,7 +282,8 @@ static bool f_int(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
     qn_jval a[2];
     int64_t base, i;
     double f;
-    if (!qn_jbind(r, args, "int", "default base", 0, a) || !qn_jarg_int(r, a[1], "base", 10, &base)) return false;
+    if (!qn_jbind(r, args, "int", "default base", 0, a) || !qn_jarg_int(r, a[1], "base", 10, &base))
+        return false;
     const qn_jval fallback = a[0].kind == QN_J_MISSING ? qn_jint(0) : a[0];
     if (v.kind == QN_J_UNDEFINED) return qn_jundefined_error(r, v);
     if (qn_jas_int(v, &i)) return *out = qn_jint(i), true;
@@ -283,7 +291,8 @@ static bool f_int(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
     if (v.kind != QN_J_STRING) return *out = fallback, true;
     switch (parse_int(v.s, base, &i)) {
     case PARSED: return *out = qn_jint(i), true;
-    case TOO_LARGE: return qn_jfail(r, "int: '%s' does not fit 64 bits", qn_quote(v.s->bytes, v.s->n_bytes).text);
+    case TOO_LARGE:
+        return qn_jfail(r, "int: '%s' does not fit 64 bits", qn_quote(v.s->bytes, v.s->n_bytes).text);
     default: return parse_float(v.s, &f) ? float_to_int(r, f, fallback, out) : (*out = fallback, true);
     }
 }
@@ -330,7 +339,8 @@ static bool f_round(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out
     int64_t precision, i;
     const qn_jstr *method;
     if (!qn_jbind(r, args, "round", "precision method", 0, a)) return false;
-    if (!qn_jarg_int(r, a[0], "precision", 0, &precision) || !qn_jarg_str(r, a[1], "method", &method)) return false;
+    if (!qn_jarg_int(r, a[0], "precision", 0, &precision) || !qn_jarg_str(r, a[1], "method", &method))
+        return false;
     if (v.kind == QN_J_UNDEFINED) return qn_jundefined_error(r, v);
     if (!qn_jis_number(v)) return qn_jfail(r, "round wants a number, not %s", qn_jtype_name(v));
     if (precision > 300 || precision < -300) return qn_jlimit(r, "round: more than 300 digits");
@@ -351,7 +361,8 @@ static bool f_filesizeformat(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_
     static const char *const decimal[] = {"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"};
     static const char *const binary[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"};
     qn_jval a, number;
-    if (!qn_jbind(r, args, "filesizeformat", "binary", 0, &a) || !f_float(r, v, &(qn_jargs){0}, &number)) return false;
+    if (!qn_jbind(r, args, "filesizeformat", "binary", 0, &a) || !f_float(r, v, &(qn_jargs){0}, &number))
+        return false;
     const double base = qn_jtrue(a) ? 1024 : 1000, bytes = number.f;
     qn_buffer b = {.max_bytes = 512};
     if (bytes == 1) {

@@ -33,8 +33,8 @@ static bool check_spec(qn_jrender *r, const spec *s)
 }
 
 /* prefix (sign, 0x) and body, padded to the width. */
-static bool pad(qn_jrender *r, qn_buffer *b, const spec *s, const char *prefix, const char *body, size_t n_bytes,
-                char default_align)
+static bool pad(qn_jrender *r, qn_buffer *b, const spec *s, const char *prefix, const char *body,
+                size_t n_bytes, char default_align)
 {
     const qn_jstr text = {.bytes = body, .n_bytes = n_bytes, .n_chars = SIZE_MAX};
     qn_jstr counted = text;
@@ -68,7 +68,10 @@ static void append_grouped(qn_buffer *b, const char *text, size_t n_digits, char
 
 static bool format_int(qn_jrender *r, qn_buffer *b, const spec *s, int64_t value)
 {
-    const unsigned base = s->type == 'x' || s->type == 'X' ? 16 : s->type == 'o' ? 8 : s->type == 'b' ? 2 : 10;
+    const unsigned base = s->type == 'x' || s->type == 'X' ? 16
+                          : s->type == 'o'                 ? 8
+                          : s->type == 'b'                 ? 2
+                                                           : 10;
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     char digits[72], prefix[8];
     size_t at = sizeof digits - 1;
@@ -147,7 +150,8 @@ typedef struct percent_args {
 static bool next_arg(qn_jrender *r, percent_args *a, qn_jval *out)
 {
     const bool tuple = a->whole.kind == QN_J_TUPLE;
-    if (a->n_used >= (tuple ? a->whole.list->n : 1)) return qn_jfail(r, "not enough arguments for the format string");
+    if (a->n_used >= (tuple ? a->whole.list->n : 1))
+        return qn_jfail(r, "not enough arguments for the format string");
     *out = tuple ? a->whole.list->items[a->n_used] : a->whole;
     a->n_used++;
     return true;
@@ -163,12 +167,14 @@ static bool percent_number(qn_jrender *r, const char **p, const char *end, perce
     }
     for (*out = 0; *p < end && **p >= '0' && **p <= '9'; (*p)++) {
         *out = *out * 10 + (**p - '0');
-        if (*out > QN_J_MAX_STRING_BYTES) return qn_jlimit(r, "a width or precision in a format is over the limit");
+        if (*out > QN_J_MAX_STRING_BYTES)
+            return qn_jlimit(r, "a width or precision in a format is over the limit");
     }
     return true;
 }
 
-static bool percent_flags(qn_jrender *r, const char **p, const char *end, percent_args *args, spec *s, bool *zero)
+static bool percent_flags(qn_jrender *r, const char **p, const char *end, percent_args *args, spec *s,
+                          bool *zero)
 {
     bool left = false;
     *zero = false;
@@ -196,7 +202,8 @@ static bool percent_value(qn_jrender *r, qn_buffer *b, spec *s, bool zero, qn_jv
 {
     qn_jval text;
     if (s->type == 's' || s->type == 'r' || s->type == 'a')
-        return (s->type == 's' ? qn_jto_str(r, v, &text) : to_repr(r, v, &text)) && format_text(r, b, s, text.s);
+        return (s->type == 's' ? qn_jto_str(r, v, &text) : to_repr(r, v, &text)) &&
+               format_text(r, b, s, text.s);
     if (s->type == 'c' && v.kind == QN_J_STRING && qn_jchars(v.s) == 1) return format_text(r, b, s, v.s);
     if (v.kind == QN_J_UNDEFINED) return qn_jundefined_error(r, v);
     if (!qn_jis_number(v)) return qn_jfail(r, "%%%c wants a number, not %s", s->type, qn_jtype_name(v));
@@ -255,7 +262,8 @@ static bool percent_all(qn_jrender *r, qn_buffer *b, const qn_jstr *format, perc
         if (!percent_field(r, b, &p, end, args)) return false;
     }
     const uint8_t kind = args->whole.kind; /* what has items, but is no tuple or text, may stay unused */
-    const bool optional = kind == QN_J_DICT || kind == QN_J_LIST || kind == QN_J_RANGE || kind == QN_J_UNDEFINED;
+    const bool optional =
+        kind == QN_J_DICT || kind == QN_J_LIST || kind == QN_J_RANGE || kind == QN_J_UNDEFINED;
     if (args->n_used < (kind == QN_J_TUPLE ? args->whole.list->n : 1) && !optional)
         return qn_jfail(r, "not all arguments were used by the format string");
     return true;
@@ -287,7 +295,8 @@ static bool read_number(qn_jrender *r, const char **p, const char *end, int64_t 
 {
     for (*out = 0; *p < end && **p >= '0' && **p <= '9'; (*p)++) {
         *out = *out * 10 + (**p - '0');
-        if (*out > QN_J_MAX_STRING_BYTES) return qn_jlimit(r, "a width or precision in a format is over the limit");
+        if (*out > QN_J_MAX_STRING_BYTES)
+            return qn_jlimit(r, "a width or precision in a format is over the limit");
     }
     return true;
 }
@@ -314,7 +323,8 @@ static bool parse_spec(qn_jrender *r, const char *p, const char *end, spec *s)
     if (p < end && (*p == ',' || *p == '_')) s->group = *p++;
     if (p < end && *p == '.') {
         p++;
-        if (p == end || *p < '0' || *p > '9') return qn_jfail(r, "a format specification lacks its precision");
+        if (p == end || *p < '0' || *p > '9')
+            return qn_jfail(r, "a format specification lacks its precision");
         if (!read_number(r, &p, end, &s->precision)) return false;
     }
     if (p < end) s->type = *p++;
@@ -371,7 +381,8 @@ static bool field_value(qn_jrender *r, format_state *f, const char *p, const cha
         qn_jval key;
         int64_t index;
         const char *digits = p;
-        if (!qn_jborrow(r, p, (size_t)(stop - p), &key) || !read_number(r, &digits, stop, &index)) return false;
+        if (!qn_jborrow(r, p, (size_t)(stop - p), &key) || !read_number(r, &digits, stop, &index))
+            return false;
         if (item && digits == stop && stop > p) key = qn_jint(index);
         if (!(item ? qn_jgetitem(r, *out, key, out) : qn_jgetattr(r, *out, key.s, out))) return false;
         p = stop + (item && stop < end);
@@ -379,7 +390,8 @@ static bool field_value(qn_jrender *r, format_state *f, const char *p, const cha
     return true;
 }
 
-static bool format_all(qn_jrender *r, qn_buffer *b, const char *p, const char *end, format_state *f, int level);
+static bool format_all(qn_jrender *r, qn_buffer *b, const char *p, const char *end, format_state *f,
+                       int level);
 
 /* p is behind '{'; returns where its '}' stands, or NULL. */
 static const char *field_end(const char *p, const char *end)
@@ -392,7 +404,8 @@ static const char *field_end(const char *p, const char *end)
     return NULL;
 }
 
-static bool format_field(qn_jrender *r, qn_buffer *b, const char *p, const char *close, format_state *f, int level)
+static bool format_field(qn_jrender *r, qn_buffer *b, const char *p, const char *close, format_state *f,
+                         int level)
 {
     const char *name_end = p;
     while (name_end < close && *name_end != '!' && *name_end != ':') {
@@ -419,7 +432,8 @@ static bool format_field(qn_jrender *r, qn_buffer *b, const char *p, const char 
     return ok;
 }
 
-static bool format_all(qn_jrender *r, qn_buffer *b, const char *p, const char *end, format_state *f, int level)
+static bool format_all(qn_jrender *r, qn_buffer *b, const char *p, const char *end, format_state *f,
+                       int level)
 {
     if (level > 2) return qn_jfail(r, "format: fields nested too deep");
     while (p < end) {

@@ -11,7 +11,8 @@ static bool g_range(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
     int64_t v[3] = {0, 0, 1};
     if (args->n < 1 || args->n > 3 || args->n_named > 0) return qn_jfail(r, "range takes 1 to 3 numbers");
     for (size_t i = 0; i < args->n; i++)
-        if (!qn_jarg_int(r, args->values[i], "an argument of range", 0, &v[args->n == 1 ? 1 : i])) return false;
+        if (!qn_jarg_int(r, args->values[i], "an argument of range", 0, &v[args->n == 1 ? 1 : i]))
+            return false;
     if (v[2] == 0) return qn_jfail(r, "range: the step must not be 0");
     qn_jrange *range = qn_jalloc(r, sizeof *range);
     if (range == NULL) return false;
@@ -67,7 +68,8 @@ static bool g_raise_exception(qn_jrender *r, qn_jval self, const qn_jargs *args,
 {
     (void)self;
     qn_jval message;
-    if (!qn_jbind(r, args, "raise_exception", "message", 1, &message) || !qn_jto_str(r, message, &message)) return false;
+    if (!qn_jbind(r, args, "raise_exception", "message", 1, &message) || !qn_jto_str(r, message, &message))
+        return false;
     (void)out;
     const int shown = message.s->n_bytes < 500 ? (int)message.s->n_bytes : 500;
     r->status = qn_fail(r->err, QUERN_ERR_TEMPLATE, "%.*s", shown, message.s->bytes);
@@ -95,7 +97,8 @@ static size_t append_time(qn_buffer *b, const char *p, size_t n_bytes, const str
     format[n] = '\0';
     if (what == 'f') qn_buffer_puts(b, "000000"); /* microseconds are not kept */
     else if (what == 'z' || what == 'Z') return n; /* local time without a zone */
-    else if (what == '\0' || strchr("aAbBcCdDeFgGhHIjmMnprRsStTuUVwWxXyY%", what) == NULL) qn_buffer_append(b, p, n);
+    else if (what == '\0' || strchr("aAbBcCdDeFgGhHIjmMnprRsStTuUVwWxXyY%", what) == NULL)
+        qn_buffer_append(b, p, n);
     else append_strftime(b, format, t);
     return n;
 }
@@ -106,12 +109,14 @@ static bool g_strftime_now(qn_jrender *r, qn_jval self, const qn_jargs *args, qn
     qn_jval v;
     const qn_jstr *format;
     struct tm t;
-    if (!qn_jbind(r, args, "strftime_now", "format", 1, &v) || !qn_jarg_str(r, v, "the format", &format)) return false;
+    if (!qn_jbind(r, args, "strftime_now", "format", 1, &v) || !qn_jarg_str(r, v, "the format", &format))
+        return false;
     if (format == NULL) return qn_jfail(r, "strftime_now wants a format such as '%%d %%b %%Y'");
     const time_t now = r->now == INT64_MIN ? time(NULL) : (time_t)r->now;
     if ((r->now == INT64_MIN ? localtime_r(&now, &t) : gmtime_r(&now, &t)) == NULL || t.tm_year < -1899 ||
         t.tm_year > 8099)
-        return qn_jfail(r, "strftime_now: the time %" PRId64 " is outside of the years 1 to 9999", (int64_t)now);
+        return qn_jfail(r, "strftime_now: the time %" PRId64 " is outside of the years 1 to 9999",
+                        (int64_t)now);
     qn_buffer b = {.max_bytes = QN_J_MAX_STRING_BYTES};
     for (size_t i = 0; i < format->n_bytes && !b.failed && qn_jwork(r, 16);) {
         if (format->bytes[i] == '%') i += append_time(&b, format->bytes + i, format->n_bytes - i, &t);

@@ -52,10 +52,13 @@ static quern_status parse_source(qn_jinja *t, const char *source, size_t n_bytes
     size_t length;
     const char *text = normalize(t, source, n_bytes, &length);
     if (text == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "template: out of memory");
-    qn_jparser p = {.tmpl = t, .lexer = {.tmpl = t, .source = text, .n_bytes = length, .line = 1, .line_start = true,
-                                         .err = err}};
-    if (qn_jparse_symbol(&p, "loop", 4, &t->symbol_loop) && qn_jparse_symbol(&p, "caller", 6, &t->symbol_caller) &&
-        qn_jparse_symbol(&p, "varargs", 7, &t->symbol_varargs) && qn_jparse_symbol(&p, "kwargs", 6, &t->symbol_kwargs))
+    qn_jparser p = {
+        .tmpl = t,
+        .lexer = {.tmpl = t, .source = text, .n_bytes = length, .line = 1, .line_start = true, .err = err}};
+    if (qn_jparse_symbol(&p, "loop", 4, &t->symbol_loop) &&
+        qn_jparse_symbol(&p, "caller", 6, &t->symbol_caller) &&
+        qn_jparse_symbol(&p, "varargs", 7, &t->symbol_varargs) &&
+        qn_jparse_symbol(&p, "kwargs", 6, &t->symbol_kwargs))
         t->body = qn_jparse_template(&p);
     return p.lexer.status;
 }
@@ -64,8 +67,10 @@ quern_status qn_jinja_parse(qn_jinja **out, const char *source, size_t n_bytes, 
 {
     *out = NULL;
     if (n_bytes > QN_J_MAX_SOURCE_BYTES)
-        return qn_fail(err, QUERN_ERR_LIMIT, "the template has %zu bytes, more than %d", n_bytes, QN_J_MAX_SOURCE_BYTES);
-    if (!qn_utf8_valid(source, n_bytes)) return qn_fail(err, QUERN_ERR_TEMPLATE, "the template is not valid UTF-8");
+        return qn_fail(err, QUERN_ERR_LIMIT, "the template has %zu bytes, more than %d", n_bytes,
+                       QN_J_MAX_SOURCE_BYTES);
+    if (!qn_utf8_valid(source, n_bytes))
+        return qn_fail(err, QUERN_ERR_TEMPLATE, "the template is not valid UTF-8");
     qn_jinja *t = qn_calloc(1, sizeof *t);
     if (t == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "template: out of memory");
     const c_locale locale = enter_c_locale();

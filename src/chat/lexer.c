@@ -37,7 +37,8 @@ static void count_lines(qn_jlexer *x, size_t begin, size_t end)
 static size_t skip_space(const qn_jlexer *x, size_t pos)
 {
     uint32_t c;
-    for (size_t n; (n = qn_utf8_decode(x->source + pos, x->n_bytes - pos, &c)) > 0 && qn_jis_space(c);) pos += n;
+    for (size_t n; (n = qn_utf8_decode(x->source + pos, x->n_bytes - pos, &c)) > 0 && qn_jis_space(c);)
+        pos += n;
     return pos;
 }
 
@@ -272,7 +273,8 @@ static bool plain_digits(const char *s, size_t n, char *out, size_t out_size)
 
 static size_t skip_digits(const qn_jlexer *x, size_t pos)
 {
-    while (pos < x->n_bytes && ((x->source[pos] >= '0' && x->source[pos] <= '9') || x->source[pos] == '_')) pos++;
+    while (pos < x->n_bytes && ((x->source[pos] >= '0' && x->source[pos] <= '9') || x->source[pos] == '_'))
+        pos++;
     return pos;
 }
 
@@ -293,17 +295,20 @@ static bool lex_integer(qn_jlexer *x, size_t begin, qn_jtoken *t)
     if (prefix != NULL) {
         base = prefix - prefixes < 2 ? 16 : prefix - prefixes < 4 ? 8 : 2;
         first = begin + 2;
-        for (end = first; end < x->n_bytes && (hex_digit(x->source[end]) >= 0 || x->source[end] == '_');) end++;
+        for (end = first; end < x->n_bytes && (hex_digit(x->source[end]) >= 0 || x->source[end] == '_');)
+            end++;
     }
     if (end == first || !plain_digits(x->source + first, end - first, digits, sizeof digits))
-        return qn_jlex_fail(x, x->line, "malformed number '%s'", qn_quote(x->source + begin, end - begin).text);
+        return qn_jlex_fail(x, x->line, "malformed number '%s'",
+                            qn_quote(x->source + begin, end - begin).text);
     uint64_t value = 0;
     if (prefix == NULL && digits[0] == '0' && strspn(digits, "0") != strlen(digits))
         return qn_jlex_fail(x, x->line, "a number must not begin with 0");
     for (const char *d = digits; *d != '\0'; d++) {
         const int digit = hex_digit(*d);
         if (digit >= base)
-            return qn_jlex_fail(x, x->line, "malformed number '%s'", qn_quote(x->source + begin, end - begin).text);
+            return qn_jlex_fail(x, x->line, "malformed number '%s'",
+                                qn_quote(x->source + begin, end - begin).text);
         if (value > ((uint64_t)INT64_MAX - (uint64_t)digit) / (uint64_t)base)
             return qn_jlex_fail(x, x->line, "integer '%s' does not fit 64 bits",
                                 qn_quote(x->source + begin, end - begin).text);
@@ -324,7 +329,8 @@ static bool lex_number(qn_jlexer *x, qn_jtoken *t)
         if (end < x->n_bytes && x->source[end] == '.' && is_digit_at(x, end + 1))
             is_float = true, end = skip_digits(x, end + 1);
         if (end < x->n_bytes && (x->source[end] == 'e' || x->source[end] == 'E')) {
-            const size_t sign = end + 1 < x->n_bytes && (x->source[end + 1] == '+' || x->source[end + 1] == '-');
+            const size_t sign =
+                end + 1 < x->n_bytes && (x->source[end + 1] == '+' || x->source[end + 1] == '-');
             if (is_digit_at(x, end + 1 + sign)) is_float = true, end = skip_digits(x, end + 1 + sign);
         }
     }
@@ -369,7 +375,8 @@ static bool lex_operator(qn_jlexer *x, qn_jtoken *t)
     } else if (strchr(")]}", c) != NULL) {
         if (x->n_brackets == 0) return qn_jlex_fail(x, x->line, "unexpected '%c'", c);
         if (x->brackets[x->n_brackets - 1] != c)
-            return qn_jlex_fail(x, x->line, "unexpected '%c', expected '%c'", c, x->brackets[x->n_brackets - 1]);
+            return qn_jlex_fail(x, x->line, "unexpected '%c', expected '%c'", c,
+                                x->brackets[x->n_brackets - 1]);
         x->n_brackets--;
     }
     t->op = QN_OP2(c, 0);

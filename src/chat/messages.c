@@ -9,7 +9,8 @@
 
 static quern_status wrong(quern_error *err, size_t index, const char *field, const char *what)
 {
-    return qn_fail(err, QUERN_ERR_ARGUMENT, "messages[%zu]%s%s: %s", index, *field != '\0' ? "." : "", field, what);
+    return qn_fail(err, QUERN_ERR_ARGUMENT, "messages[%zu]%s%s: %s", index, *field != '\0' ? "." : "", field,
+                   what);
 }
 
 static quern_status check_parts(const json_t *parts, size_t index, quern_error *err)
@@ -38,7 +39,8 @@ static quern_status check_tool_calls(const json_t *calls, size_t index, quern_er
         if (!json_is_object(function)) return wrong(err, index, field, "'function' must be an object");
         if (!json_is_string(json_object_get(function, "name")))
             return wrong(err, index, field, "the function's name is missing or no string");
-        if (arguments != NULL && !json_is_string(arguments) && !json_is_object(arguments) && !json_is_null(arguments))
+        if (arguments != NULL && !json_is_string(arguments) && !json_is_object(arguments) &&
+            !json_is_null(arguments))
             return wrong(err, index, field, "the arguments must be JSON text or an object");
     }
     return QUERN_OK;
@@ -68,7 +70,8 @@ static quern_status check_message(const json_t *m, size_t index, quern_error *er
 quern_status qn_chat_check_messages(const json_t *messages, quern_error *err)
 {
     if (!json_is_array(messages)) return qn_fail(err, QUERN_ERR_ARGUMENT, "messages: must be an array");
-    if (json_array_size(messages) == 0) return qn_fail(err, QUERN_ERR_ARGUMENT, "messages: must not be empty");
+    if (json_array_size(messages) == 0)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "messages: must not be empty");
     for (size_t i = 0; i < json_array_size(messages); i++) {
         const quern_status status = check_message(json_array_get(messages, i), i, err);
         if (status != QUERN_OK) return status;
@@ -92,7 +95,10 @@ quern_status qn_chat_check_tools(const json_t *tools, quern_error *err)
 
 /* ---- variables ---- */
 
-static json_t *borrowed(const json_t *j) { return json_incref((json_t *)(uintptr_t)j); } /* a reference, no change */
+static json_t *borrowed(const json_t *j)
+{
+    return json_incref((json_t *)(uintptr_t)j);
+} /* a reference, no change */
 
 json_t *qn_chat_variables(json_t *messages, json_t *tools, const json_t *extra, bool null_tools,
                           bool add_generation_prompt, const char *bos_token, const char *eos_token)
@@ -166,7 +172,8 @@ static json_t *adapted_calls(const json_t *calls, bool as_object)
         json_t *arguments = adapted_arguments(json_object_get(function, "arguments"), as_object);
         const bool ok = json_object_set_new(function, "arguments", arguments) == 0;
         if (!ok) json_decref(function);
-        if (!ok || json_object_set_new(call, "function", function) != 0 || json_array_append(out, call) != 0) {
+        if (!ok || json_object_set_new(call, "function", function) != 0 ||
+            json_array_append(out, call) != 0) {
             json_decref(out);
             out = NULL;
         }
@@ -203,7 +210,8 @@ static bool merge_system(json_t *messages)
     const json_t *a = json_object_get(system, "content"), *b = json_object_get(user, "content");
     if (json_is_array(a) && json_is_array(b)) {
         json_t *parts = json_copy((json_t *)(uintptr_t)a);
-        if (parts == NULL || json_array_extend(parts, (json_t *)(uintptr_t)b) != 0) return json_decref(parts), false;
+        if (parts == NULL || json_array_extend(parts, (json_t *)(uintptr_t)b) != 0)
+            return json_decref(parts), false;
         if (json_object_set_new(user, "content", parts) != 0) return false;
     } else if (json_is_string(a) && json_is_string(b)) {
         json_t *text = json_sprintf("%s\n\n%s", json_string_value(a), json_string_value(b));
@@ -243,12 +251,13 @@ typedef struct probe {
 /* Renders a conversation given as JSON text; "" (and false) where the template fails. */
 static bool try_out(probe *p, const char *messages_json, const char *tools_json, qn_buffer *text)
 {
-    static const qn_jinja_limits limits = {.max_steps = 100000, .max_output_bytes = 1 << 20, .max_ns = 500000000};
+    static const qn_jinja_limits limits = {
+        .max_steps = 100000, .max_output_bytes = 1 << 20, .max_ns = 500000000};
     json_t *messages = json_loads(messages_json, 0, NULL);
     json_t *tools = tools_json != NULL ? json_loads(tools_json, 0, NULL) : NULL;
     json_t *variables = messages == NULL ? NULL
-                                         : qn_chat_variables(messages, tools, NULL, p->null_tools, true, p->bos_token,
-                                                             p->eos_token);
+                                         : qn_chat_variables(messages, tools, NULL, p->null_tools, true,
+                                                             p->bos_token, p->eos_token);
     qn_buffer_clear(text);
     const quern_status status =
         variables == NULL ? QUERN_ERR_NOMEM : qn_jinja_render(p->tmpl, variables, 0, &limits, text, NULL);
@@ -268,12 +277,14 @@ static bool shows(const qn_buffer *text, const char *marker)
 #define USER_PARTS "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"probe-user\"}]}"
 #define SYSTEM "{\"role\":\"system\",\"content\":\"probe-system\"}"
 #define SYSTEM_PARTS "{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"probe-system\"}]}"
-#define CALLS(content, arguments)                                                                          \
-    "[" USER ",{\"role\":\"assistant\",\"content\":" content ",\"tool_calls\":[{\"id\":\"call00001\",\"type\":"  \
+#define CALLS(content, arguments)                                                                            \
+    "[" USER ",{\"role\":\"assistant\",\"content\":" content                                                 \
+    ",\"tool_calls\":[{\"id\":\"call00001\",\"type\":"                                                       \
     "\"function\",\"function\":{\"name\":\"probe-function\",\"arguments\":" arguments "}}]}]"
-#define TOOLS                                                                                              \
-    "[{\"type\":\"function\",\"function\":{\"name\":\"probe-tool\",\"description\":\"d\",\"parameters\":{"      \
-    "\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"description\":\"d\"}},\"required\":[]}}}]"
+#define TOOLS                                                                                                \
+    "[{\"type\":\"function\",\"function\":{\"name\":\"probe-tool\",\"description\":\"d\",\"parameters\":{"   \
+    "\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"description\":\"d\"}},\"required\":[]" \
+    "}}}]"
 
 /* Whether the text shows the object {"probe-key": "probe-value"} otherwise than as Python prints it. */
 static bool shows_arguments(const qn_buffer *text)
@@ -282,7 +293,8 @@ static bool shows_arguments(const qn_buffer *text)
            !shows(text, "\\\"probe-key");
 }
 
-quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char *eos_token, qn_chat_traits *out)
+quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char *eos_token,
+                           qn_chat_traits *out)
 {
     static const char object[] = CALLS("\"\"", "{\"probe-key\":\"probe-value\"}");
     static const char string[] = CALLS("\"\"", "\"{\\\"probe-key\\\": \\\"probe-value\\\"}\"");
@@ -292,7 +304,8 @@ quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char 
     qn_chat_traits traits = {.null_tools = true};
     qn_buffer text = {0};
     bool plain = false;
-    for (int i = 0; i < 2 && !plain && !traits.takes_parts; i++) { /* it may walk over tools that are not there */
+    for (int i = 0; i < 2 && !plain && !traits.takes_parts;
+         i++) { /* it may walk over tools that are not there */
         traits.null_tools = p.null_tools = i == 0;
         plain = try_out(&p, "[" USER "]", NULL, &text) && shows(&text, "probe-user");
         const bool parts = try_out(&p, "[" USER_PARTS "]", NULL, &text) && shows(&text, "probe-user");
@@ -300,7 +313,8 @@ quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char 
     }
     if (!plain && !traits.takes_parts) traits.null_tools = p.null_tools = true;
     traits.wants_parts = traits.takes_parts && !plain;
-    const bool system = try_out(&p, traits.wants_parts ? "[" SYSTEM_PARTS "," USER_PARTS "]" : "[" SYSTEM "," USER "]", NULL, &text);
+    const bool system = try_out(
+        &p, traits.wants_parts ? "[" SYSTEM_PARTS "," USER_PARTS "]" : "[" SYSTEM "," USER "]", NULL, &text);
     traits.takes_system = (system && shows(&text, "probe-system")) || !(plain || traits.takes_parts);
     const bool with_object = try_out(&p, object, TOOLS, &text) && shows_arguments(&text);
     const bool with_string = try_out(&p, string, TOOLS, &text) && shows_arguments(&text);

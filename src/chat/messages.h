@@ -5,7 +5,8 @@
 #include "chat/chat.h"
 
 /* Finds out what the template can do. Errors: QUERN_ERR_NOMEM. */
-quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char *eos_token, qn_chat_traits *out);
+quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char *eos_token,
+                           qn_chat_traits *out);
 
 /* A new array in which only what must change is copied. NULL: no memory. */
 json_t *qn_chat_adapt_messages(const json_t *messages, const qn_chat_traits *traits);

@@ -54,7 +54,8 @@ static bool m_title(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
 
 /* ---- stripping, padding ---- */
 
-static bool strip(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, int which, qn_jval *out)
+static bool strip(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, int which,
+                  qn_jval *out)
 {
     qn_jval v;
     const qn_jstr *chars;
@@ -74,7 +75,8 @@ static bool m_rstrip(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval 
     return strip(r, self, args, "rstrip", 2, out);
 }
 
-static bool justify(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, int which, qn_jval *out)
+static bool justify(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, int which,
+                    qn_jval *out)
 {
     qn_jval v[2];
     int64_t width;
@@ -102,7 +104,8 @@ static bool m_zfill(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
     qn_jval v, digits, padded;
     int64_t width;
     if (!qn_jsub(r, self.s, sign, self.s->n_bytes, &digits)) return false;
-    if (!qn_jbind(r, args, "zfill", "width", 1, &v) || !qn_jarg_int(r, v, "zfill's width", 0, &width)) return false;
+    if (!qn_jbind(r, args, "zfill", "width", 1, &v) || !qn_jarg_int(r, v, "zfill's width", 0, &width))
+        return false;
     if (!qn_jcenter(r, digits.s, width - sign, 2, &zero, &padded)) return false;
     const qn_jstr head = {.bytes = self.s->bytes, .n_bytes = sign, .n_chars = sign};
     return qn_jconcat(r, &head, padded.s, false, out);
@@ -114,7 +117,8 @@ static bool m_expandtabs(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_j
     int64_t size;
     size_t column = 0;
     qn_buffer b = {.max_bytes = QN_J_MAX_STRING_BYTES};
-    if (!qn_jbind(r, args, "expandtabs", "tabsize", 0, &v) || !qn_jarg_int(r, v, "tabsize", 8, &size)) return false;
+    if (!qn_jbind(r, args, "expandtabs", "tabsize", 0, &v) || !qn_jarg_int(r, v, "tabsize", 8, &size))
+        return false;
     if (size > 4096) return qn_jlimit(r, "expandtabs: a tab size of %lld is over the limit", (long long)size);
     for (size_t i = 0; i < self.s->n_bytes && !b.failed && qn_jwork(r, 1); i++) {
         const char c = self.s->bytes[i];
@@ -151,9 +155,11 @@ static bool split_blank(qn_jrender *r, const qn_jstr *s, int64_t max, qn_jlist *
             qn_jstrip(&rest, NULL, 2, &from, &to);
             return push_part(r, l, s, i, i + to);
         }
-        while (stop < end && (n = qn_utf8_decode(s->bytes + stop, end - stop, &c)) > 0 && !qn_jis_space(c)) stop += n;
+        while (stop < end && (n = qn_utf8_decode(s->bytes + stop, end - stop, &c)) > 0 && !qn_jis_space(c))
+            stop += n;
         if (!push_part(r, l, s, i, stop) || !qn_jwork(r, stop - i)) return false;
-        for (i = stop; i < end && (n = qn_utf8_decode(s->bytes + i, end - i, &c)) > 0 && qn_jis_space(c);) i += n;
+        for (i = stop; i < end && (n = qn_utf8_decode(s->bytes + i, end - i, &c)) > 0 && qn_jis_space(c);)
+            i += n;
         if (max > 0) max--;
     }
     return true;
@@ -223,7 +229,8 @@ static bool split_at_right(qn_jrender *r, const qn_jstr *s, const qn_jstr *sep, 
     return push_part(r, l, s, 0, end);
 }
 
-static bool split(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, bool right, qn_jval *out)
+static bool split(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, bool right,
+                  qn_jval *out)
 {
     qn_jval v[2];
     const qn_jstr *sep;
@@ -259,7 +266,8 @@ static bool m_splitlines(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_j
     return qn_jsplit_lines(r, self.s, qn_jtrue(v), &l) && (*out = qn_jseq(QN_J_LIST, l), true);
 }
 
-static bool partition(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, bool right, qn_jval *out)
+static bool partition(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, bool right,
+                      qn_jval *out)
 {
     const qn_jstr *sep;
     qn_jlist *l = qn_jlist_create(r, 3);
@@ -270,8 +278,8 @@ static bool partition(qn_jrender *r, qn_jval self, const qn_jargs *args, const c
     const size_t at = hit != NULL ? (size_t)(hit - self.s->bytes) : right ? 0 : self.s->n_bytes;
     const size_t after = hit != NULL ? at + sep->n_bytes : at;
     *out = qn_jseq(QN_J_TUPLE, l);
-    return qn_jwork(r, self.s->n_bytes / 4) && push_part(r, l, self.s, 0, at) && push_part(r, l, self.s, at, after) &&
-           push_part(r, l, self.s, after, self.s->n_bytes);
+    return qn_jwork(r, self.s->n_bytes / 4) && push_part(r, l, self.s, 0, at) &&
+           push_part(r, l, self.s, at, after) && push_part(r, l, self.s, after, self.s->n_bytes);
 }
 static bool m_partition(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
@@ -290,7 +298,8 @@ static bool m_join(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *o
     if (!qn_jbind(r, args, "join", "iterable", 1, &v) || !qn_jiterate(r, v, false, &l)) return false;
     for (size_t i = 0; i < l->n && r->status == QUERN_OK; i++) {
         if (i > 0) qn_buffer_append(&b, self.s->bytes, self.s->n_bytes);
-        if (l->items[i].kind == QN_J_STRING) qn_buffer_append(&b, l->items[i].s->bytes, l->items[i].s->n_bytes);
+        if (l->items[i].kind == QN_J_STRING)
+            qn_buffer_append(&b, l->items[i].s->bytes, l->items[i].s->n_bytes);
         else qn_jfail(r, "join: item %zu is of type %s, not a string", i, qn_jtype_name(l->items[i]));
         if (b.failed || !qn_jwork(r, 4)) break;
     }
@@ -315,7 +324,8 @@ static bool bounds(qn_jrender *r, qn_jval self, const qn_jval v[2], size_t *begi
     return qn_jwork(r, self.s->n_bytes / 16);
 }
 
-static bool search(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, bool right, int64_t *found)
+static bool search(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, bool right,
+                   int64_t *found)
 {
     qn_jval v[3];
     const qn_jstr *text;
@@ -362,7 +372,8 @@ static bool m_count(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
     const qn_jstr *text;
     size_t begin, end;
     int64_t count = 0;
-    if (!qn_jbind(r, args, "count", "sub start end", 1, v) || !qn_jarg_str(r, v[0], "count", &text)) return false;
+    if (!qn_jbind(r, args, "count", "sub start end", 1, v) || !qn_jarg_str(r, v[0], "count", &text))
+        return false;
     if (text == NULL) return qn_jfail(r, "count wants a string");
     if (!bounds(r, self, v + 1, &begin, &end)) return false;
     if (begin == SIZE_MAX || begin > end) return *out = qn_jint(0), true;
@@ -370,7 +381,8 @@ static bool m_count(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
         qn_jstr part = {.bytes = self.s->bytes + begin, .n_bytes = end - begin, .n_chars = SIZE_MAX};
         return *out = qn_jint((int64_t)qn_jchars(&part) + 1), true;
     }
-    for (const char *hit; (hit = qn_jfind(self.s->bytes + begin, end - begin, text->bytes, text->n_bytes)) != NULL;) {
+    for (const char *hit;
+         (hit = qn_jfind(self.s->bytes + begin, end - begin, text->bytes, text->n_bytes)) != NULL;) {
         count++;
         begin = (size_t)(hit - self.s->bytes) + text->n_bytes;
         if (!qn_jwork(r, 1)) return false;
@@ -384,11 +396,13 @@ static bool has_affix(const qn_jstr *affix, const char *bytes, size_t n_bytes, b
     return memcmp(bytes + (at_end ? n_bytes - affix->n_bytes : 0), affix->bytes, affix->n_bytes) == 0;
 }
 
-static bool affix(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, bool at_end, qn_jval *out)
+static bool affix(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, bool at_end,
+                  qn_jval *out)
 {
     qn_jval v[3];
     size_t begin, end;
-    if (!qn_jbind(r, args, name, "prefix start end", 1, v) || !bounds(r, self, v + 1, &begin, &end)) return false;
+    if (!qn_jbind(r, args, name, "prefix start end", 1, v) || !bounds(r, self, v + 1, &begin, &end))
+        return false;
     const bool tuple = v[0].kind == QN_J_TUPLE;
     *out = qn_jbool(false);
     for (size_t i = 0; i < (tuple ? v[0].list->n : 1); i++) {
@@ -462,7 +476,8 @@ static bool char_is(uint32_t c, question what)
 }
 
 /* All characters are so, and there is at least one; ASCII and PRINTABLE hold for "" too. */
-static bool ask(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, question what, qn_jval *out)
+static bool ask(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *name, question what,
+                qn_jval *out)
 {
     bool all = what == ASCII || what == PRINTABLE || self.s->n_bytes > 0, some_cased = false;
     uint32_t c;

@@ -31,7 +31,8 @@ static bool l_extend(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval 
     qn_jval v;
     qn_jlist *more;
     *out = qn_jnone();
-    if (!qn_jbind(r, args, "extend", "iterable", 1, &v) || !qn_jiterate(r, v, v.kind == QN_J_LIST, &more)) return false;
+    if (!qn_jbind(r, args, "extend", "iterable", 1, &v) || !qn_jiterate(r, v, v.kind == QN_J_LIST, &more))
+        return false;
     for (size_t i = 0; i < more->n; i++)
         if (!qn_jlist_push(r, self.list, more->items[i])) return false;
     return true;
@@ -43,7 +44,8 @@ static bool l_insert(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval 
     int64_t at;
     qn_jlist *l = self.list;
     *out = qn_jnone();
-    if (!qn_jbind(r, args, "insert", "index object", 2, v) || !qn_jarg_int(r, v[0], "index", 0, &at)) return false;
+    if (!qn_jbind(r, args, "insert", "index object", 2, v) || !qn_jarg_int(r, v[0], "index", 0, &at))
+        return false;
     const int64_t n = (int64_t)l->n;
     at = at < -n ? 0 : at < 0 ? at + n : at > n ? n : at;
     if (!qn_jlist_push(r, l, v[1]) || !qn_jwork(r, l->n / 16)) return false;
@@ -130,7 +132,8 @@ static bool l_clear(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *
 static bool l_copy(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
     qn_jlist *l;
-    return qn_jno_args(r, args, "copy") && qn_jiterate(r, self, true, &l) && (*out = qn_jseq(QN_J_LIST, l), true);
+    return qn_jno_args(r, args, "copy") && qn_jiterate(r, self, true, &l) &&
+           (*out = qn_jseq(QN_J_LIST, l), true);
 }
 
 /* ---- mappings ---- */
@@ -139,7 +142,8 @@ static bool d_get(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *ou
 {
     qn_jval v[2];
     qn_jitem *item;
-    if (!qn_jbind(r, args, "get", "key default", 1, v) || !qn_jdict_find(r, self.dict, v[0], &item)) return false;
+    if (!qn_jbind(r, args, "get", "key default", 1, v) || !qn_jdict_find(r, self.dict, v[0], &item))
+        return false;
     *out = item != NULL ? item->value : v[1].kind == QN_J_MISSING ? qn_jnone() : v[1];
     return true;
 }
@@ -187,7 +191,8 @@ static bool d_pop(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *ou
 {
     qn_jval v[2];
     qn_jitem *item;
-    if (!qn_jbind(r, args, "pop", "key default", 1, v) || !qn_jdict_find(r, self.dict, v[0], &item)) return false;
+    if (!qn_jbind(r, args, "pop", "key default", 1, v) || !qn_jdict_find(r, self.dict, v[0], &item))
+        return false;
     if (item == NULL && v[1].kind == QN_J_MISSING) return qn_jfail(r, "pop: the mapping has no such key");
     *out = item != NULL ? item->value : v[1];
     if (item != NULL) qn_jdict_remove(self.dict, item);
@@ -220,7 +225,8 @@ bool qn_jdict_update(qn_jrender *r, qn_jdict *d, const qn_jargs *args)
         for (size_t i = 0; i < pairs->n; i++) {
             qn_jlist *pair;
             if (!qn_jiterate(r, pairs->items[i], false, &pair)) return false;
-            if (pair->n != 2) return qn_jfail(r, "a pair of key and value is expected, not %zu values", pair->n);
+            if (pair->n != 2)
+                return qn_jfail(r, "a pair of key and value is expected, not %zu values", pair->n);
             if (!qn_jdict_set(r, d, pair->items[0], pair->items[1])) return false;
         }
     }
@@ -291,6 +297,7 @@ const qn_jentry *qn_jfind_method(qn_jval self, const char *name, size_t n_bytes)
 {
     const qn_jentry *table = self.kind == QN_J_STRING ? qn_jmethods_str : qn_jmethods_container;
     for (const qn_jentry *e = table; e->name != NULL; e++)
-        if ((e->kinds >> self.kind & 1) && strlen(e->name) == n_bytes && memcmp(e->name, name, n_bytes) == 0) return e;
+        if ((e->kinds >> self.kind & 1) && strlen(e->name) == n_bytes && memcmp(e->name, name, n_bytes) == 0)
+            return e;
     return NULL;
 }

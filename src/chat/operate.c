@@ -41,8 +41,10 @@ static bool int_power(qn_jrender *r, int64_t base, int64_t exponent, qn_jval *ou
     }
     int64_t result = 1, square = base;
     for (int64_t rest = exponent; rest > 0; rest >>= 1) {
-        if ((rest & 1) && __builtin_mul_overflow(result, square, &result)) return overflow(r, "**", base, exponent);
-        if (rest > 1 && __builtin_mul_overflow(square, square, &square)) return overflow(r, "**", base, exponent);
+        if ((rest & 1) && __builtin_mul_overflow(result, square, &result))
+            return overflow(r, "**", base, exponent);
+        if (rest > 1 && __builtin_mul_overflow(square, square, &square))
+            return overflow(r, "**", base, exponent);
     }
     return *out = qn_jint(result), true;
 }
@@ -144,7 +146,10 @@ static bool repeat_list(qn_jrender *r, qn_jval v, int64_t times, qn_jval *out)
     return *out = qn_jseq(v.kind, l), true;
 }
 
-static bool is_sequence(qn_jval v) { return v.kind == QN_J_STRING || v.kind == QN_J_LIST || v.kind == QN_J_TUPLE; }
+static bool is_sequence(qn_jval v)
+{
+    return v.kind == QN_J_STRING || v.kind == QN_J_LIST || v.kind == QN_J_TUPLE;
+}
 
 static bool repeat(qn_jrender *r, qn_jval v, int64_t times, qn_jval *out)
 {
@@ -216,9 +221,11 @@ static bool attribute(qn_jrender *r, qn_jval object, const qn_jstr *name, qn_jva
         *found = ok && out->kind != QN_J_MISSING;
         return ok;
     }
-    if (object.kind == QN_J_RANGE && (is_name(name, "start") || is_name(name, "stop") || is_name(name, "step"))) {
-        *out = qn_jint(name->bytes[2] == 'a' ? object.range->start : name->bytes[2] == 'o' ? object.range->stop
-                                                                                           : object.range->step);
+    if (object.kind == QN_J_RANGE &&
+        (is_name(name, "start") || is_name(name, "stop") || is_name(name, "step"))) {
+        *out = qn_jint(name->bytes[2] == 'a'   ? object.range->start
+                       : name->bytes[2] == 'o' ? object.range->stop
+                                               : object.range->step);
         return true;
     }
     if (object.kind == QN_J_CYCLER && is_name(name, "current"))
@@ -298,7 +305,8 @@ static bool slice_indices(const qn_jval bounds[3], int64_t n, int64_t *start, in
     *zero_step = false;
     *step = 1;
     for (int i = 0; i < 3; i++)
-        if (bounds[i].kind != QN_J_NONE && bounds[i].kind != QN_J_INT && bounds[i].kind != QN_J_BOOL) return false;
+        if (bounds[i].kind != QN_J_NONE && bounds[i].kind != QN_J_INT && bounds[i].kind != QN_J_BOOL)
+            return false;
     if (qn_jas_int(bounds[2], step) && *step == 0) return *zero_step = true, false;
     if (*step < -INT64_MAX) *step = -INT64_MAX;
     const int64_t low = *step > 0 ? 0 : -1, high = *step > 0 ? n : n - 1;
@@ -311,7 +319,8 @@ static bool slice_indices(const qn_jval bounds[3], int64_t n, int64_t *start, in
     return true;
 }
 
-static bool slice_string(qn_jrender *r, const qn_jstr *s, int64_t start, int64_t step, int64_t count, qn_jval *out)
+static bool slice_string(qn_jrender *r, const qn_jstr *s, int64_t start, int64_t step, int64_t count,
+                         qn_jval *out)
 {
     if (count == 0) return qn_jborrow(r, "", 0, out);
     if (!qn_jwork(r, (size_t)(count > start ? count : start) / 8)) return false;

@@ -121,14 +121,16 @@ bool qn_jparse_symbol(qn_jparser *p, const char *bytes, size_t n_bytes, uint32_t
     if (known != QN_HASH_NONE) return *symbol = (uint32_t)known, true;
     qn_jsymbol *s = qn_jchunk_alloc(&t->chunks, &t->chunk_bytes, sizeof *s + n_bytes + 1);
     int64_t existing;
-    if (s == NULL || !qn_grow(&t->symbols, &t->symbol_capacity, t->n_symbols + 1, QN_J_MAX_NODES, sizeof *t->symbols))
+    if (s == NULL ||
+        !qn_grow(&t->symbols, &t->symbol_capacity, t->n_symbols + 1, QN_J_MAX_NODES, sizeof *t->symbols))
         return no_memory(p);
     char *name = (char *)(s + 1);
     memcpy(name, bytes, n_bytes);
     s->name = (qn_jstr){.bytes = name, .n_bytes = n_bytes, .n_chars = SIZE_MAX};
     s->name.n_chars = qn_jchars(&s->name);
     s->global = qn_jfind_global(bytes, n_bytes);
-    if (!qn_hash_map_add(&t->symbol_index, name, n_bytes, (uint32_t)t->n_symbols, &existing)) return no_memory(p);
+    if (!qn_hash_map_add(&t->symbol_index, name, n_bytes, (uint32_t)t->n_symbols, &existing))
+        return no_memory(p);
     *symbol = (uint32_t)t->n_symbols;
     t->symbols[t->n_symbols++] = s;
     return true;
@@ -165,7 +167,8 @@ bool qn_jparse_skip_name(qn_jparser *p, const char *name, bool *skipped)
 
 bool qn_jnodes_push(qn_jparser *p, qn_jnodes *l, qn_jnode *n)
 {
-    if (!qn_grow(&l->items, &l->capacity, l->n + 1, 2 * QN_J_MAX_NODES, sizeof *l->items)) return no_memory(p);
+    if (!qn_grow(&l->items, &l->capacity, l->n + 1, 2 * QN_J_MAX_NODES, sizeof *l->items))
+        return no_memory(p);
     l->items[l->n++] = n;
     return true;
 }
@@ -230,14 +233,17 @@ static qn_jnode *parse_constant(qn_jparser *p, qn_jval value)
 static qn_jnode *parse_name(qn_jparser *p)
 {
     const qn_jtoken *t = &p->token;
-    if (qn_jtoken_is_name(t, "true") || qn_jtoken_is_name(t, "True")) return parse_constant(p, qn_jbool(true));
-    if (qn_jtoken_is_name(t, "false") || qn_jtoken_is_name(t, "False")) return parse_constant(p, qn_jbool(false));
+    if (qn_jtoken_is_name(t, "true") || qn_jtoken_is_name(t, "True"))
+        return parse_constant(p, qn_jbool(true));
+    if (qn_jtoken_is_name(t, "false") || qn_jtoken_is_name(t, "False"))
+        return parse_constant(p, qn_jbool(false));
     if (qn_jtoken_is_name(t, "none") || qn_jtoken_is_name(t, "None")) return parse_constant(p, qn_jnone());
     if (qn_jtoken_is_name(t, "caller")) p->macro_flags |= QN_MACRO_CALLER;
     if (qn_jtoken_is_name(t, "varargs")) p->macro_flags |= QN_MACRO_VARARGS;
     if (qn_jtoken_is_name(t, "kwargs")) p->macro_flags |= QN_MACRO_KWARGS;
     qn_jnode *n = qn_jnode_create(p, QN_N_NAME, t->line);
-    if (n == NULL || !qn_jparse_symbol(p, t->bytes, t->n_bytes, &n->symbol) || !qn_jparse_advance(p)) return NULL;
+    if (n == NULL || !qn_jparse_symbol(p, t->bytes, t->n_bytes, &n->symbol) || !qn_jparse_advance(p))
+        return NULL;
     return n;
 }
 
@@ -443,7 +449,8 @@ static bool parse_dotted_name(qn_jparser *p, char *name, size_t size, size_t *n_
     *n_bytes = 0;
     for (;;) {
         if (p->token.kind != QN_T_NAME) return qn_jparse_unexpected(p, "a name");
-        if (p->token.n_bytes + 2 > size - *n_bytes) return qn_jparse_fail(p, "name of more than %zu bytes", size);
+        if (p->token.n_bytes + 2 > size - *n_bytes)
+            return qn_jparse_fail(p, "name of more than %zu bytes", size);
         memcpy(name + *n_bytes, p->token.bytes, p->token.n_bytes);
         *n_bytes += p->token.n_bytes;
         if (!qn_jparse_advance(p)) return false;

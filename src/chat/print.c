@@ -61,7 +61,8 @@ void qn_jfloat_repr(double f, char text[48])
         snprintf(text, 48, "%.24se%c%02d", scientific, exponent < 0 ? '-' : '+', abs(exponent));
         return;
     }
-    const size_t n_digits = strlen(scientific + (f < 0 || scientific[0] == '-')) - (strchr(scientific, '.') != NULL);
+    const size_t n_digits =
+        strlen(scientific + (f < 0 || scientific[0] == '-')) - (strchr(scientific, '.') != NULL);
     const int decimals = (int)n_digits - 1 - exponent;
     snprintf(text, 48, "%.*f", decimals > 1 ? decimals : 1, f);
 }
@@ -74,7 +75,8 @@ static bool repr_string(qn_jrender *r, qn_buffer *b, const qn_jstr *s)
     const char quote = has_single && memchr(s->bytes, '"', s->n_bytes) == NULL ? '"' : '\'';
     uint32_t c;
     qn_buffer_putc(b, quote);
-    for (size_t i = 0, n; i < s->n_bytes && (n = qn_utf8_decode(s->bytes + i, s->n_bytes - i, &c)) > 0; i += n) {
+    for (size_t i = 0, n; i < s->n_bytes && (n = qn_utf8_decode(s->bytes + i, s->n_bytes - i, &c)) > 0;
+         i += n) {
         if (c == (uint32_t)quote || c == '\\') qn_buffer_printf(b, "\\%c", (char)c);
         else if (c == '\n') qn_buffer_puts(b, "\\n");
         else if (c == '\r') qn_buffer_puts(b, "\\r");
@@ -198,7 +200,8 @@ static bool write_json_string(qn_jrender *r, qn_buffer *b, const qn_jstr *s, boo
 {
     uint32_t c;
     qn_buffer_putc(b, '"');
-    for (size_t i = 0, n; i < s->n_bytes && (n = qn_utf8_decode(s->bytes + i, s->n_bytes - i, &c)) > 0; i += n) {
+    for (size_t i = 0, n; i < s->n_bytes && (n = qn_utf8_decode(s->bytes + i, s->n_bytes - i, &c)) > 0;
+         i += n) {
         if (c == '"' || c == '\\') qn_buffer_putc(b, '\\'), qn_buffer_putc(b, (char)c);
         else if (c == '\n') qn_buffer_puts(b, "\\n");
         else if (c == '\r') qn_buffer_puts(b, "\\r");
@@ -208,7 +211,9 @@ static bool write_json_string(qn_jrender *r, qn_buffer *b, const qn_jstr *s, boo
         else if (c < 0x20) qn_buffer_printf(b, "\\u%04x", c);
         else if (!ensure_ascii || c < 0x7f) qn_buffer_append(b, s->bytes + i, n);
         else if (c < 0x10000) qn_buffer_printf(b, "\\u%04x", c);
-        else qn_buffer_printf(b, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + ((c - 0x10000) & 0x3ff));
+        else
+            qn_buffer_printf(b, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
+                             0xdc00 + ((c - 0x10000) & 0x3ff));
         if (b->failed) break;
     }
     qn_buffer_putc(b, '"');
@@ -226,16 +231,19 @@ static void write_json_newline(qn_buffer *b, const qn_jjson_style *style, int de
 {
     if (style->indent == NULL) return;
     qn_buffer_putc(b, '\n');
-    for (int i = 0; i < depth && !b->failed; i++) qn_buffer_append(b, style->indent->bytes, style->indent->n_bytes);
+    for (int i = 0; i < depth && !b->failed; i++)
+        qn_buffer_append(b, style->indent->bytes, style->indent->n_bytes);
 }
 
 static void write_json_separator(qn_buffer *b, const qn_jjson_style *style)
 {
-    if (style->item_separator != NULL) qn_buffer_append(b, style->item_separator->bytes, style->item_separator->n_bytes);
+    if (style->item_separator != NULL)
+        qn_buffer_append(b, style->item_separator->bytes, style->item_separator->n_bytes);
     else qn_buffer_puts(b, style->indent != NULL ? "," : ", ");
 }
 
-static bool write_json_value(qn_jrender *r, qn_buffer *b, qn_jval v, const qn_jjson_style *style, const ancestor *parent);
+static bool write_json_value(qn_jrender *r, qn_buffer *b, qn_jval v, const qn_jjson_style *style,
+                             const ancestor *parent);
 
 static bool write_json_list(qn_jrender *r, qn_buffer *b, const qn_jlist *l, const qn_jjson_style *style,
                       const ancestor *parent)
@@ -316,7 +324,8 @@ static bool write_json_dict(qn_jrender *r, qn_buffer *b, const qn_jdict *d, cons
     return written(r, b);
 }
 
-static bool write_json_value(qn_jrender *r, qn_buffer *b, qn_jval v, const qn_jjson_style *style, const ancestor *parent)
+static bool write_json_value(qn_jrender *r, qn_buffer *b, qn_jval v, const qn_jjson_style *style,
+                             const ancestor *parent)
 {
     switch (v.kind) {
     case QN_J_NONE: qn_buffer_puts(b, "null"); break;

@@ -38,7 +38,8 @@ static qn_jnode *target_name(qn_jparser *p, bool with_namespace)
     qn_jnode *attr = qn_jnode_create(p, QN_N_NSATTR, n->line);
     if (attr == NULL || !qn_jparse_advance(p)) return NULL;
     if (p->token.kind != QN_T_NAME) return qn_jparse_unexpected(p, "an attribute name"), NULL;
-    if (!qn_jparse_symbol(p, p->token.bytes, p->token.n_bytes, &attr->symbol) || !qn_jparse_advance(p)) return NULL;
+    if (!qn_jparse_symbol(p, p->token.bytes, p->token.n_bytes, &attr->symbol) || !qn_jparse_advance(p))
+        return NULL;
     attr->a = n;
     return qn_jnode_finish(p, attr);
 }
@@ -61,7 +62,8 @@ qn_jnode *qn_jparse_target(qn_jparser *p, bool with_namespace)
     bool ok = qn_jnodes_push(p, &items, first);
     while (ok && qn_jtoken_is_op(&p->token, ",")) {
         ok = qn_jparse_advance(p);
-        if (ok && p->token.kind != QN_T_NAME && !qn_jtoken_is_op(&p->token, "(")) break; /* a trailing comma */
+        if (ok && p->token.kind != QN_T_NAME && !qn_jtoken_is_op(&p->token, "("))
+            break; /* a trailing comma */
         if (ok && qn_jtoken_is_name(&p->token, "in")) break;
         qn_jnode *item = ok ? target_item(p, with_namespace) : NULL;
         ok = item != NULL && qn_jnodes_push(p, &items, item);
@@ -194,7 +196,8 @@ static qn_jnode *parse_call_block(qn_jparser *p, qn_jnode *n)
     caller->symbol = p->tmpl->symbol_caller;
     if (qn_jtoken_is_op(&p->token, "(") && !parse_parameters(p, caller)) return NULL;
     if ((n->a = qn_jparse_expression(p)) == NULL) return NULL;
-    if (n->a->kind != QN_N_CALL) return qn_jparse_fail(p, "{%% call %%} wants a call, such as name(...)"), NULL;
+    if (n->a->kind != QN_N_CALL)
+        return qn_jparse_fail(p, "{%% call %%} wants a call, such as name(...)"), NULL;
     const uint8_t outer_flags = p->macro_flags;
     p->macro_flags = 0;
     const bool ok = parse_macro_body(p, caller, "endcall") && qn_jnode_finish(p, caller) != NULL;
@@ -252,7 +255,8 @@ static qn_jnode *parse_autoescape(qn_jparser *p, qn_jnode *n)
     n->kind = QN_N_SCOPE;
     if (!qn_jtoken_is_name(&p->token, "false") && !qn_jtoken_is_name(&p->token, "False"))
         return qn_jparse_fail(p, "only {%% autoescape false %%} is supported: prompts are not HTML"), NULL;
-    return qn_jparse_advance(p) && end_of_tag(p) && (n->a = body_until(p, "endautoescape")) != NULL ? n : NULL;
+    return qn_jparse_advance(p) && end_of_tag(p) && (n->a = body_until(p, "endautoescape")) != NULL ? n
+                                                                                                    : NULL;
 }
 
 static qn_jnode *parse_do(qn_jparser *p, qn_jnode *n)
@@ -274,7 +278,10 @@ static qn_jnode *parse_jump(qn_jparser *p, qn_jnode *n, qn_jnode_kind kind, cons
     return end_of_tag(p) ? n : NULL;
 }
 static qn_jnode *parse_break(qn_jparser *p, qn_jnode *n) { return parse_jump(p, n, QN_N_BREAK, "break"); }
-static qn_jnode *parse_continue(qn_jparser *p, qn_jnode *n) { return parse_jump(p, n, QN_N_CONTINUE, "continue"); }
+static qn_jnode *parse_continue(qn_jparser *p, qn_jnode *n)
+{
+    return parse_jump(p, n, QN_N_CONTINUE, "continue");
+}
 
 static qn_jnode *refuse_files(qn_jparser *p, qn_jnode *n)
 {
@@ -316,7 +323,8 @@ static qn_jnode *parse_data(qn_jparser *p)
     qn_jnode *n = qn_jnode_create(p, QN_N_DATA, p->token.line);
     qn_jstr *s = qn_jchunk_alloc(&p->tmpl->chunks, &p->tmpl->chunk_bytes, sizeof *s);
     if (n == NULL) return NULL;
-    if (s == NULL) return p->lexer.status = qn_fail(p->lexer.err, QUERN_ERR_NOMEM, "template: out of memory"), NULL;
+    if (s == NULL)
+        return p->lexer.status = qn_fail(p->lexer.err, QUERN_ERR_NOMEM, "template: out of memory"), NULL;
     *s = (qn_jstr){.bytes = p->token.bytes, .n_bytes = p->token.n_bytes, .n_chars = SIZE_MAX};
     n->value = qn_jstring(s);
     return qn_jparse_advance(p) ? n : NULL;

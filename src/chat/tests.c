@@ -24,11 +24,12 @@ SIMPLE(number, qn_jis_number(v))
 SIMPLE(string, v.kind == QN_J_STRING)
 SIMPLE(mapping, v.kind == QN_J_DICT)
 SIMPLE(escaped, v.kind == QN_J_STRING && v.s->markup)
-SIMPLE(sequence, v.kind == QN_J_STRING || v.kind == QN_J_LIST || v.kind == QN_J_TUPLE || v.kind == QN_J_DICT ||
-                     v.kind == QN_J_RANGE || v.kind == QN_J_UNDEFINED)
-SIMPLE(iterable, v.kind == QN_J_UNDEFINED || (v.kind >= QN_J_STRING && v.kind <= QN_J_RANGE) || v.kind == QN_J_LOOP)
-SIMPLE(callable, v.kind == QN_J_MACRO || v.kind == QN_J_FUNCTION || v.kind == QN_J_METHOD || v.kind == QN_J_JOINER ||
-                     v.kind == QN_J_LOOP || v.kind == QN_J_UNDEFINED)
+SIMPLE(sequence, v.kind == QN_J_STRING || v.kind == QN_J_LIST || v.kind == QN_J_TUPLE ||
+                     v.kind == QN_J_DICT || v.kind == QN_J_RANGE || v.kind == QN_J_UNDEFINED)
+SIMPLE(iterable,
+       v.kind == QN_J_UNDEFINED || (v.kind >= QN_J_STRING && v.kind <= QN_J_RANGE) || v.kind == QN_J_LOOP)
+SIMPLE(callable, v.kind == QN_J_MACRO || v.kind == QN_J_FUNCTION || v.kind == QN_J_METHOD ||
+                     v.kind == QN_J_JOINER || v.kind == QN_J_LOOP || v.kind == QN_J_UNDEFINED)
 #undef SIMPLE
 
 static bool remainder_is(qn_jrender *r, qn_jval v, qn_jval divisor, int64_t wanted, qn_jval *out)
@@ -85,8 +86,14 @@ static bool equals(qn_jrender *r, qn_jval v, const qn_jargs *args, bool wanted, 
     if (!qn_jbind(r, args, "eq", "other", 1, &other) || !qn_jequal(r, v, other, &equal)) return false;
     return *out = qn_jbool(equal == wanted), true;
 }
-static bool t_eq(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out) { return equals(r, v, args, true, out); }
-static bool t_ne(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out) { return equals(r, v, args, false, out); }
+static bool t_eq(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
+{
+    return equals(r, v, args, true, out);
+}
+static bool t_ne(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
+{
+    return equals(r, v, args, false, out);
+}
 
 /* Identity: containers and objects by address, plain values by kind and value. */
 static bool t_sameas(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
@@ -106,11 +113,13 @@ static bool t_in(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 {
     qn_jval container;
     bool found;
-    if (!qn_jbind(r, args, "in", "seq", 1, &container) || !qn_jcontains(r, container, v, &found)) return false;
+    if (!qn_jbind(r, args, "in", "seq", 1, &container) || !qn_jcontains(r, container, v, &found))
+        return false;
     return *out = qn_jbool(found), true;
 }
 
-static bool has_case(qn_jrender *r, qn_jval v, const qn_jargs *args, const char *name, const char *method, qn_jval *out)
+static bool has_case(qn_jrender *r, qn_jval v, const qn_jargs *args, const char *name, const char *method,
+                     qn_jval *out)
 {
     static const qn_jargs none = {0};
     qn_jval text;
@@ -133,8 +142,14 @@ static bool named(qn_jrender *r, qn_jval v, const qn_jargs *args, bool filter, q
                                                         : qn_jfind_test(v.s->bytes, v.s->n_bytes)) != NULL;
     return *out = qn_jbool(known), true;
 }
-static bool t_filter(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out) { return named(r, v, args, true, out); }
-static bool t_test(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out) { return named(r, v, args, false, out); }
+static bool t_filter(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
+{
+    return named(r, v, args, true, out);
+}
+static bool t_test(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
+{
+    return named(r, v, args, false, out);
+}
 
 const qn_jentry qn_jtests[] = {
     {"defined", t_defined, 0},   {"undefined", t_undefined, 0}, {"none", t_none, 0},
@@ -160,7 +175,10 @@ const qn_jentry *qn_jfind_in(const qn_jentry *table, const char *name, size_t n_
     return NULL;
 }
 
-const qn_jentry *qn_jfind_test(const char *name, size_t n_bytes) { return qn_jfind_in(qn_jtests, name, n_bytes); }
+const qn_jentry *qn_jfind_test(const char *name, size_t n_bytes)
+{
+    return qn_jfind_in(qn_jtests, name, n_bytes);
+}
 
 const qn_jentry *qn_jfind_filter(const char *name, size_t n_bytes)
 {
@@ -168,4 +186,7 @@ const qn_jentry *qn_jfind_filter(const char *name, size_t n_bytes)
     return e != NULL ? e : qn_jfind_in(qn_jfilters_sequence, name, n_bytes);
 }
 
-const qn_jentry *qn_jfind_global(const char *name, size_t n_bytes) { return qn_jfind_in(qn_jglobals, name, n_bytes); }
+const qn_jentry *qn_jfind_global(const char *name, size_t n_bytes)
+{
+    return qn_jfind_in(qn_jglobals, name, n_bytes);
+}

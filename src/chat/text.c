@@ -53,8 +53,8 @@ bool qn_jchar(qn_jrender *r, const char *bytes, size_t n_bytes, qn_jval *out)
 bool qn_jis_space(uint32_t c)
 {
     if (c < 0x80) return (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x20);
-    return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202f || c == 0x205f || c == 0x3000;
+    return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+           c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
 bool qn_jis_printable(uint32_t c)
@@ -181,7 +181,8 @@ static bool append_special(qn_buffer *b, uint32_t c, bool title)
     }
     if (low == sizeof special_upper / sizeof special_upper[0] || special_upper[low].from != c) return false;
     const utf8proc_int32_t single = utf8proc_totitle((utf8proc_int32_t)c);
-    if (title && utf8proc_category(single) == UTF8PROC_CATEGORY_LT) return append_char(b, (uint32_t)single), true;
+    if (title && utf8proc_category(single) == UTF8PROC_CATEGORY_LT)
+        return append_char(b, (uint32_t)single), true;
     for (int i = 0; i < 3 && special_upper[low].to[i] != 0; i++) {
         const uint32_t part = special_upper[low].to[i];
         append_char(b, title && i > 0 ? (uint32_t)utf8proc_tolower((utf8proc_int32_t)part) : part);
@@ -196,7 +197,8 @@ static bool is_final_sigma(const char *bytes, size_t n_bytes, size_t at, size_t 
     uint32_t c;
     for (size_t i = 0, n; i < at && (n = qn_utf8_decode(bytes + i, at - i, &c)) > 0; i += n)
         if (utf8proc_category((utf8proc_int32_t)c) != UTF8PROC_CATEGORY_MN) before = qn_jis_cased(c, &upper);
-    for (size_t i = at + length, n; i < n_bytes && (n = qn_utf8_decode(bytes + i, n_bytes - i, &c)) > 0; i += n) {
+    for (size_t i = at + length, n; i < n_bytes && (n = qn_utf8_decode(bytes + i, n_bytes - i, &c)) > 0;
+         i += n) {
         if (utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_MN) continue;
         return before && !qn_jis_cased(c, &upper);
     }
@@ -217,7 +219,8 @@ bool qn_jcase_append(qn_buffer *b, const char *bytes, size_t n_bytes, qn_jcase h
             qn_buffer_putc(b, (char)c);
         } else if (to == QN_J_UPPER || to == QN_J_TITLE_CHAR) {
             if (append_special(b, c, to == QN_J_TITLE_CHAR)) continue;
-            append_char(b, to == QN_J_UPPER ? qn_jupper_char(c) : (uint32_t)utf8proc_totitle((utf8proc_int32_t)c));
+            append_char(b, to == QN_J_UPPER ? qn_jupper_char(c)
+                                            : (uint32_t)utf8proc_totitle((utf8proc_int32_t)c));
         } else if (to == QN_J_FOLD) {
             utf8proc_int32_t folded[8];
             const utf8proc_ssize_t count =
@@ -259,8 +262,8 @@ bool qn_jcapitalize(qn_jrender *r, const qn_jstr *s, qn_jval *out)
 
 /* ---- building ---- */
 
-bool qn_jreplace(qn_jrender *r, const qn_jstr *s, const qn_jstr *old, const qn_jstr *new_text, int64_t max_count,
-                 qn_jval *out)
+bool qn_jreplace(qn_jrender *r, const qn_jstr *s, const qn_jstr *old, const qn_jstr *new_text,
+                 int64_t max_count, qn_jval *out)
 {
     qn_buffer b = {.max_bytes = QN_J_MAX_STRING_BYTES};
     size_t at = 0;
@@ -299,7 +302,8 @@ static void append_repeated(qn_buffer *b, const qn_jstr *fill, size_t n)
 bool qn_jcenter(qn_jrender *r, const qn_jstr *s, int64_t width, int which, const qn_jstr *fill, qn_jval *out)
 {
     const size_t n_chars = qn_jchars(s);
-    if (fill != NULL && qn_jchars(fill) != 1) return qn_jfail(r, "the fill character must be exactly one character");
+    if (fill != NULL && qn_jchars(fill) != 1)
+        return qn_jfail(r, "the fill character must be exactly one character");
     if (width < 0 || (uint64_t)width <= n_chars) return *out = qn_jstring(s), true;
     if (width > QN_J_MAX_STRING_BYTES)
         return qn_jlimit(r, "padding to %lld characters is over the limit", (long long)width);

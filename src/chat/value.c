@@ -14,7 +14,8 @@
 
 /* ---- failing and limits ---- */
 
-__attribute__((format(printf, 3, 0))) static bool record(qn_jrender *r, quern_status status, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static bool record(qn_jrender *r, quern_status status,
+                                                         const char *format, va_list args)
 {
     char text[480];
     if (r->status != QUERN_OK) return false; /* the first reason stays */
@@ -121,7 +122,8 @@ void qn_jchunks_destroy(qn_jrender *r) { qn_jchunk_destroy(&r->chunks); }
 static bool string_fits(qn_jrender *r, size_t n_bytes)
 {
     if (n_bytes <= QN_J_MAX_STRING_BYTES) return true;
-    return qn_jlimit(r, "a string of %zu bytes is over the limit of %d MiB", n_bytes, QN_J_MAX_STRING_BYTES >> 20);
+    return qn_jlimit(r, "a string of %zu bytes is over the limit of %d MiB", n_bytes,
+                     QN_J_MAX_STRING_BYTES >> 20);
 }
 
 bool qn_jborrow(qn_jrender *r, const char *bytes, size_t n_bytes, qn_jval *out)
@@ -150,7 +152,8 @@ bool qn_jtext(qn_jrender *r, const char *constant, qn_jval *out)
 
 bool qn_jbuffer_failed(qn_jrender *r, const qn_buffer *b)
 {
-    return b->over_max ? qn_jlimit(r, "a text of more than %zu bytes is over the limit", b->max_bytes) : qn_jnomem(r);
+    return b->over_max ? qn_jlimit(r, "a text of more than %zu bytes is over the limit", b->max_bytes)
+                       : qn_jnomem(r);
 }
 
 bool qn_jtake(qn_jrender *r, qn_buffer *b, qn_jval *out)
@@ -382,7 +385,8 @@ void qn_jdict_remove(qn_jdict *d, qn_jitem *item)
 
 static bool from_json(qn_jrender *r, const json_t *j, int depth, qn_jval *out)
 {
-    if (depth > QN_J_MAX_VALUE_DEPTH) return qn_jlimit(r, "a variable is nested deeper than %d", QN_J_MAX_VALUE_DEPTH);
+    if (depth > QN_J_MAX_VALUE_DEPTH)
+        return qn_jlimit(r, "a variable is nested deeper than %d", QN_J_MAX_VALUE_DEPTH);
     if (!qn_jwork(r, 8)) return false;
     switch (json_typeof(j)) {
     case JSON_NULL: return *out = qn_jnone(), true;
@@ -404,7 +408,8 @@ static bool from_json(qn_jrender *r, const json_t *j, int depth, qn_jval *out)
         json_t *object = (json_t *)(uintptr_t)j; /* jansson's walk wants it so; nothing is changed */
         for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
             qn_jval key, value;
-            if (!qn_jborrow(r, json_object_iter_key(at), strlen(json_object_iter_key(at)), &key)) return false;
+            if (!qn_jborrow(r, json_object_iter_key(at), strlen(json_object_iter_key(at)), &key))
+                return false;
             if (!from_json(r, json_object_iter_value(at), depth + 1, &value)) return false;
             if (!qn_jdict_set(r, d, key, value)) return false;
         }
@@ -466,7 +471,8 @@ bool qn_jtrue(qn_jval v)
 
 bool qn_jis_text(qn_jval v, const char *text)
 {
-    return v.kind == QN_J_STRING && v.s->n_bytes == strlen(text) && memcmp(v.s->bytes, text, v.s->n_bytes) == 0;
+    return v.kind == QN_J_STRING && v.s->n_bytes == strlen(text) &&
+           memcmp(v.s->bytes, text, v.s->n_bytes) == 0;
 }
 
 bool qn_jis_number(qn_jval v) { return v.kind == QN_J_BOOL || v.kind == QN_J_INT || v.kind == QN_J_FLOAT; }
@@ -478,7 +484,10 @@ bool qn_jas_int(qn_jval v, int64_t *i)
     return true;
 }
 
-double qn_jas_double(qn_jval v) { return v.kind == QN_J_FLOAT ? v.f : v.kind == QN_J_BOOL ? v.b : (double)v.i; }
+double qn_jas_double(qn_jval v)
+{
+    return v.kind == QN_J_FLOAT ? v.f : v.kind == QN_J_BOOL ? v.b : (double)v.i;
+}
 
 /* <0, 0, >0; 2 if one of them is NaN. Exact also for integers that no double holds. */
 static int compare_numbers(qn_jval a, qn_jval b)
@@ -562,7 +571,8 @@ bool qn_jequal(qn_jrender *r, qn_jval a, qn_jval b, bool *equal) { return equal_
 
 static bool compare_at(qn_jrender *r, qn_jval a, qn_jval b, const char *op, int depth, int *order);
 
-static bool compare_lists(qn_jrender *r, const qn_jlist *a, const qn_jlist *b, const char *op, int depth, int *order)
+static bool compare_lists(qn_jrender *r, const qn_jlist *a, const qn_jlist *b, const char *op, int depth,
+                          int *order)
 {
     for (size_t i = 0; i < a->n && i < b->n; i++) {
         bool same;
@@ -661,7 +671,8 @@ bool qn_jlength(qn_jrender *r, qn_jval v, size_t *n)
 
 int64_t qn_jrange_at(const qn_jrange *range, uint64_t i)
 {
-    return (int64_t)((uint64_t)range->start + i * (uint64_t)range->step); /* within the range by construction */
+    return (int64_t)((uint64_t)range->start +
+                     i * (uint64_t)range->step); /* within the range by construction */
 }
 
 static bool list_of_chars(qn_jrender *r, const qn_jstr *s, qn_jlist *l)
@@ -686,7 +697,8 @@ static bool copy_items(qn_jrender *r, const qn_jlist *from, qn_jlist *to)
 bool qn_jiterate(qn_jrender *r, qn_jval v, bool copy, qn_jlist **out)
 {
     size_t n = 0;
-    if ((v.kind == QN_J_LIST || v.kind == QN_J_TUPLE || v.kind == QN_J_VIEW) && !copy) return *out = v.list, true;
+    if ((v.kind == QN_J_LIST || v.kind == QN_J_TUPLE || v.kind == QN_J_VIEW) && !copy)
+        return *out = v.list, true;
     if (v.kind == QN_J_UNDEFINED || v.kind == QN_J_STRING || v.kind == QN_J_DICT || v.kind == QN_J_RANGE) {
         if (!qn_jlength(r, v, &n)) return false;
     } else if (v.kind >= QN_J_LIST && v.kind <= QN_J_GENERATOR) {

@@ -253,8 +253,8 @@ typedef enum qn_jcase { QN_J_UPPER, QN_J_LOWER, QN_J_TITLE_CHAR, QN_J_SWAP, QN_J
 bool qn_jcase_append(qn_buffer *b, const char *bytes, size_t n_bytes, qn_jcase how);
 bool qn_jcase_map(qn_jrender *r, const qn_jstr *s, qn_jcase how, qn_jval *out);
 bool qn_jcapitalize(qn_jrender *r, const qn_jstr *s, qn_jval *out);
-bool qn_jreplace(qn_jrender *r, const qn_jstr *s, const qn_jstr *old, const qn_jstr *new_text, int64_t max_count,
-                 qn_jval *out);
+bool qn_jreplace(qn_jrender *r, const qn_jstr *s, const qn_jstr *old, const qn_jstr *new_text,
+                 int64_t max_count, qn_jval *out);
 bool qn_jcenter(qn_jrender *r, const qn_jstr *s, int64_t width, int which, const qn_jstr *fill, qn_jval *out);
 bool qn_jsplit_lines(qn_jrender *r, const qn_jstr *s, bool keep_ends, qn_jlist **out);
 bool qn_jescape(qn_jrender *r, const qn_jstr *s, qn_jval *out); /* gives markup */
@@ -289,7 +289,8 @@ bool qn_jarg_str(qn_jrender *r, qn_jval v, const char *what, const qn_jstr **out
 
 /* ---- operators and access (operate.c) ---- */
 bool qn_jadd(qn_jrender *r, qn_jval a, qn_jval b, qn_jval *out);
-bool qn_jbinary(qn_jrender *r, char op, qn_jval a, qn_jval b, qn_jval *out); /* + - * / % and 'f' //, 'p' ** */
+bool qn_jbinary(qn_jrender *r, char op, qn_jval a, qn_jval b,
+                qn_jval *out); /* + - * / % and 'f' //, 'p' ** */
 bool qn_jnegate(qn_jrender *r, qn_jval v, qn_jval *out);
 bool qn_jgetattr(qn_jrender *r, qn_jval object, const qn_jstr *name, qn_jval *out);
 bool qn_jgetitem(qn_jrender *r, qn_jval object, qn_jval key, qn_jval *out);

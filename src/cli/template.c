@@ -16,12 +16,14 @@ static bool write_line(const char *name, const char *text, size_t n_bytes)
     json_t *line = json_object();
     json_t *value = json_stringn(text != NULL ? text : "", n_bytes);
     const bool whole = value != NULL && json_object_set_new(line, name, value) == 0;
-    const bool ok = whole ? json_dumpf(line, stdout, 0) == 0 : fputs("{\"error\": \"no memory\"}", stdout) >= 0;
+    const bool ok =
+        whole ? json_dumpf(line, stdout, 0) == 0 : fputs("{\"error\": \"no memory\"}", stdout) >= 0;
     json_decref(line);
     return ok && putchar('\n') != EOF && fflush(stdout) == 0;
 }
 
-static quern_status render_line(const qn_jinja *t, const char *bytes, size_t n_bytes, qn_buffer *text, quern_error *err)
+static quern_status render_line(const qn_jinja *t, const char *bytes, size_t n_bytes, qn_buffer *text,
+                                quern_error *err)
 {
     json_error_t where;
     int64_t now = INT64_MIN;
@@ -32,7 +34,8 @@ static quern_status render_line(const qn_jinja *t, const char *bytes, size_t n_b
     if (!json_is_object(variables)) status = qn_fail(err, QUERN_ERR_ARGUMENT, "the line is no JSON object");
     const json_t *clock = status == QUERN_OK ? json_object_get(variables, "now") : NULL;
     if (clock != NULL && !json_is_null(clock)) {
-        if (!json_is_string(clock)) status = qn_fail(err, QUERN_ERR_ARGUMENT, "'now' must be a string (ISO 8601)");
+        if (!json_is_string(clock))
+            status = qn_fail(err, QUERN_ERR_ARGUMENT, "'now' must be a string (ISO 8601)");
         else status = qn_chat_parse_time(json_string_value(clock), &now, err);
     }
     if (status == QUERN_OK) status = qn_jinja_render(t, variables, now, NULL, text, err);
@@ -69,7 +72,8 @@ int qn_cli_template(int argc, char **argv)
     };
     const int code = qn_options_parse("template", options, 2, &argc, argv, 0, 0);
     if (code >= 0) return code;
-    if (path == NULL || !jsonl) return qn_cli_usage("template: --file and --jsonl are needed (see quern template --help)");
+    if (path == NULL || !jsonl)
+        return qn_cli_usage("template: --file and --jsonl are needed (see quern template --help)");
     quern_error err = {0};
     char *source = NULL;
     size_t n_bytes = 0;

@@ -32,18 +32,21 @@ static inline quern_status render_with(const char *source, size_t n_bytes, const
 }
 
 /* Variables are JSON text, or NULL for none. */
-static inline quern_status render(const char *source, const char *variables, qn_buffer *text, quern_error *err)
+static inline quern_status render(const char *source, const char *variables, qn_buffer *text,
+                                  quern_error *err)
 {
     json_error_t where;
     json_t *v = json_loads(variables != NULL ? variables : "{}", 0, &where);
     if (v == NULL) fail_msg("test variables: %s", where.text);
-    const qn_jinja_limits patient = {.max_ns = 120000000000u}; /* other limits are to be met first, however slow */
+    const qn_jinja_limits patient = {.max_ns =
+                                         120000000000u}; /* other limits are to be met first, however slow */
     const quern_status status = render_with(source, strlen(source), v, &patient, text, err);
     json_decref(v);
     return status;
 }
 
-#define ASSERT_RENDERS(source, variables, expected) assert_renders_at(source, variables, expected, __FILE__, __LINE__)
+#define ASSERT_RENDERS(source, variables, expected)                                                          \
+    assert_renders_at(source, variables, expected, __FILE__, __LINE__)
 static inline void assert_renders_at(const char *source, const char *variables, const char *expected,
                                      const char *file, int line)
 {
@@ -61,7 +64,8 @@ static inline void assert_renders_at(const char *source, const char *variables, 
     qn_buffer_deinit(&text);
 }
 
-#define ASSERT_FAILS(source, variables, status, part) assert_fails_at(source, variables, status, part, __FILE__, __LINE__)
+#define ASSERT_FAILS(source, variables, status, part)                                                        \
+    assert_fails_at(source, variables, status, part, __FILE__, __LINE__)
 static inline void assert_fails_at(const char *source, const char *variables, quern_status expected,
                                    const char *part, const char *file, int line)
 {
@@ -69,8 +73,8 @@ static inline void assert_fails_at(const char *source, const char *variables, qu
     quern_error err = {0};
     const quern_status status = render(source, variables, &text, &err);
     if (status != expected || err.status != expected || strstr(err.message, part) == NULL) {
-        print_error("%.200s\n  status %d, message %s\n  expected %d, '%s'\n", source, (int)status, err.message,
-                    (int)expected, part);
+        print_error("%.200s\n  status %d, message %s\n  expected %d, '%s'\n", source, (int)status,
+                    err.message, (int)expected, part);
         _fail(file, line);
     }
     assert_int_equal(text.n_bytes, 0); /* nothing is given on failure */

@@ -14,10 +14,13 @@ typedef struct totals {
 static json_t *case_variables(json_t *row)
 {
     json_t *v = json_object(), *extra = json_object_get(row, "extra");
-    static const char *const names[] = {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) json_object_set(v, names[i], json_object_get(row, names[i]));
+    static const char *const names[] = {"messages", "tools", "add_generation_prompt", "bos_token",
+                                        "eos_token"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        json_object_set(v, names[i], json_object_get(row, names[i]));
     json_object_set_new(v, "documents", json_null());
-    if (json_is_true(json_object_get(row, "tools_undefined"))) json_object_del(v, "tools"), json_object_del(v, "documents");
+    if (json_is_true(json_object_get(row, "tools_undefined")))
+        json_object_del(v, "tools"), json_object_del(v, "documents");
     if (json_is_object(extra)) json_object_update(v, extra);
     return v;
 }
@@ -101,9 +104,10 @@ static void published_templates_render_as_in_python(void **state)
         run_template(directory, name, &n);
     }
     closedir(d);
-    print_message("%d templates, %d cases: %d equal, %d refused with the template's words, %d rendered where Python "
-                  "fails, %d fail as there\n", n.templates, n.cases, n.equal, n.refused, n.lenient,
-                  n.cases - n.equal - n.refused - n.lenient);
+    print_message(
+        "%d templates, %d cases: %d equal, %d refused with the template's words, %d rendered where Python "
+        "fails, %d fail as there\n",
+        n.templates, n.cases, n.equal, n.refused, n.lenient, n.cases - n.equal - n.refused - n.lenient);
     assert_true(n.templates > 0 && n.cases > n.templates);
     assert_int_equal(qn_alloc_live(), live);
 }

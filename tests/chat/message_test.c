@@ -14,8 +14,8 @@ static qn_chat_template *open_source(const char *source)
     return t;
 }
 
-static quern_status render_chat(const qn_chat_template *t, const char *messages, const char *tools, const char *extra,
-                                qn_buffer *text, quern_error *err)
+static quern_status render_chat(const qn_chat_template *t, const char *messages, const char *tools,
+                                const char *extra, qn_buffer *text, quern_error *err)
 {
     json_t *m = json_loads(messages, JSON_DECODE_ANY, NULL), *before = json_deep_copy(m);
     json_t *v = tools != NULL ? json_loads(tools, JSON_DECODE_ANY, NULL) : NULL;
@@ -38,7 +38,8 @@ static void assert_chat(const char *source, const char *messages, const char *to
     qn_chat_template *t = open_source(source);
     qn_buffer text;
     quern_error err = {0};
-    if (render_chat(t, messages, tools, extra, &text, &err) != QUERN_OK) fail_msg("%s: %s", messages, err.message);
+    if (render_chat(t, messages, tools, extra, &text, &err) != QUERN_OK)
+        fail_msg("%s: %s", messages, err.message);
     assert_string_equal(text.data != NULL ? text.data : "", expected);
     qn_buffer_deinit(&text);
     qn_chat_template_close(t);
@@ -46,23 +47,29 @@ static void assert_chat(const char *source, const char *messages, const char *to
 
 #define SYSTEM "{\"role\": \"system\", \"content\": \"Be kind.\"}"
 #define USER "{\"role\": \"user\", \"content\": \"Hi\"}"
-#define PARTS "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, {\"type\": \"image_url\"}, " \
-              "{\"type\": \"text\", \"text\": \"b\"}]}"
-#define CALL(arguments) "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"id\": \"1\", \"type\": "     \
-              "\"function\", \"function\": {\"name\": \"f\", \"arguments\": " arguments "}}]}"
+#define PARTS                                                                                                \
+    "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, {\"type\": \"image_url\"}, "  \
+    "{\"type\": \"text\", \"text\": \"b\"}]}"
+#define CALL(arguments)                                                                                      \
+    "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"id\": \"1\", \"type\": "               \
+    "\"function\", \"function\": {\"name\": \"f\", \"arguments\": " arguments "}}]}"
 #define TOOL "{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": {}}}"
 
 /* only text, no system role, null content fails, JSON text of arguments shown as it is */
-static const char plain[] =
-    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
-    "<{{ m.role }}>{{ m.content + '' }}{% for c in m.tool_calls %}[{{ c.function.name }} {{ c.function.arguments }}]{% endfor %}"
-    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+static const char plain[] = "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ "
+                            "raise_exception('no system') }}{% endif %}"
+                            "<{{ m.role }}>{{ m.content + '' }}{% for c in m.tool_calls %}[{{ "
+                            "c.function.name }} {{ c.function.arguments }}]{% endfor %}"
+                            "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
 
 /* lists of parts as well as text, a system role, arguments as objects */
 static const char able[] =
-    "{% for m in messages %}<{{ m.role }}>{% if m.content is string %}{{ m.content }}{% elif m.content is none %}"
-    "{% else %}{% for p in m.content %}{{ p.text if p.type == 'text' else '<' ~ p.type ~ '>' }}{% endfor %}{% endif %}"
-    "{% for c in m.tool_calls %}[{{ c.function.name }} {{ c.function.arguments | tojson }}]{% endfor %}{% endfor %}"
+    "{% for m in messages %}<{{ m.role }}>{% if m.content is string %}{{ m.content }}{% elif m.content is "
+    "none %}"
+    "{% else %}{% for p in m.content %}{{ p.text if p.type == 'text' else '<' ~ p.type ~ '>' }}{% endfor "
+    "%}{% endif %}"
+    "{% for c in m.tool_calls %}[{{ c.function.name }} {{ c.function.arguments | tojson }}]{% endfor %}{% "
+    "endfor %}"
     "{% if tools %}{{ tools | length }} tools {{ tools[0].function.name }}{% endif %}{{ extra }}";
 
 /* lists of parts only; walks over the tools whether there are some or not */
@@ -78,20 +85,25 @@ static void messages_take_the_form_that_the_template_renders(void **state)
     assert_chat(plain, "[" SYSTEM "," USER "]", NULL, NULL, "<s><user>Be kind.\n\nHi<assistant>");
     assert_chat(plain, "[" SYSTEM "," PARTS "]", NULL, NULL, "<s><user>Be kind.\n\na\nb<assistant>");
     assert_chat(plain, "[" SYSTEM "]", NULL, NULL, "<s><user>Be kind.<assistant>");
-    assert_chat(plain, "[" USER "," CALL("\"{\\\"a\\\": 1}\"") "]", NULL, NULL, "<s><user>Hi<assistant>[f {\"a\": 1}]<assistant>");
-    assert_chat(plain, "[" USER "," CALL("{\"a\": 1}") "]", NULL, NULL, "<s><user>Hi<assistant>[f {\"a\": 1}]<assistant>");
+    assert_chat(plain, "[" USER "," CALL("\"{\\\"a\\\": 1}\"") "]", NULL, NULL,
+                "<s><user>Hi<assistant>[f {\"a\": 1}]<assistant>");
+    assert_chat(plain, "[" USER "," CALL("{\"a\": 1}") "]", NULL, NULL,
+                "<s><user>Hi<assistant>[f {\"a\": 1}]<assistant>");
     assert_chat(able, "[" SYSTEM "," USER "]", NULL, NULL, "<system>Be kind.<user>Hi");
     assert_chat(able, "[" SYSTEM "," PARTS "]", NULL, NULL, "<system>Be kind.<user>a<image_url>b");
-    assert_chat(able, "[" USER "," CALL("\"{\\\"a\\\": 1}\"") "]", NULL, NULL, "<user>Hi<assistant>[f {\"a\": 1}]");
+    assert_chat(able, "[" USER "," CALL("\"{\\\"a\\\": 1}\"") "]", NULL, NULL,
+                "<user>Hi<assistant>[f {\"a\": 1}]");
     assert_chat(able, "[" USER "," CALL("\"no json\"") "]", NULL, NULL, "<user>Hi<assistant>[f \"no json\"]");
     assert_chat(able, "[" USER "," CALL("null") "]", NULL, NULL, "<user>Hi<assistant>[f {}]");
     assert_chat(able, "[" USER "]", "[" TOOL "]", "{\"extra\": true}", "<user>Hi1 tools fTrue");
     assert_chat(able, "[" USER "]", "[]", NULL, "<user>Hi");
     assert_chat(parts_only, "[" USER "]", NULL, NULL, "<user>Hi");
     assert_chat(parts_only, "[" PARTS "]", "[" TOOL "]", NULL, "f<user>ab");
-    assert_chat(qn_chat_fallback_source, "[" SYSTEM "," USER "]", NULL, NULL,
-                "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
-    assert_chat(qn_chat_fallback_source, "[" PARTS "]", NULL, NULL, "<|im_start|>user\na\nb<|im_end|>\n<|im_start|>assistant\n");
+    assert_chat(
+        qn_chat_fallback_source, "[" SYSTEM "," USER "]", NULL, NULL,
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+    assert_chat(qn_chat_fallback_source, "[" PARTS "]", NULL, NULL,
+                "<|im_start|>user\na\nb<|im_end|>\n<|im_start|>assistant\n");
 }
 
 static void traits_are_found_out(void **state)
@@ -99,12 +111,14 @@ static void traits_are_found_out(void **state)
     (void)state;
     qn_chat_template *t = open_source(plain);
     const qn_chat_traits *a = qn_chat_template_traits(t);
-    assert_false(a->takes_parts || a->wants_parts || a->takes_system || a->object_arguments || a->null_content || a->shows_tools);
+    assert_false(a->takes_parts || a->wants_parts || a->takes_system || a->object_arguments ||
+                 a->null_content || a->shows_tools);
     assert_true(a->null_tools);
     qn_chat_template_close(t);
     t = open_source(able);
     a = qn_chat_template_traits(t);
-    assert_true(a->takes_parts && a->takes_system && a->object_arguments && a->null_content && a->null_tools && a->shows_tools);
+    assert_true(a->takes_parts && a->takes_system && a->object_arguments && a->null_content &&
+                a->null_tools && a->shows_tools);
     assert_false(a->wants_parts);
     qn_chat_template_close(t);
     t = open_source(parts_only);
@@ -125,20 +139,31 @@ static void wrong_messages_are_named(void **state)
         {"[]", NULL, NULL, "messages: must not be empty"},
         {"[1]", NULL, NULL, "messages[0]: must be an object with role and content"},
         {"[" USER ", {\"content\": \"x\"}]", NULL, NULL, "messages[1].role: is missing, empty or no string"},
-        {"[{\"role\": \"\", \"content\": \"x\"}]", NULL, NULL, "messages[0].role: is missing, empty or no string"},
-        {"[{\"role\": 3, \"content\": \"x\"}]", NULL, NULL, "messages[0].role: is missing, empty or no string"},
-        {"[{\"role\": \"user\"}]", NULL, NULL, "messages[0].content: is missing (it may be so only beside tool_calls)"},
+        {"[{\"role\": \"\", \"content\": \"x\"}]", NULL, NULL,
+         "messages[0].role: is missing, empty or no string"},
+        {"[{\"role\": 3, \"content\": \"x\"}]", NULL, NULL,
+         "messages[0].role: is missing, empty or no string"},
+        {"[{\"role\": \"user\"}]", NULL, NULL,
+         "messages[0].content: is missing (it may be so only beside tool_calls)"},
         {"[{\"role\": \"user\", \"content\": null}]", NULL, NULL, "messages[0].content: is missing"},
-        {"[{\"role\": \"user\", \"content\": 5}]", NULL, NULL, "messages[0].content: must be a string, an array of parts"},
-        {"[{\"role\": \"user\", \"content\": [\"x\"]}]", NULL, NULL, "messages[0].content[0]: must be an object with a type"},
-        {"[{\"role\": \"user\", \"content\": [{}]}]", NULL, NULL, "messages[0].content[0]: the type is missing"},
-        {"[{\"role\": \"user\", \"content\": [{\"type\": \"text\"}]}]", NULL, NULL, "messages[0].content[0]: the text is missing"},
-        {"[{\"role\": \"assistant\", \"tool_calls\": {}}]", NULL, NULL, "messages[0].tool_calls: must be an array"},
-        {"[{\"role\": \"assistant\", \"tool_calls\": [1]}]", NULL, NULL, "messages[0].tool_calls[0]: must be an object"},
-        {"[{\"role\": \"assistant\", \"tool_calls\": [{}]}]", NULL, NULL, "messages[0].tool_calls[0]: 'function' must be an object"},
+        {"[{\"role\": \"user\", \"content\": 5}]", NULL, NULL,
+         "messages[0].content: must be a string, an array of parts"},
+        {"[{\"role\": \"user\", \"content\": [\"x\"]}]", NULL, NULL,
+         "messages[0].content[0]: must be an object with a type"},
+        {"[{\"role\": \"user\", \"content\": [{}]}]", NULL, NULL,
+         "messages[0].content[0]: the type is missing"},
+        {"[{\"role\": \"user\", \"content\": [{\"type\": \"text\"}]}]", NULL, NULL,
+         "messages[0].content[0]: the text is missing"},
+        {"[{\"role\": \"assistant\", \"tool_calls\": {}}]", NULL, NULL,
+         "messages[0].tool_calls: must be an array"},
+        {"[{\"role\": \"assistant\", \"tool_calls\": [1]}]", NULL, NULL,
+         "messages[0].tool_calls[0]: must be an object"},
+        {"[{\"role\": \"assistant\", \"tool_calls\": [{}]}]", NULL, NULL,
+         "messages[0].tool_calls[0]: 'function' must be an object"},
         {"[{\"role\": \"assistant\", \"tool_calls\": [{\"function\": {}}]}]", NULL, NULL,
          "messages[0].tool_calls[0]: the function's name is missing"},
-        {"[" CALL("5") "]", NULL, NULL, "messages[0].tool_calls[0]: the arguments must be JSON text or an object"},
+        {"[" CALL("5") "]", NULL, NULL,
+         "messages[0].tool_calls[0]: the arguments must be JSON text or an object"},
         {"[{\"role\": \"assistant\", \"tool_calls\": []}]", NULL, NULL, "messages[0].content: is missing"},
         {"[" USER "]", "{}", NULL, "tools: must be an array"},
         {"[" USER "]", "[{}]", NULL, "tools[0]: 'function' is missing or no object"},
@@ -150,8 +175,10 @@ static void wrong_messages_are_named(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         qn_buffer text;
         quern_error err = {0};
-        assert_int_equal(render_chat(t, cases[i].messages, cases[i].tools, cases[i].extra, &text, &err), QUERN_ERR_ARGUMENT);
-        if (strncmp(err.message, cases[i].message, strlen(cases[i].message)) != 0) fail_msg("%s: %s", cases[i].messages, err.message);
+        assert_int_equal(render_chat(t, cases[i].messages, cases[i].tools, cases[i].extra, &text, &err),
+                         QUERN_ERR_ARGUMENT);
+        if (strncmp(err.message, cases[i].message, strlen(cases[i].message)) != 0)
+            fail_msg("%s: %s", cases[i].messages, err.message);
         assert_int_equal(text.n_bytes, 0);
     }
     qn_chat_template_close(t);
@@ -181,7 +208,8 @@ static char *model_with(const char *source, size_t *n_bytes)
     return data;
 }
 
-static void assert_model(const char *source, bool use_fallback, const char *problem, const char *prompt, int warnings)
+static void assert_model(const char *source, bool use_fallback, const char *problem, const char *prompt,
+                         int warnings)
 {
     size_t n;
     char *data = model_with(source, &n);
@@ -225,13 +253,15 @@ static void the_template_of_a_model_is_opened(void **state)
 static void what_a_template_refuses_is_told(void **state)
 {
     (void)state;
-    qn_chat_template *t = open_source("{% if messages|length > 1 %}{{ raise_exception('one at a time') }}{% endif %}"
-                                      "{{ messages[0].content }}{% if messages[0].role == 'x' %}{{ 1 + 'a' }}{% endif %}");
+    qn_chat_template *t =
+        open_source("{% if messages|length > 1 %}{{ raise_exception('one at a time') }}{% endif %}"
+                    "{{ messages[0].content }}{% if messages[0].role == 'x' %}{{ 1 + 'a' }}{% endif %}");
     qn_buffer text;
     quern_error err = {0};
     assert_int_equal(render_chat(t, "[" USER "," USER "]", NULL, NULL, &text, &err), QUERN_ERR_TEMPLATE);
     assert_string_equal(err.message, "chat template: one at a time");
-    assert_int_equal(render_chat(t, "[{\"role\": \"x\", \"content\": \"y\"}]", NULL, NULL, &text, &err), QUERN_ERR_TEMPLATE);
+    assert_int_equal(render_chat(t, "[{\"role\": \"x\", \"content\": \"y\"}]", NULL, NULL, &text, &err),
+                     QUERN_ERR_TEMPLATE);
     assert_string_equal(err.message, "chat template: line 1: '+' is not supported between int and str");
     qn_chat_template_close(t);
 }
@@ -243,13 +273,35 @@ static void times_are_read(void **state)
         const char *text;
         int64_t now;
     } good[] = {
-        {"2025-03-14T09:26:53", 1741944413}, {"2025-03-14 09:26:53Z", 1741944413}, {"2025-03-14T09:26:53.123+02:00", 1741944413},
-        {"2025-03-14T09:26", 1741944360},    {"2025-03-14", 1741910400},           {"1970-01-01", 0},
-        {"2024-02-29T23:59:60Z", 1709251200}, {"0001-01-01", -62135596800},        {"9999-12-31T23:59:59-0100", 253402300799},
+        {"2025-03-14T09:26:53", 1741944413},
+        {"2025-03-14 09:26:53Z", 1741944413},
+        {"2025-03-14T09:26:53.123+02:00", 1741944413},
+        {"2025-03-14T09:26", 1741944360},
+        {"2025-03-14", 1741910400},
+        {"1970-01-01", 0},
+        {"2024-02-29T23:59:60Z", 1709251200},
+        {"0001-01-01", -62135596800},
+        {"9999-12-31T23:59:59-0100", 253402300799},
     };
-    static const char *const bad[] = {"", "x", "2025", "2025-13-01", "2025-00-01", "2025-02-29", "2025-04-31", "2025-03-14T", "0000-01-01",
-                                      "2025-03-14T24:00", "2025-03-14T09:60", "2025-03-14T09:26:61", "2025-03-14T09:26:53.", "2025-03-14T09:26:53x",
-                                      "2025-03-14T09:26:53+1", "2025-3-14", "20250314", "2025-03-14T09", "2025-03-14T09:26:53+01:000"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "2025",
+                                      "2025-13-01",
+                                      "2025-00-01",
+                                      "2025-02-29",
+                                      "2025-04-31",
+                                      "2025-03-14T",
+                                      "0000-01-01",
+                                      "2025-03-14T24:00",
+                                      "2025-03-14T09:60",
+                                      "2025-03-14T09:26:61",
+                                      "2025-03-14T09:26:53.",
+                                      "2025-03-14T09:26:53x",
+                                      "2025-03-14T09:26:53+1",
+                                      "2025-3-14",
+                                      "20250314",
+                                      "2025-03-14T09",
+                                      "2025-03-14T09:26:53+01:000"};
     quern_error err;
     int64_t now;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -272,7 +324,8 @@ static void missing_memory_is_an_error(void **state)
         quern_error err = {0};
         qn_alloc_fail_at(k);
         quern_status status = qn_chat_template_open(&t, NULL, &params, NULL, &err);
-        if (status == QUERN_OK) status = render_chat(t, "[" SYSTEM "," USER "]", "[" TOOL "]", NULL, &text, &err);
+        if (status == QUERN_OK)
+            status = render_chat(t, "[" SYSTEM "," USER "]", "[" TOOL "]", NULL, &text, &err);
         done = !qn_alloc_has_failed();
         qn_alloc_fail_at(-1);
         assert_int_equal(status, done ? QUERN_OK : QUERN_ERR_NOMEM);
