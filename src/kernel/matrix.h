@@ -42,7 +42,7 @@ void qn_matrix_pack(qn_tensor_type type, size_t n_rows, size_t n_cols, const voi
 
 /* Activations: float32 rows made ready for one family of weight types.
  *   F32     as they are
- *   Q8_32   int8 with one float32 scale per 32 values, and the sum of the 32 (legacy and IQ4_NL types)
+ *   Q8_32   int8 with one float32 scale per 32 values, and sums of the 32 (legacy types, IQ4_NL, MXFP4)
  *   Q8_256  int8 with one float32 scale per 256, and sums of each 16 or 32 (K types and IQ4_XS)
  * scale = max|x| / 127 (0 for a zero block), q = round to nearest even, in [-127, 127]. */
 typedef enum qn_act_format { QN_ACT_F32, QN_ACT_Q8_32, QN_ACT_Q8_256, QN_ACT_FORMATS } qn_act_format;
