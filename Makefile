@@ -87,7 +87,7 @@ install: all ## to PREFIX (/usr/local), below DESTDIR where given
 	meson install -C $(BUILD) --no-rebuild
 
 clean: ## remove everything that was built
-	rm -rf build build-asan build-ubsan build-tsan build-fuzz build-clang build-arm quern
+	rm -rf build build-asan build-ubsan build-tsan build-fuzz build-clang build-arm build-ci build-ci-clang quern
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
