@@ -26,6 +26,7 @@ typedef struct qn_chat_traits {
     bool takes_system;     /* knows the role system; else it is put in front of the first user message */
     bool object_arguments; /* arguments of tool calls as an object; else as JSON text */
     bool null_content;     /* content of a message with tool calls may be null; else it is "" */
+    bool empty_content;    /* it may be ""; else that becomes null */
     bool null_tools;       /* tools may be none; else they are left undefined */
     bool shows_tools;      /* the prompt tells of the tools */
 } qn_chat_traits;

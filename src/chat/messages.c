@@ -140,7 +140,10 @@ static json_t *adapted_content(const json_t *m, const qn_chat_traits *traits)
     if (json_is_array(content) && !traits->takes_parts) return joined_parts(content);
     if (json_is_string(content) && traits->wants_parts)
         return json_pack("[{s:s, s:O}]", "type", "text", "text", (json_t *)(uintptr_t)content);
+    const bool has_calls = json_array_size(json_object_get(m, "tool_calls")) > 0;
     if (json_is_null(content) && !traits->null_content) return json_string("");
+    if (has_calls && !traits->empty_content && json_is_string(content) && json_string_length(content) == 0)
+        return json_null();
     if (content == NULL) return traits->null_content ? json_null() : json_string("");
     return borrowed(content);
 }
@@ -293,13 +296,33 @@ static bool shows_arguments(const qn_buffer *text)
            !shows(text, "\\\"probe-key");
 }
 
+/* How a message with a tool call is told best: arguments as object or text, content null or "". Some
+ * templates show the call in one of the four forms only. */
+static void probe_tool_calls(probe *p, qn_buffer *text, qn_chat_traits *traits)
+{
+    static const char *const forms[2][2] = {
+        {CALLS("null", "{\"probe-key\":\"probe-value\"}"), CALLS("\"\"", "{\"probe-key\":\"probe-value\"}")},
+        {CALLS("null", "\"{\\\"probe-key\\\": \\\"probe-value\\\"}\""),
+         CALLS("\"\"", "\"{\\\"probe-key\\\": \\\"probe-value\\\"}\"")},
+    };
+    bool calls[2][2], renders[2][2];
+    for (int form = 0; form < 2; form++) {
+        for (int empty = 0; empty < 2; empty++) {
+            renders[form][empty] = try_out(p, forms[form][empty], TOOLS, text) && shows(text, "probe-user") &&
+                                   !shows(text, "None") && (empty || !shows(text, "null"));
+            calls[form][empty] = renders[form][empty] && shows_arguments(text);
+        }
+    }
+    const bool object = calls[0][0] || calls[0][1], string = calls[1][0] || calls[1][1];
+    const int best = object || !string ? 0 : 1;
+    traits->object_arguments = best == 0;
+    traits->null_content = object || string ? calls[best][0] : renders[best][0];
+    traits->empty_content = object || string ? calls[best][1] : !traits->null_content || renders[best][1];
+}
+
 quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char *eos_token,
                            qn_chat_traits *out)
 {
-    static const char object[] = CALLS("\"\"", "{\"probe-key\":\"probe-value\"}");
-    static const char string[] = CALLS("\"\"", "\"{\\\"probe-key\\\": \\\"probe-value\\\"}\"");
-    static const char object_null[] = CALLS("null", "{\"probe-key\":\"probe-value\"}");
-    static const char string_null[] = CALLS("null", "\"{\\\"probe-key\\\": \\\"probe-value\\\"}\"");
     probe p = {.tmpl = t, .bos_token = bos_token, .eos_token = eos_token, .null_tools = true};
     qn_chat_traits traits = {.null_tools = true};
     qn_buffer text = {0};
@@ -316,11 +339,7 @@ quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char 
     const bool system = try_out(
         &p, traits.wants_parts ? "[" SYSTEM_PARTS "," USER_PARTS "]" : "[" SYSTEM "," USER "]", NULL, &text);
     traits.takes_system = (system && shows(&text, "probe-system")) || !(plain || traits.takes_parts);
-    const bool with_object = try_out(&p, object, TOOLS, &text) && shows_arguments(&text);
-    const bool with_string = try_out(&p, string, TOOLS, &text) && shows_arguments(&text);
-    traits.object_arguments = with_object || !with_string;
-    traits.null_content = try_out(&p, traits.object_arguments ? object_null : string_null, TOOLS, &text) &&
-                          !shows(&text, "None") && !shows(&text, "null") && shows(&text, "probe-user");
+    probe_tool_calls(&p, &text, &traits);
     traits.shows_tools = try_out(&p, "[" USER "]", TOOLS, &text) && shows(&text, "probe-tool");
     qn_buffer_deinit(&text);
     *out = traits;

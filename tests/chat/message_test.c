@@ -77,6 +77,12 @@ static const char parts_only[] =
     "{% for t in tools %}{{ t.function.name }}{% endfor %}"
     "{% for m in messages %}<{{ m.role }}>{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}";
 
+/* shows a call only where there is no content, and its arguments as they are */
+static const char calls_without_content[] =
+    "{% for m in messages %}<{{ m.role }}>{% if m.content is none %}{% for c in m.tool_calls %}"
+    "{{ '[' + c.function.name + ' ' + c.function.arguments + ']' }}{% endfor %}{% else %}{{ m.content }}{% endif %}"
+    "{% endfor %}";
+
 static void messages_take_the_form_that_the_template_renders(void **state)
 {
     (void)state;
@@ -89,6 +95,12 @@ static void messages_take_the_form_that_the_template_renders(void **state)
                 "<s><user>Hi<assistant>[f {\"a\": 1}]<assistant>");
     assert_chat(plain, "[" USER "," CALL("{\"a\": 1}") "]", NULL, NULL,
                 "<s><user>Hi<assistant>[f {\"a\": 1}]<assistant>");
+    assert_chat(calls_without_content, "[" USER "," CALL("{\"a\": 1}") "]", NULL, NULL,
+                "<user>Hi<assistant>[f {\"a\": 1}]");
+    assert_chat(calls_without_content,
+                "[" USER ",{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"function\": {\"name\": "
+                "\"f\", \"arguments\": \"{}\"}}]}]",
+                NULL, NULL, "<user>Hi<assistant>[f {}]");
     assert_chat(able, "[" SYSTEM "," USER "]", NULL, NULL, "<system>Be kind.<user>Hi");
     assert_chat(able, "[" SYSTEM "," PARTS "]", NULL, NULL, "<system>Be kind.<user>a<image_url>b");
     assert_chat(able, "[" USER "," CALL("\"{\\\"a\\\": 1}\"") "]", NULL, NULL,
