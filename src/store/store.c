@@ -365,7 +365,7 @@ static quern_status consider_local(void *user, const char *name, const char *tag
 static quern_status fail_unknown(quern_store *st, const char *wanted, quern_error *err)
 {
     const size_t n = strlen(wanted);
-    nearest near = {.wanted = wanted, .distance = (unsigned)(n / 3 > 1 ? n / 3 : 1) + 1};
+    nearest near = {.wanted = wanted, .distance = (unsigned)(n / 3 > 2 ? n / 3 : 2) + 1};
     for (size_t i = 0; i < st->catalogue.n_entries; i++) {
         const qn_catalogue_entry *e = &st->catalogue.entries[i];
         for (size_t k = 0; k < json_array_size(e->tags); k++)
