@@ -36,7 +36,8 @@ bool qn_interrupt_seen(void)
     const bool seen = interrupted != 0;
     char bytes[64];
     interrupted = 0;
-    while (read(wake[0], bytes, sizeof bytes) > 0) {}
+    while (read(wake[0], bytes, sizeof bytes) > 0) {
+    }
     return seen;
 }
 
@@ -80,8 +81,8 @@ static int end_line(const qn_answer *answer)
     return qn_cli_flush();
 }
 
-int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_options *o, const quern_token *prompt, size_t n_prompt,
-                       uint64_t seed, qn_answer_how how)
+int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_options *o,
+                       const quern_token *prompt, size_t n_prompt, uint64_t seed, qn_answer_how how)
 {
     printer p = {.answer = answer, .progress = {.label = "reading the prompt"}, .silent = how.silent};
     quern_generate_params params = quern_generate_params_default();
@@ -107,12 +108,16 @@ int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_optio
     return s == QUERN_OK ? code : qn_cli_fail(&err);
 }
 
-static double rate(size_t n, uint64_t ns) { return ns > 0 ? (double)n * 1e9 / (double)ns : 0; }
+static double rate(size_t n, uint64_t ns)
+{
+    return ns > 0 ? (double)n * 1e9 / (double)ns : 0;
+}
 
 /* "1m2.5s", "3.25s", "87.1ms" */
 static void print_duration(const char *name, double seconds)
 {
-    if (seconds >= 60) fprintf(stderr, "%-22s%dm%.1fs\n", name, (int)(seconds / 60), seconds - 60 * (int)(seconds / 60));
+    if (seconds >= 60)
+        fprintf(stderr, "%-22s%dm%.1fs\n", name, (int)(seconds / 60), seconds - 60 * (int)(seconds / 60));
     else if (seconds >= 1) fprintf(stderr, "%-22s%.3fs\n", name, seconds);
     else fprintf(stderr, "%-22s%.3fms\n", name, seconds * 1e3);
 }
@@ -123,7 +128,8 @@ void qn_answer_print_timings(const qn_answer *a)
     const size_t n_read = g->n_prompt - g->n_cached;
     print_duration("total duration:", a->load_seconds + (double)(g->prompt_ns + g->generate_ns) * 1e-9);
     print_duration("load duration:", a->load_seconds);
-    fprintf(stderr, "%-22s%zu token(s), %zu of them cached\n", "prompt eval count:", g->n_prompt, g->n_cached);
+    fprintf(stderr, "%-22s%zu token(s), %zu of them cached\n", "prompt eval count:", g->n_prompt,
+            g->n_cached);
     print_duration("prompt eval duration:", (double)g->prompt_ns * 1e-9);
     fprintf(stderr, "%-22s%.2f tokens/s\n", "prompt eval rate:", rate(n_read, g->prompt_ns));
     fprintf(stderr, "%-22s%zu token(s)\n", "eval count:", g->n_generated);
@@ -135,11 +141,14 @@ void qn_answer_print_timings(const qn_answer *a)
 json_t *qn_answer_json(const qn_answer *a, const char *model)
 {
     const quern_generated *g = &a->generated;
-    json_t *timings = json_pack("{s:f, s:f, s:f, s:f, s:f}", "load_ms", a->load_seconds * 1e3, "prompt_ms", (double)g->prompt_ns * 1e-6,
-                                "prompt_per_second", rate(g->n_prompt - g->n_cached, g->prompt_ns), "generate_ms",
-                                (double)g->generate_ns * 1e-6, "generate_per_second", rate(g->n_generated, g->generate_ns));
-    return json_pack("{s:s, s:s%, s:s, s:I, s:I, s:I, s:I, s:o}", "model", model, "text", a->text.data != NULL ? a->text.data : "",
-                     a->text.n_bytes, "finish_reason", quern_finish_text(g->finish), "prompt_tokens", (json_int_t)g->n_prompt,
-                     "cached_tokens", (json_int_t)g->n_cached, "completion_tokens", (json_int_t)g->n_generated, "seed",
+    json_t *timings =
+        json_pack("{s:f, s:f, s:f, s:f, s:f}", "load_ms", a->load_seconds * 1e3, "prompt_ms",
+                  (double)g->prompt_ns * 1e-6, "prompt_per_second",
+                  rate(g->n_prompt - g->n_cached, g->prompt_ns), "generate_ms", (double)g->generate_ns * 1e-6,
+                  "generate_per_second", rate(g->n_generated, g->generate_ns));
+    return json_pack("{s:s, s:s%, s:s, s:I, s:I, s:I, s:I, s:o}", "model", model, "text",
+                     a->text.data != NULL ? a->text.data : "", a->text.n_bytes, "finish_reason",
+                     quern_finish_text(g->finish), "prompt_tokens", (json_int_t)g->n_prompt, "cached_tokens",
+                     (json_int_t)g->n_cached, "completion_tokens", (json_int_t)g->n_generated, "seed",
                      (json_int_t)a->seed, "timings", timings);
 }

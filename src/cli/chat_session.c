@@ -11,15 +11,18 @@
 #include <string.h>
 #include <unistd.h>
 
-bool qn_chat_session_init(qn_chat_session *s, quern_context *ctx, qn_run_options *options, double load_seconds)
+bool qn_chat_session_init(qn_chat_session *s, quern_context *ctx, qn_run_options *options,
+                          double load_seconds)
 {
-    *s = (qn_chat_session){.ctx = ctx, .model = quern_context_model(ctx), .options = options, .messages = json_array()};
+    *s = (qn_chat_session){
+        .ctx = ctx, .model = quern_context_model(ctx), .options = options, .messages = json_array()};
     s->last.load_seconds = load_seconds;
     quern_model_info info;
     quern_model_get_info(s->model, &info);
     if (s->messages == NULL) return qn_cli_fail_text("conversation: no memory"), false;
     if (info.chat_template_problem != NULL) return qn_cli_fail_text("%s", info.chat_template_problem), false;
-    if (!info.has_chat_template) fputs("quern: the model has no chat template: ChatML is used in its place\n", stderr);
+    if (!info.has_chat_template)
+        fputs("quern: the model has no chat template: ChatML is used in its place\n", stderr);
     return options->system == NULL || qn_chat_session_set_system(s, options->system);
 }
 
@@ -29,23 +32,36 @@ void qn_chat_session_deinit(qn_chat_session *s)
     qn_buffer_deinit(&s->last.text);
 }
 
-quern_status qn_chat_tokens(const quern_model *model, const json_t *messages, quern_token **tokens, size_t *n_tokens, quern_error *err)
+quern_status qn_chat_tokens(const quern_model *model, const json_t *messages, quern_token **tokens,
+                            size_t *n_tokens, quern_error *err)
 {
     *tokens = NULL;
     quern_model_info info;
     quern_model_get_info(model, &info);
     char *json = json_dumps(messages, JSON_COMPACT), *text = NULL;
-    if (json == NULL) return snprintf(err->message, sizeof err->message, "conversation: no memory"), QUERN_ERR_NOMEM;
-    quern_status s = quern_chat_render(model, json, info.has_chat_template ? "{\"fallback\": false}" : NULL, &text, err);
+    if (json == NULL)
+        return snprintf(err->message, sizeof err->message, "conversation: no memory"), QUERN_ERR_NOMEM;
+    quern_status s =
+        quern_chat_render(model, json, info.has_chat_template ? "{\"fallback\": false}" : NULL, &text, err);
     free(json);
-    if (s == QUERN_OK) s = quern_tokenize(model, text, strlen(text), QUERN_TOKENIZE_PARSE_SPECIAL, tokens, n_tokens, err);
+    if (s == QUERN_OK)
+        s = quern_tokenize(model, text, strlen(text), QUERN_TOKENIZE_PARSE_SPECIAL, tokens, n_tokens, err);
     quern_free(text);
     return s;
 }
 
-static const char *role_of(const json_t *message) { return json_string_value(json_object_get(message, "role")); }
-static bool is_role(const json_t *message, const char *role) { return message != NULL && strcmp(role_of(message), role) == 0; }
-static size_t first_turn(const qn_chat_session *s) { return is_role(json_array_get(s->messages, 0), "system") ? 1 : 0; }
+static const char *role_of(const json_t *message)
+{
+    return json_string_value(json_object_get(message, "role"));
+}
+static bool is_role(const json_t *message, const char *role)
+{
+    return message != NULL && strcmp(role_of(message), role) == 0;
+}
+static size_t first_turn(const qn_chat_session *s)
+{
+    return is_role(json_array_get(s->messages, 0), "system") ? 1 : 0;
+}
 
 /* NUL bytes, which a model may say, are left out: a rendered conversation is a string. */
 static bool append(qn_chat_session *s, const char *role, const char *text, size_t n_bytes)
@@ -53,13 +69,18 @@ static bool append(qn_chat_session *s, const char *role, const char *text, size_
     qn_buffer kept = {0};
     for (size_t i = 0; i < n_bytes; i++)
         if (text[i] != '\0') qn_buffer_putc(&kept, text[i]);
-    json_t *message = kept.failed ? NULL : json_pack("{s:s, s:s%}", "role", role, "content", kept.data != NULL ? kept.data : "", kept.n_bytes);
+    json_t *message = kept.failed ? NULL
+                                  : json_pack("{s:s, s:s%}", "role", role, "content",
+                                              kept.data != NULL ? kept.data : "", kept.n_bytes);
     qn_buffer_deinit(&kept);
     if (message != NULL && json_array_append_new(s->messages, message) == 0) return true;
     return qn_cli_fail_text("the message cannot be kept: it is not UTF-8 text, or there is no memory"), false;
 }
 
-static void remove_last(qn_chat_session *s) { json_array_remove(s->messages, json_array_size(s->messages) - 1); }
+static void remove_last(qn_chat_session *s)
+{
+    json_array_remove(s->messages, json_array_size(s->messages) - 1);
+}
 
 /* Forgets the oldest question with its answers. False: only the last question is left. */
 static bool drop_oldest(qn_chat_session *s)
@@ -81,7 +102,8 @@ static bool make_tokens(qn_chat_session *s, quern_token **tokens, size_t *n_toke
     bool dropped = false;
     for (;;) {
         quern_error err = {0};
-        if (qn_chat_tokens(s->model, s->messages, tokens, n_tokens, &err) != QUERN_OK) return qn_cli_fail(&err), false;
+        if (qn_chat_tokens(s->model, s->messages, tokens, n_tokens, &err) != QUERN_OK)
+            return qn_cli_fail(&err), false;
         if (*n_tokens <= limit) break;
         limit = n_ctx / 2;
         if (!drop_oldest(s)) break;
@@ -89,11 +111,14 @@ static bool make_tokens(qn_chat_session *s, quern_token **tokens, size_t *n_toke
         quern_free(*tokens);
     }
     if (*n_tokens > n_ctx) {
-        qn_cli_fail_text("the message is too long: with it the conversation takes %zu tokens, the context holds %zu (use a larger -c)", *n_tokens, n_ctx);
+        qn_cli_fail_text("the message is too long: with it the conversation takes %zu tokens, the context "
+                         "holds %zu (use a larger -c)",
+                         *n_tokens, n_ctx);
         quern_free(*tokens);
         return false;
     }
-    if (dropped && !s->said_dropped) fputs("quern: the context is full: the oldest turns are forgotten from now on\n", stderr);
+    if (dropped && !s->said_dropped)
+        fputs("quern: the context is full: the oldest turns are forgotten from now on\n", stderr);
     s->said_dropped = s->said_dropped || dropped;
     return true;
 }
@@ -104,19 +129,23 @@ static bool answer(qn_chat_session *s)
     quern_token *tokens;
     size_t n_tokens;
     if (!make_tokens(s, &tokens, &n_tokens)) return false;
-    const int code = qn_answer_generate(&s->last, s->ctx, s->options, tokens, n_tokens, s->seed + s->attempt, (qn_answer_how){0});
+    const int code = qn_answer_generate(&s->last, s->ctx, s->options, tokens, n_tokens, s->seed + s->attempt,
+                                        (qn_answer_how){0});
     quern_free(tokens);
     if (code != QN_EXIT_OK) return false;
-    if (s->last.generated.finish == QUERN_FINISH_CONTEXT) fputs("quern: the context is full: the answer ends here\n", stderr);
+    if (s->last.generated.finish == QUERN_FINISH_CONTEXT)
+        fputs("quern: the context is full: the answer ends here\n", stderr);
     if (s->options->verbose) qn_answer_print_timings(&s->last);
-    if (s->last.text.n_bytes == 0 && s->last.interrupted) return true; /* stopped before it began: /regen answers */
+    if (s->last.text.n_bytes == 0 && s->last.interrupted)
+        return true; /* stopped before it began: /regen answers */
     return append(s, "assistant", s->last.text.data, s->last.text.n_bytes);
 }
 
 bool qn_chat_session_say(qn_chat_session *s, const char *text)
 {
     json_t *before = json_copy(s->messages);
-    if (is_role(json_array_get(s->messages, json_array_size(s->messages) - 1), "user")) remove_last(s); /* was never answered */
+    if (is_role(json_array_get(s->messages, json_array_size(s->messages) - 1), "user"))
+        remove_last(s); /* was never answered */
     s->attempt = 0;
     const bool ok = before != NULL && append(s, "user", text, strlen(text)) && answer(s);
     if (!ok && before != NULL) {
@@ -155,7 +184,8 @@ bool qn_chat_session_set_system(qn_chat_session *s, const char *text)
 
 const char *qn_chat_session_system(const qn_chat_session *s)
 {
-    return first_turn(s) == 1 ? json_string_value(json_object_get(json_array_get(s->messages, 0), "content")) : NULL;
+    return first_turn(s) == 1 ? json_string_value(json_object_get(json_array_get(s->messages, 0), "content"))
+                              : NULL;
 }
 
 /* Written beside, then renamed: a full disk leaves the old file as it was. */
@@ -182,8 +212,10 @@ static bool is_conversation(const json_t *messages)
 {
     for (size_t i = 0; i < json_array_size(messages); i++) {
         const json_t *m = json_array_get(messages, i);
-        if (!json_is_string(json_object_get(m, "role")) || !json_is_string(json_object_get(m, "content"))) return false;
-        if (!is_role(m, "user") && !is_role(m, "assistant") && !(is_role(m, "system") && i == 0)) return false;
+        if (!json_is_string(json_object_get(m, "role")) || !json_is_string(json_object_get(m, "content")))
+            return false;
+        if (!is_role(m, "user") && !is_role(m, "assistant") && !(is_role(m, "system") && i == 0))
+            return false;
     }
     return json_is_array(messages);
 }
@@ -194,7 +226,8 @@ bool qn_chat_session_load(qn_chat_session *s, const char *path)
     json_error_t where;
     char *text;
     size_t n_bytes;
-    if (qn_file_read(&text, &n_bytes, path, (size_t)64 << 20, &err) != QUERN_OK) return qn_cli_fail(&err), false;
+    if (qn_file_read(&text, &n_bytes, path, (size_t)64 << 20, &err) != QUERN_OK)
+        return qn_cli_fail(&err), false;
     json_t *all = json_loadb(text, n_bytes, 0, &where);
     quern_free(text);
     if (all == NULL) return qn_cli_fail_text("%s: line %d: %s", path, where.line, where.text), false;
@@ -205,7 +238,9 @@ bool qn_chat_session_load(qn_chat_session *s, const char *path)
         s->messages = json_incref(messages);
         s->attempt = 0;
     } else {
-        qn_cli_fail_text("%s: is not a saved conversation: \"messages\" with \"role\" (system, user, assistant) and \"content\"", path);
+        qn_cli_fail_text("%s: is not a saved conversation: \"messages\" with \"role\" (system, user, "
+                         "assistant) and \"content\"",
+                         path);
     }
     json_decref(all);
     return ok;
@@ -213,7 +248,8 @@ bool qn_chat_session_load(qn_chat_session *s, const char *path)
 
 void qn_chat_session_print_stats(const qn_chat_session *s)
 {
-    fprintf(stderr, "%-22s%u of %u positions\n", "context:", quern_sequence_length(s->ctx, 0), quern_context_size(s->ctx));
+    fprintf(stderr, "%-22s%u of %u positions\n", "context:", quern_sequence_length(s->ctx, 0),
+            quern_context_size(s->ctx));
     fprintf(stderr, "%-22s%zu\n", "messages:", json_array_size(s->messages));
     if (s->last.generated.n_prompt > 0) qn_answer_print_timings(&s->last);
 }

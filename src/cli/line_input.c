@@ -56,11 +56,13 @@ static char *history_path(void)
     return result;
 }
 
-/* Waits for what is typed. False: Ctrl-C was. A signal alone could come just before the wait, and to another thread. */
+/* Waits for what is typed. False: Ctrl-C was. A signal alone could come just before the wait, and to another
+ * thread. */
 static bool wait_for_input(qn_line_input *in)
 {
     struct pollfd p[2] = {{STDIN_FILENO, POLLIN, 0}, {in->interrupt_fd, POLLIN, 0}};
-    while (poll(p, 2, -1) < 0 && errno == EINTR) {}
+    while (poll(p, 2, -1) < 0 && errno == EINTR) {
+    }
     in->interrupted = p[1].revents != 0;
     return !in->interrupted;
 }
@@ -94,7 +96,8 @@ static void open_editor(qn_line_input *in)
 {
     HistEvent event;
     setlocale(LC_CTYPE, "");
-    if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0) setlocale(LC_CTYPE, "C.UTF-8"); /* else letters beyond ASCII are lost */
+    if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+        setlocale(LC_CTYPE, "C.UTF-8"); /* else letters beyond ASCII are lost */
     in->editor = el_init("quern", stdin, stdout, stderr);
     in->history = history_init();
     if (in->editor == NULL || in->history == NULL) return;
@@ -163,7 +166,8 @@ void qn_line_input_close(qn_line_input *in)
 static qn_line_result plain_line(qn_line_input *in, const char **line)
 {
     if (in->terminal) fputs(in->prompt, stdout), fflush(stdout);
-    if (in->terminal && !wait_for_input(in)) return QN_LINE_INTERRUPTED; /* a terminal gives a line at a time: none is buffered */
+    if (in->terminal && !wait_for_input(in))
+        return QN_LINE_INTERRUPTED; /* a terminal gives a line at a time: none is buffered */
     const ssize_t n = getline(&in->line, &in->capacity, stdin);
     if (n < 0) return QN_LINE_END;
     in->line[strcspn(in->line, "\r\n")] = '\0';

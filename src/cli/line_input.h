@@ -13,8 +13,8 @@ typedef enum qn_line_result { QN_LINE, QN_LINE_INTERRUPTED, QN_LINE_END } qn_lin
 qn_line_input *qn_line_input_open(int interrupt_fd);
 void qn_line_input_close(qn_line_input *in); /* NULL is fine; saves the history */
 
-/* Reads a line after a prompt (shown at a terminal only). *line has no line end; owned by `in`, valid until the next
- * call. QN_LINE_INTERRUPTED: Ctrl-C was typed (and its handler has run). */
+/* Reads a line after a prompt (shown at a terminal only). *line has no line end; owned by `in`, valid until
+ * the next call. QN_LINE_INTERRUPTED: Ctrl-C was typed (and its handler has run). */
 qn_line_result qn_line_input_read(qn_line_input *in, const char *prompt, const char **line);
 
 /* Keeps an entry in the history. */

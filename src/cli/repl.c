@@ -40,7 +40,28 @@ static void run_system(repl *r, const char *argument)
 {
     const char *now = qn_chat_session_system(r->session);
     if (argument[0] == '\0') fprintf(stderr, "%s\n", now != NULL ? now : "there is no system message");
-    else if (qn_chat_session_set_system(r->session, strcmp(argument, "none") == 0 ? "" : argument)) fputs("the system message is set\n", stderr);
+    else if (qn_chat_session_set_system(r->session, strcmp(argument, "none") == 0 ? "" : argument))
+        fputs("the system message is set\n", stderr);
+}
+
+/* Takes value. */
+static void change_parameter(repl *r, const char *name, char *value)
+{
+    qn_run_options *options = r->session->options;
+    const qn_run_options before = *options;
+    bool ok = qn_run_options_set(options, name, value);
+    quern_sampler *sampler =
+        ok ? qn_run_sampler(options, r->session->model, 0) : NULL; /* says what cannot be */
+    ok = sampler != NULL;
+    quern_sampler_destroy(sampler);
+    const bool refers = ok && qn_run_options_refer(options, value);
+    if (refers && r->kept.n_items == QN_MAX_TEXTS)
+        ok = !qn_cli_fail_text("/set: more than %d texts in one chat", QN_MAX_TEXTS);
+    if (!ok) *options = before;
+    if (ok && options->seed != before.seed)
+        r->session->seed = options->seed >= 0 ? (uint64_t)options->seed : qn_run_random_seed();
+    if (ok && refers) r->kept.items[r->kept.n_items++] = value;
+    else qn_free(value);
 }
 
 static void run_set(repl *r, const char *argument)
@@ -59,22 +80,8 @@ static void run_set(repl *r, const char *argument)
     snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), argument);
     const char *rest = argument + n;
     while (*rest == ' ' || *rest == '\t' || *rest == '=') rest++;
-    if (r->kept.n_items == QN_MAX_TEXTS) { /* the oldest may be in use, so there is an end */
-        qn_cli_fail_text("/set: more than %d changes in one chat", QN_MAX_TEXTS);
-        return;
-    }
     char *value = qn_strdup(rest);
-    if (value == NULL) return;
-    qn_run_options before = *r->session->options;
-    bool ok = qn_run_options_set(r->session->options, name, value);
-    quern_sampler *sampler = ok ? qn_run_sampler(r->session->options, r->session->model, 0) : NULL; /* says what cannot be */
-    quern_sampler_destroy(sampler);
-    ok = ok && sampler != NULL;
-    if (!ok) *r->session->options = before;
-    if (ok && r->session->options->seed != before.seed)
-        r->session->seed = r->session->options->seed >= 0 ? (uint64_t)r->session->options->seed : qn_run_random_seed();
-    if (ok) r->kept.items[r->kept.n_items++] = value;
-    else qn_free(value);
+    if (value != NULL) change_parameter(r, name, value);
 }
 
 static void run_save(repl *r, const char *argument)
@@ -107,7 +114,8 @@ static const repl_command commands[] = {
     {"/?", "", NULL, run_help},
     {"/clear", "", "forgets the conversation; the system message stays", run_clear},
     {"/system", "[TEXT]", "sets the system message, or shows it (none: removes it)", run_system},
-    {"/set", "[PARAMETER VALUE]", "changes a parameter (temperature, top_k, seed, stop, ...), or shows them all", run_set},
+    {"/set", "[PARAMETER VALUE]",
+     "changes a parameter (temperature, top_k, seed, stop, ...), or shows them all", run_set},
     {"/regen", "", "answers the last message again, differently", run_regen},
     {"/save", "FILE", "writes the conversation", run_save},
     {"/load", "FILE", "goes on with a saved conversation", run_load},
@@ -122,9 +130,11 @@ static void run_help(repl *r, const char *argument)
 {
     (void)r, (void)argument;
     for (size_t i = 0; i < N_COMMANDS; i++)
-        if (commands[i].help != NULL) fprintf(stderr, "  %-8s %-18s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+        if (commands[i].help != NULL)
+            fprintf(stderr, "  %-8s %-18s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
     fputs("\n  \"\"\"      begins and ends a message of several lines\n"
-          "  Ctrl-C   stops an answer\n", stderr);
+          "  Ctrl-C   stops an answer\n",
+          stderr);
 }
 
 static void run_command(repl *r, const char *line)

@@ -11,11 +11,13 @@
 
 enum { EXIT_INTERRUPTED = 130 }; /* 128 + SIGINT, as shells count */
 
-/* Whether standard input holds a part of the prompt: a pipe or a file does, a terminal or /dev/null does not. */
+/* Whether standard input holds a part of the prompt: a pipe or a file does, a terminal or /dev/null does not.
+ */
 static bool stdin_has_text(void)
 {
     struct stat st;
-    return fstat(STDIN_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode));
+    return fstat(STDIN_FILENO, &st) == 0 &&
+           (S_ISFIFO(st.st_mode) || S_ISREG(st.st_mode) || S_ISSOCK(st.st_mode));
 }
 
 /* Appends the text of a file ("-": standard input) after a blank line. */
@@ -36,26 +38,31 @@ static bool gather_prompt(const qn_run_options *o, qn_buffer *prompt)
 {
     if (o->prompt != NULL) qn_buffer_puts(prompt, o->prompt);
     if (o->prompt_file != NULL && !append_file(prompt, o->prompt_file)) return false;
-    if (stdin_has_text() && (o->prompt_file == NULL || strcmp(o->prompt_file, "-") != 0) && !append_file(prompt, "-")) return false;
+    if (stdin_has_text() && (o->prompt_file == NULL || strcmp(o->prompt_file, "-") != 0) &&
+        !append_file(prompt, "-"))
+        return false;
     if (prompt->failed) return qn_cli_fail_text("the prompt: no memory"), false;
     return true;
 }
 
-static quern_status plain_tokens(const quern_model *model, const qn_buffer *prompt, quern_token **tokens, size_t *n_tokens, quern_error *err)
+static quern_status plain_tokens(const quern_model *model, const qn_buffer *prompt, quern_token **tokens,
+                                 size_t *n_tokens, quern_error *err)
 {
     return quern_tokenize(model, prompt->data != NULL ? prompt->data : "", prompt->n_bytes,
                           QUERN_TOKENIZE_ADD_SPECIAL | QUERN_TOKENIZE_PARSE_SPECIAL, tokens, n_tokens, err);
 }
 
-static quern_status chat_tokens(const quern_model *model, const qn_run_options *o, const qn_buffer *prompt, quern_token **tokens,
-                                size_t *n_tokens, quern_error *err)
+static quern_status chat_tokens(const quern_model *model, const qn_run_options *o, const qn_buffer *prompt,
+                                quern_token **tokens, size_t *n_tokens, quern_error *err)
 {
     json_t *messages = json_array();
     json_t *text = json_stringn(prompt->data, prompt->n_bytes);
     if (text == NULL) snprintf(err->message, sizeof err->message, "the prompt is not UTF-8 text");
-    if (o->system != NULL) json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "system", "content", o->system));
+    if (o->system != NULL)
+        json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "system", "content", o->system));
     json_array_append_new(messages, json_pack("{s:s, s:o}", "role", "user", "content", text));
-    quern_status s = text != NULL ? qn_chat_tokens(model, messages, tokens, n_tokens, err) : QUERN_ERR_ARGUMENT;
+    quern_status s =
+        text != NULL ? qn_chat_tokens(model, messages, tokens, n_tokens, err) : QUERN_ERR_ARGUMENT;
     json_decref(messages);
     return s;
 }
@@ -65,28 +72,35 @@ static int print_result(const qn_run_options *o, const qn_answer *answer, quern_
     int code = o->as_json ? qn_cli_print_json(qn_answer_json(answer, o->model)) : QN_EXIT_OK;
     if (o->verbose) qn_answer_print_timings(answer);
     if (answer->generated.finish == QUERN_FINISH_CONTEXT)
-        fprintf(stderr, "quern: the context of %u positions is full: the answer ends here (use a larger -c)\n", quern_context_size(ctx));
+        fprintf(stderr,
+                "quern: the context of %u positions is full: the answer ends here (use a larger -c)\n",
+                quern_context_size(ctx));
     if (code == QN_EXIT_OK && answer->interrupted) code = EXIT_INTERRUPTED;
     return code;
 }
 
-static int one_shot(const qn_run_options *o, quern_context *ctx, const qn_buffer *prompt, uint64_t seed, double load_seconds)
+static int one_shot(const qn_run_options *o, quern_context *ctx, const qn_buffer *prompt, uint64_t seed,
+                    double load_seconds)
 {
     const quern_model *model = quern_context_model(ctx);
     quern_model_info info;
     quern_model_get_info(model, &info);
     const bool plain = o->raw || !info.has_chat_template;
-    if (plain && o->system != NULL) return qn_cli_fail_text("%s: has no chat template, so --system has no place", o->model);
+    if (plain && o->system != NULL)
+        return qn_cli_fail_text("%s: has no chat template, so --system has no place", o->model);
     if (!plain && prompt->n_bytes == 0) return qn_cli_usage("run: the prompt is empty");
     quern_token *tokens = NULL;
     size_t n_tokens = 0;
     quern_error err = {0};
-    quern_status s = plain ? plain_tokens(model, prompt, &tokens, &n_tokens, &err) : chat_tokens(model, o, prompt, &tokens, &n_tokens, &err);
-    if (s == QUERN_ERR_TEMPLATE || s == QUERN_ERR_UNSUPPORTED) return qn_cli_fail_text("%s (--raw completes without the template)", err.message);
+    quern_status s = plain ? plain_tokens(model, prompt, &tokens, &n_tokens, &err)
+                           : chat_tokens(model, o, prompt, &tokens, &n_tokens, &err);
+    if (s == QUERN_ERR_TEMPLATE || s == QUERN_ERR_UNSUPPORTED)
+        return qn_cli_fail_text("%s (--raw completes without the template)", err.message);
     if (s != QUERN_OK) return qn_cli_fail(&err);
     qn_answer answer = {.load_seconds = load_seconds};
     qn_interrupt_install(true);
-    int code = qn_answer_generate(&answer, ctx, o, tokens, n_tokens, seed, (qn_answer_how){.silent = o->as_json, .continues_prompt = plain});
+    int code = qn_answer_generate(&answer, ctx, o, tokens, n_tokens, seed,
+                                  (qn_answer_how){.silent = o->as_json, .continues_prompt = plain});
     if (code == QN_EXIT_OK) code = print_result(o, &answer, ctx);
     qn_buffer_deinit(&answer.text);
     quern_free(tokens);
@@ -108,8 +122,10 @@ static void warn_of_length(const quern_model *model, const quern_context *ctx)
     quern_model_info info;
     quern_model_get_info(model, &info);
     if (quern_context_size(ctx) > info.n_ctx_train)
-        fprintf(stderr, "quern: warning: the model was trained for a context of %u, not %u: answers beyond may be bad\n", info.n_ctx_train,
-                quern_context_size(ctx));
+        fprintf(
+            stderr,
+            "quern: warning: the model was trained for a context of %u, not %u: answers beyond may be bad\n",
+            info.n_ctx_train, quern_context_size(ctx));
 }
 
 static int run_model(qn_run_options *o, const qn_buffer *prompt, bool interactive)
@@ -145,7 +161,8 @@ int qn_cli_run(int argc, char **argv)
     if (interactive && has_prompt) return qn_cli_usage("run: --interactive takes no prompt: type it");
     qn_buffer prompt = {0};
     if (!interactive && !gather_prompt(&o, &prompt)) code = QN_EXIT_FAILURE;
-    else if (!interactive && prompt.n_bytes == 0 && !has_prompt) code = qn_cli_usage("run: no prompt: give one, pipe one in, or use --interactive");
+    else if (!interactive && prompt.n_bytes == 0 && !has_prompt)
+        code = qn_cli_usage("run: no prompt: give one, pipe one in, or use --interactive");
     else code = run_model(&o, &prompt, interactive);
     qn_buffer_deinit(&prompt);
     return code;

@@ -16,8 +16,10 @@ typedef struct qn_run_options {
     qn_texts stops;
     bool ignore_end;
     long seed; /* -1: a random one */
-    double temperature, dynatemp_range, dynatemp_exponent, top_p, min_p, typical_p, top_n_sigma, xtc_probability, xtc_threshold;
-    double repeat_penalty, presence_penalty, frequency_penalty, dry_multiplier, dry_base, mirostat_tau, mirostat_eta;
+    double temperature, dynatemp_range, dynatemp_exponent, top_p, min_p, typical_p, top_n_sigma,
+        xtc_probability, xtc_threshold;
+    double repeat_penalty, presence_penalty, frequency_penalty, dry_multiplier, dry_base, mirostat_tau,
+        mirostat_eta;
     long top_k, repeat_last_n, dry_allowed_length, dry_penalty_last_n, mirostat;
     const char *samplers;
     qn_texts dry_breakers, logit_bias;
@@ -29,6 +31,8 @@ int qn_run_options_parse(qn_run_options *o, int argc, char **argv);
 /* Sets a parameter of answers by name: what /set does. False: message printed, nothing changed. The value is
  * borrowed where it is a text. */
 bool qn_run_options_set(qn_run_options *o, const char *name, const char *value);
+/* Whether a parameter's value is this text (the same pointer). */
+bool qn_run_options_refer(const qn_run_options *o, const char *text);
 /* The parameters of answers and their values, a line each. */
 void qn_run_options_print(const qn_run_options *o, FILE *out);
 uint64_t qn_run_random_seed(void); /* short enough to be typed again */
@@ -52,15 +56,15 @@ typedef struct qn_answer_how {
     bool continues_prompt; /* plain completion */
 } qn_answer_how;
 
-/* Ctrl-C from now on ends answers and not the program; the second one does, if `once`. Returns a file descriptor that
- * can be read after a Ctrl-C, until qn_interrupt_seen is called; -1: there is none. */
+/* Ctrl-C from now on ends answers and not the program; the second one does, if `once`. Returns a file
+ * descriptor that can be read after a Ctrl-C, until qn_interrupt_seen is called; -1: there is none. */
 int qn_interrupt_install(bool once);
 bool qn_interrupt_seen(void); /* since the last call */
 
-/* Generates after a prompt, printing as text comes. answer is initialized by the caller ({0}); deinit its text.
- * Returns an exit code; messages are printed. */
-int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_options *o, const quern_token *prompt, size_t n_prompt,
-                       uint64_t seed, qn_answer_how how);
+/* Generates after a prompt, printing as text comes. answer is initialized by the caller ({0}); deinit its
+ * text. Returns an exit code; messages are printed. */
+int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_options *o,
+                       const quern_token *prompt, size_t n_prompt, uint64_t seed, qn_answer_how how);
 /* Durations, counts and rates on stderr. */
 void qn_answer_print_timings(const qn_answer *answer);
 json_t *qn_answer_json(const qn_answer *answer, const char *model);
@@ -71,25 +75,27 @@ typedef struct qn_chat_session {
     quern_context *ctx;
     const quern_model *model;
     qn_run_options *options;
-    json_t *messages;   /* a system message first, if there is one */
-    uint64_t seed;      /* of this session; the n-th attempt at an answer uses seed + n */
-    unsigned attempt;   /* how often the last message has been answered */
+    json_t *messages; /* a system message first, if there is one */
+    uint64_t seed;    /* of this session; the n-th attempt at an answer uses seed + n */
+    unsigned attempt; /* how often the last message has been answered */
     bool said_dropped;
     qn_answer last;
 } qn_chat_session;
 
 /* False: message printed. ctx and options must outlive the session. */
-bool qn_chat_session_init(qn_chat_session *s, quern_context *ctx, qn_run_options *options, double load_seconds);
+bool qn_chat_session_init(qn_chat_session *s, quern_context *ctx, qn_run_options *options,
+                          double load_seconds);
 void qn_chat_session_deinit(qn_chat_session *s);
 
 /* Renders and tokenizes a conversation with the prompt for an answer at its end; quern_free the tokens. */
-quern_status qn_chat_tokens(const quern_model *model, const json_t *messages, quern_token **tokens, size_t *n_tokens, quern_error *err);
+quern_status qn_chat_tokens(const quern_model *model, const json_t *messages, quern_token **tokens,
+                            size_t *n_tokens, quern_error *err);
 
 /* Adds what the user says and prints the answer. False: message printed; the conversation is as it was. */
 bool qn_chat_session_say(qn_chat_session *s, const char *text);
 /* Answers the last message again, differently. */
 bool qn_chat_session_again(qn_chat_session *s);
-void qn_chat_session_clear(qn_chat_session *s); /* the system message stays */
+void qn_chat_session_clear(qn_chat_session *s);                        /* the system message stays */
 bool qn_chat_session_set_system(qn_chat_session *s, const char *text); /* "": none */
 const char *qn_chat_session_system(const qn_chat_session *s);          /* NULL: none */
 bool qn_chat_session_save(const qn_chat_session *s, const char *path);

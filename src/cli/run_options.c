@@ -12,54 +12,101 @@
 qn_run_options qn_run_options_default(void)
 {
     const quern_sampler_params p = quern_sampler_params_default();
-    return (qn_run_options){.n_batch = 512, .type_k = "f16", .type_v = "f16", .max_tokens = -1, .seed = -1, .temperature = 0.8,
-                            .dynatemp_exponent = 1, .top_p = 0.95, .min_p = 0.05, .typical_p = 1, .top_n_sigma = -1,
-                            .xtc_threshold = 0.1, .repeat_penalty = 1, .dry_base = 1.75, .mirostat_tau = 5, .mirostat_eta = 0.1,
-                            .top_k = p.top_k, .repeat_last_n = p.repeat_last_n, .dry_allowed_length = p.dry_allowed_length,
+    return (qn_run_options){.n_batch = 512,
+                            .type_k = "f16",
+                            .type_v = "f16",
+                            .max_tokens = -1,
+                            .seed = -1,
+                            .temperature = 0.8,
+                            .dynatemp_exponent = 1,
+                            .top_p = 0.95,
+                            .min_p = 0.05,
+                            .typical_p = 1,
+                            .top_n_sigma = -1,
+                            .xtc_threshold = 0.1,
+                            .repeat_penalty = 1,
+                            .dry_base = 1.75,
+                            .mirostat_tau = 5,
+                            .mirostat_eta = 0.1,
+                            .top_k = p.top_k,
+                            .repeat_last_n = p.repeat_last_n,
+                            .dry_allowed_length = p.dry_allowed_length,
                             .dry_penalty_last_n = p.dry_penalty_last_n};
 }
 
 /* Parameters of answers: what /set can change too. */
-#define ANSWER_OPTIONS(o)                                                                                                          \
-    {"-n, --predict, --max-tokens", QN_INT, &(o)->max_tokens, -1, 1 << 30, "N", "tokens of an answer at most (default: until it ends)"}, \
-    {"--stop", QN_TEXTS, &(o)->stops, 0, 0, "TEXT", "ends the answer before this text; may be repeated"},                           \
-    {"--ignore-eos", QN_FLAG, &(o)->ignore_end, 0, 0, NULL, "never draw a token that ends the answer"},                             \
-    {"-s, --seed", QN_INT, &(o)->seed, -1, 9.2e18, "N", "the same seed gives the same answer (-1: a random one, default)"},         \
-    {"--temp, --temperature", QN_NUMBER, &(o)->temperature, 0, 1000, "X", "0 always takes the most probable token (default 0.8)"},  \
-    {"--top-k", QN_INT, &(o)->top_k, -1, 1 << 30, "N", "the N most probable tokens (0: all; default 40)"},                          \
-    {"--top-p", QN_NUMBER, &(o)->top_p, 0, 1, "X", "the fewest tokens that hold this probability (1: all; default 0.95)"},          \
-    {"--min-p", QN_NUMBER, &(o)->min_p, 0, 1, "X", "at least this part of the best probability (0: all; default 0.05)"},            \
-    {"--typical, --typical-p", QN_NUMBER, &(o)->typical_p, 0, 1, "X", "locally typical tokens of this probability (1: off)"},       \
-    {"--top-n-sigma", QN_NUMBER, &(o)->top_n_sigma, -1000, 1000, "X", "within X standard deviations of the best (-1: off)"},        \
-    {"--xtc-probability", QN_NUMBER, &(o)->xtc_probability, 0, 1, "X", "how often top choices are excluded (0: off)"},              \
-    {"--xtc-threshold", QN_NUMBER, &(o)->xtc_threshold, 0, 1, "X", "what counts as a top choice (default 0.1)"},                    \
-    {"--repeat-penalty", QN_NUMBER, &(o)->repeat_penalty, 0.01, 100, "X", "divides logits of tokens that occurred (1: off)"},       \
-    {"--repeat-last-n", QN_INT, &(o)->repeat_last_n, -1, 1 << 20, "N", "tokens that penalties look back (-1: all; default 64)"},    \
-    {"--presence-penalty", QN_NUMBER, &(o)->presence_penalty, -100, 100, "X", "taken from logits of tokens that occurred (0: off)"}, \
-    {"--frequency-penalty", QN_NUMBER, &(o)->frequency_penalty, -100, 100, "X", "the same for each occurrence (0: off)"},           \
-    {"--dry-multiplier", QN_NUMBER, &(o)->dry_multiplier, 0, 1000, "X", "penalty on prolonging repetitions (0: off)"},              \
-    {"--dry-base", QN_NUMBER, &(o)->dry_base, 1, 1000, "X", "how it grows with their length (default 1.75)"},                       \
-    {"--dry-allowed-length", QN_INT, &(o)->dry_allowed_length, 0, 1 << 20, "N", "repetitions this long are free (default 2)"},      \
-    {"--dry-penalty-last-n", QN_INT, &(o)->dry_penalty_last_n, -1, 1 << 20, "N", "tokens that it looks back (-1: all)"},            \
-    {"--dry-sequence-breaker", QN_TEXTS, &(o)->dry_breakers, 0, 0, "TEXT", "ends a repetition; may be repeated (none: no text does)"}, \
-    {"--mirostat", QN_INT, &(o)->mirostat, 0, 2, "N", "1 or 2: this version of Mirostat in place of the filters (0: off)"},         \
-    {"--mirostat-ent, --mirostat-tau", QN_NUMBER, &(o)->mirostat_tau, 0, 100, "X", "the surprise it aims at, in bits (default 5)"}, \
-    {"--mirostat-lr, --mirostat-eta", QN_NUMBER, &(o)->mirostat_eta, 0, 1, "X", "its learning rate (default 0.1)"},                 \
-    {"--dynatemp-range", QN_NUMBER, &(o)->dynatemp_range, 0, 1000, "X", "temperature by entropy, this far around --temp (0: off)"}, \
-    {"--dynatemp-exp", QN_NUMBER, &(o)->dynatemp_exponent, 0, 100, "X", "its exponent (default 1)"},                                \
-    {"--samplers", QN_TEXT, &(o)->samplers, 0, 0, "LIST", "order of samplers, separated by semicolons: what is left out is off"},   \
-    {"-l, --logit-bias", QN_TEXTS, &(o)->logit_bias, 0, 0, "ID+BIAS", "changes the logit of a token (ID-inf bans it); may be repeated"}, \
+/* clang-format off */
+#define ANSWER_OPTIONS(o)                                                                                \
+    {"-n, --predict, --max-tokens", QN_INT, &(o)->max_tokens, -1, 1 << 30, "N",                          \
+     "tokens of an answer at most (0 or -1: until it ends, default)"},                                   \
+    {"--stop", QN_TEXTS, &(o)->stops, 0, 0, "TEXT",                                                      \
+     "ends the answer before this text; may be repeated"},                                               \
+    {"--ignore-eos", QN_FLAG, &(o)->ignore_end, 0, 0, NULL, "never draw a token that ends the answer"},  \
+    {"-s, --seed", QN_INT, &(o)->seed, -1, 9.2e18, "N",                                                  \
+     "the same seed gives the same answer (-1: a random one, default)"},                                 \
+    {"--temp, --temperature", QN_NUMBER, &(o)->temperature, 0, 1000, "X",                                \
+     "0 always takes the most probable token (default 0.8)"},                                            \
+    {"--top-k", QN_INT, &(o)->top_k, -1, 1 << 30, "N",                                                   \
+     "the N most probable tokens (0: all; default 40)"},                                                 \
+    {"--top-p", QN_NUMBER, &(o)->top_p, 0, 1, "X",                                                       \
+     "the fewest tokens that hold this probability (1: all; default 0.95)"},                             \
+    {"--min-p", QN_NUMBER, &(o)->min_p, 0, 1, "X",                                                       \
+     "at least this part of the best probability (0: all; default 0.05)"},                               \
+    {"--typical, --typical-p", QN_NUMBER, &(o)->typical_p, 0, 1, "X",                                    \
+     "locally typical tokens of this probability (1: off)"},                                             \
+    {"--top-n-sigma", QN_NUMBER, &(o)->top_n_sigma, -1000, 1000, "X",                                    \
+     "within X standard deviations of the best (-1: off)"},                                              \
+    {"--xtc-probability", QN_NUMBER, &(o)->xtc_probability, 0, 1, "X",                                   \
+     "how often top choices are excluded (0: off)"},                                                     \
+    {"--xtc-threshold", QN_NUMBER, &(o)->xtc_threshold, 0, 1, "X",                                       \
+     "what counts as a top choice (default 0.1)"},                                                       \
+    {"--repeat-penalty", QN_NUMBER, &(o)->repeat_penalty, 0.01, 100, "X",                                \
+     "divides logits of tokens that occurred (1: off)"},                                                 \
+    {"--repeat-last-n", QN_INT, &(o)->repeat_last_n, -1, 1 << 20, "N",                                   \
+     "tokens that penalties look back (-1: all; default 64)"},                                           \
+    {"--presence-penalty", QN_NUMBER, &(o)->presence_penalty, -100, 100, "X",                            \
+     "taken from logits of tokens that occurred (0: off)"},                                              \
+    {"--frequency-penalty", QN_NUMBER, &(o)->frequency_penalty, -100, 100, "X",                          \
+     "the same for each occurrence (0: off)"},                                                           \
+    {"--dry-multiplier", QN_NUMBER, &(o)->dry_multiplier, 0, 1000, "X",                                  \
+     "penalty on prolonging repetitions (0: off)"},                                                      \
+    {"--dry-base", QN_NUMBER, &(o)->dry_base, 1, 1000, "X",                                              \
+     "how it grows with their length (default 1.75)"},                                                   \
+    {"--dry-allowed-length", QN_INT, &(o)->dry_allowed_length, 0, 1 << 20, "N",                          \
+     "repetitions this long are free (default 2)"},                                                      \
+    {"--dry-penalty-last-n", QN_INT, &(o)->dry_penalty_last_n, -1, 1 << 20, "N",                         \
+     "tokens that it looks back (-1: all)"},                                                             \
+    {"--dry-sequence-breaker", QN_TEXTS, &(o)->dry_breakers, 0, 0, "TEXT",                               \
+     "ends a repetition; may be repeated (none: no text does)"},                                         \
+    {"--mirostat", QN_INT, &(o)->mirostat, 0, 2, "N",                                                    \
+     "1 or 2: this version of Mirostat in place of the filters (0: off)"},                               \
+    {"--mirostat-ent, --mirostat-tau", QN_NUMBER, &(o)->mirostat_tau, 0, 100, "X",                       \
+     "the surprise it aims at, in bits (default 5)"},                                                    \
+    {"--mirostat-lr, --mirostat-eta", QN_NUMBER, &(o)->mirostat_eta, 0, 1, "X",                          \
+     "its learning rate (default 0.1)"},                                                                 \
+    {"--dynatemp-range", QN_NUMBER, &(o)->dynatemp_range, 0, 1000, "X",                                  \
+     "temperature by entropy, this far around --temp (0: off)"},                                         \
+    {"--dynatemp-exp", QN_NUMBER, &(o)->dynatemp_exponent, 0, 100, "X", "its exponent (default 1)"},     \
+    {"--samplers", QN_TEXT, &(o)->samplers, 0, 0, "LIST",                                                \
+     "order of samplers, separated by semicolons: what is left out is off"},                             \
+    {"-l, --logit-bias", QN_TEXTS, &(o)->logit_bias, 0, 0, "ID+BIAS",                                    \
+     "changes the logit of a token (ID-inf bans it); may be repeated"},                                  \
     {"--verbose", QN_FLAG, &(o)->verbose, 0, 0, NULL, "counts, durations, rates and the seed on stderr"}
+/* clang-format on */
 
 static int from_arguments(qn_run_options *o, int argc, char **argv)
 {
     int at = 1;
     if (o->model == NULL && at < argc) o->model = argv[at++];
-    if (o->model == NULL) return qn_cli_usage("run: too few arguments: quern run MODEL [PROMPT] (see quern run --help)");
-    if (at < argc && o->prompt != NULL) return qn_cli_usage("run: the prompt is given twice (-p and '%.40s')", argv[at]);
+    if (o->model == NULL)
+        return qn_cli_usage("run: too few arguments: quern run MODEL [PROMPT] (see quern run --help)");
+    if (at < argc && o->prompt != NULL)
+        return qn_cli_usage("run: the prompt is given twice (-p and '%.40s')", argv[at]);
     if (at < argc) o->prompt = argv[at++];
-    if (at < argc) return qn_cli_usage("run: unexpected argument '%s' (quote a prompt of several words)", argv[at]);
-    if (o->raw && o->system != NULL) return qn_cli_usage("run: --system has no place in a plain completion (--raw)");
+    if (at < argc)
+        return qn_cli_usage("run: unexpected argument '%s' (quote a prompt of several words)", argv[at]);
+    if (o->raw && o->system != NULL)
+        return qn_cli_usage("run: --system has no place in a plain completion (--raw)");
     if (o->raw && o->interactive) return qn_cli_usage("run: --raw and --interactive exclude each other");
     if (o->as_json && o->interactive) return qn_cli_usage("run: --json and --interactive exclude each other");
     return -1;
@@ -70,20 +117,29 @@ int qn_run_options_parse(qn_run_options *o, int argc, char **argv)
     const qn_option options[] = {
         {"-m, --model", QN_TEXT, &o->model, 0, 0, "MODEL", "the model, in place of the first argument"},
         {"-p, --prompt", QN_TEXT, &o->prompt, 0, 0, "TEXT", "the prompt, in place of the second argument"},
-        {"-f, --file", QN_TEXT, &o->prompt_file, 0, 0, "FILE", "reads the prompt from a file; what -p and stdin give comes around it"},
-        {"-sys, --system, --system-prompt", QN_TEXT, &o->system, 0, 0, "TEXT", "system message of the conversation"},
+        {"-f, --file", QN_TEXT, &o->prompt_file, 0, 0, "FILE",
+         "reads the prompt from a file; what -p and stdin give comes around it"},
+        {"-sys, --system, --system-prompt", QN_TEXT, &o->system, 0, 0, "TEXT",
+         "system message of the conversation"},
         {"--raw", QN_FLAG, &o->raw, 0, 0, NULL, "plain completion: no chat template"},
-        {"-i, --interactive", QN_FLAG, &o->interactive, 0, 0, NULL, "chat, also where standard input is no terminal"},
-        {"--json", QN_FLAG, &o->as_json, 0, 0, NULL, "print one JSON object: text, finish_reason, counts, timings, seed"},
-        {"-c, --ctx, --ctx-size", QN_INT, &o->n_ctx, 0, 1 << 30, "N", "positions of the context (default: the model's, at most 4096)"},
+        {"-i, --interactive", QN_FLAG, &o->interactive, 0, 0, NULL,
+         "chat, also where standard input is no terminal"},
+        {"--json", QN_FLAG, &o->as_json, 0, 0, NULL,
+         "print one JSON object: text, finish_reason, counts, timings, seed"},
+        {"-c, --ctx, --ctx-size", QN_INT, &o->n_ctx, 0, 1 << 30, "N",
+         "positions of the context (default: the model's, at most 4096)"},
         {"-t, --threads", QN_INT, &o->n_threads, 0, 256, "N", "threads (default: 75 % of the processors)"},
-        {"-b, --batch, --batch-size", QN_INT, &o->n_batch, 1, 65536, "N", "tokens of the prompt a step takes in (default 512)"},
+        {"-b, --batch, --batch-size", QN_INT, &o->n_batch, 1, 65536, "N",
+         "tokens of the prompt a step takes in (default 512)"},
         {"-ctk, --cache-type-k", QN_TEXT, &o->type_k, 0, 0, "TYPE", "cached keys: f16 (default), f32, q8_0"},
-        {"-ctv, --cache-type-v", QN_TEXT, &o->type_v, 0, 0, "TYPE", "cached values: f16 (default), f32, q8_0"},
-        {"-ngl, --gpu-layers", QN_INT, &o->n_gpu_layers, -1, 1 << 20, "N", "accepted; this build runs every layer on the processor"},
+        {"-ctv, --cache-type-v", QN_TEXT, &o->type_v, 0, 0, "TYPE",
+         "cached values: f16 (default), f32, q8_0"},
+        {"-ngl, --gpu-layers", QN_INT, &o->n_gpu_layers, -1, 1 << 20, "N",
+         "accepted; this build runs every layer on the processor"},
         ANSWER_OPTIONS(o),
     };
-    const int code = qn_options_parse("run", options, sizeof options / sizeof options[0], &argc, argv, 0, 1 << 20);
+    const int code =
+        qn_options_parse("run", options, sizeof options / sizeof options[0], &argc, argv, 0, 1 << 20);
     return code >= 0 ? code : from_arguments(o, argc, argv);
 }
 
@@ -93,6 +149,19 @@ bool qn_run_options_set(qn_run_options *o, const char *name, const char *value)
     if (strcmp(name, "stop") == 0) o->stops.n_items = 0; /* a list of its own here: the last one counts */
     if (strcmp(name, "stop") == 0 && value[0] == '\0') return true;
     return qn_options_set("/set", options, sizeof options / sizeof options[0], name, value) < 0;
+}
+
+static bool refers(const qn_texts *list, const char *text)
+{
+    for (size_t i = 0; i < list->n_items; i++)
+        if (list->items[i] == text) return true;
+    return false;
+}
+
+bool qn_run_options_refer(const qn_run_options *o, const char *text)
+{
+    return o->samplers == text || refers(&o->stops, text) || refers(&o->dry_breakers, text) ||
+           refers(&o->logit_bias, text);
 }
 
 void qn_run_options_print(const qn_run_options *given, FILE *out)
@@ -106,11 +175,15 @@ void qn_run_options_print(const qn_run_options *given, FILE *out)
         fprintf(out, "  %-22s ", shown);
         if (options[i].kind == QN_INT) fprintf(out, "%ld\n", *(long *)options[i].value);
         else if (options[i].kind == QN_NUMBER) fprintf(out, "%g\n", *(double *)options[i].value);
-        else if (options[i].kind == QN_FLAG) fprintf(out, "%s\n", *(bool *)options[i].value ? "true" : "false");
-        else if (options[i].kind == QN_TEXT) fprintf(out, "%s\n", *(const char **)options[i].value != NULL ? *(const char **)options[i].value : "-");
+        else if (options[i].kind == QN_FLAG)
+            fprintf(out, "%s\n", *(bool *)options[i].value ? "true" : "false");
+        else if (options[i].kind == QN_TEXT)
+            fprintf(out, "%s\n",
+                    *(const char **)options[i].value != NULL ? *(const char **)options[i].value : "-");
         else {
             const qn_texts *list = options[i].value;
-            for (size_t k = 0; k < list->n_items; k++) fprintf(out, "%s'%s'", k > 0 ? " " : "", list->items[k]);
+            for (size_t k = 0; k < list->n_items; k++)
+                fprintf(out, "%s'%s'", k > 0 ? " " : "", list->items[k]);
             fputs(list->n_items == 0 ? "-\n" : "\n", out);
         }
     }
@@ -135,19 +208,27 @@ static quern_sampler_params sampler_params(const qn_run_options *o, uint64_t see
 {
     quern_sampler_params p = quern_sampler_params_default();
     p.seed = seed;
-    p.temperature = (float)o->temperature, p.dynatemp_range = (float)o->dynatemp_range, p.dynatemp_exponent = (float)o->dynatemp_exponent;
-    p.top_k = (int32_t)o->top_k, p.top_p = (float)o->top_p, p.min_p = (float)o->min_p, p.typical_p = (float)o->typical_p;
-    p.top_n_sigma = (float)o->top_n_sigma, p.xtc_probability = (float)o->xtc_probability, p.xtc_threshold = (float)o->xtc_threshold;
+    p.temperature = (float)o->temperature, p.dynatemp_range = (float)o->dynatemp_range,
+    p.dynatemp_exponent = (float)o->dynatemp_exponent;
+    p.top_k = (int32_t)o->top_k, p.top_p = (float)o->top_p, p.min_p = (float)o->min_p,
+    p.typical_p = (float)o->typical_p;
+    p.top_n_sigma = (float)o->top_n_sigma, p.xtc_probability = (float)o->xtc_probability,
+    p.xtc_threshold = (float)o->xtc_threshold;
     p.repeat_penalty = (float)o->repeat_penalty, p.repeat_last_n = (int32_t)o->repeat_last_n;
     p.presence_penalty = (float)o->presence_penalty, p.frequency_penalty = (float)o->frequency_penalty;
     p.dry_multiplier = (float)o->dry_multiplier, p.dry_base = (float)o->dry_base;
-    p.dry_allowed_length = (int32_t)o->dry_allowed_length, p.dry_penalty_last_n = (int32_t)o->dry_penalty_last_n;
-    p.mirostat = (int)o->mirostat, p.mirostat_tau = (float)o->mirostat_tau, p.mirostat_eta = (float)o->mirostat_eta;
+    p.dry_allowed_length = (int32_t)o->dry_allowed_length,
+    p.dry_penalty_last_n = (int32_t)o->dry_penalty_last_n;
+    p.mirostat = (int)o->mirostat, p.mirostat_tau = (float)o->mirostat_tau,
+    p.mirostat_eta = (float)o->mirostat_eta;
     p.samplers = o->samplers;
     return p;
 }
 
-uint64_t qn_run_random_seed(void) { return qn_random_seed() & UINT32_MAX; }
+uint64_t qn_run_random_seed(void)
+{
+    return qn_random_seed() & UINT32_MAX;
+}
 
 quern_sampler *qn_run_sampler(const qn_run_options *o, const quern_model *model, uint64_t seed)
 {
@@ -177,7 +258,9 @@ bool qn_run_context_params(const qn_run_options *o, quern_context_params *params
     params->n_ctx = (uint32_t)o->n_ctx;
     params->n_batch = (uint32_t)o->n_batch;
     params->n_threads = (int)o->n_threads;
-    if (!qn_cli_kv_type(o->type_k, &params->type_k)) return qn_cli_usage("run: cache type '%s' (f16, f32, q8_0 are possible)", o->type_k), false;
-    if (!qn_cli_kv_type(o->type_v, &params->type_v)) return qn_cli_usage("run: cache type '%s' (f16, f32, q8_0 are possible)", o->type_v), false;
+    if (!qn_cli_kv_type(o->type_k, &params->type_k))
+        return qn_cli_usage("run: cache type '%s' (f16, f32, q8_0 are possible)", o->type_k), false;
+    if (!qn_cli_kv_type(o->type_v, &params->type_v))
+        return qn_cli_usage("run: cache type '%s' (f16, f32, q8_0 are possible)", o->type_v), false;
     return true;
 }

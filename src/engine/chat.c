@@ -20,7 +20,8 @@ static quern_status parse(json_t **value, const char *what, const char *text, qu
     json_error_t where;
     *value = json_loads(text, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &where);
     if (*value != NULL) return QUERN_OK;
-    return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: line %d column %d: %s", what, where.line, where.column, where.text);
+    return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: line %d column %d: %s", what, where.line, where.column,
+                   where.text);
 }
 
 typedef struct chat_options {
@@ -47,7 +48,8 @@ static quern_status read_options(chat_options *o, json_t *given, quern_error *er
     o->extra = json_copy(given);
     if (o->extra == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "chat options: no memory");
     const json_t *now = json_object_get(given, "now");
-    if (now != NULL && !json_is_integer(now)) return qn_fail(err, QUERN_ERR_ARGUMENT, "chat options: 'now' must be seconds since 1970");
+    if (now != NULL && !json_is_integer(now))
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "chat options: 'now' must be seconds since 1970");
     if (now != NULL) o->now = json_integer_value(now);
     o->tools = json_object_get(given, "tools");
     json_object_del(o->extra, "now");
@@ -57,14 +59,16 @@ static quern_status read_options(chat_options *o, json_t *given, quern_error *er
     return QUERN_OK;
 }
 
-static quern_status render(const quern_model *m, const json_t *messages, json_t *given, char **text, quern_error *err)
+static quern_status render(const quern_model *m, const json_t *messages, json_t *given, char **text,
+                           quern_error *err)
 {
     chat_options o;
     qn_buffer out = {.max_bytes = (size_t)64 << 20};
     quern_status s = read_options(&o, given, err);
     const bool use_fallback = s == QUERN_OK && o.fallback && m->chat_fallback != NULL;
     if (s == QUERN_OK)
-        s = qn_chat_render(use_fallback ? m->chat_fallback : m->chat, messages, o.tools, o.extra, o.prompt, o.now, &out, err);
+        s = qn_chat_render(use_fallback ? m->chat_fallback : m->chat, messages, o.tools, o.extra, o.prompt,
+                           o.now, &out, err);
     json_decref(o.extra);
     if (s != QUERN_OK) {
         qn_buffer_deinit(&out);
@@ -75,10 +79,12 @@ static quern_status render(const quern_model *m, const json_t *messages, json_t 
     return *text != NULL ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "chat: no memory");
 }
 
-quern_status quern_chat_render(const quern_model *m, const char *messages_json, const char *options_json, char **text, quern_error *err)
+quern_status quern_chat_render(const quern_model *m, const char *messages_json, const char *options_json,
+                               char **text, quern_error *err)
 {
     *text = NULL;
-    if (m->chat == NULL) return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened for its vocabulary only", m->path);
+    if (m->chat == NULL)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened for its vocabulary only", m->path);
     json_t *messages = NULL, *given = NULL;
     quern_status s = parse(&messages, "messages", messages_json, err);
     if (s == QUERN_OK && options_json != NULL) s = parse(&given, "chat options", options_json, err);

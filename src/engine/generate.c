@@ -28,8 +28,9 @@ typedef struct generation {
 const char *quern_finish_text(quern_finish finish)
 {
     switch (finish) {
-#define X(name, text) \
-    case QUERN_FINISH_##name: return text;
+#define X(name, text)                                                                                        \
+    case QUERN_FINISH_##name:                                                                                \
+        return text;
         QUERN_FINISH_MAP(X)
 #undef X
     }
@@ -45,14 +46,18 @@ static quern_status check(const generation *g, quern_error *err)
 {
     const quern_generate_params *p = &g->params;
     const size_t n_ctx = quern_context_size(g->ctx);
-    if (quern_sequence_tokens(g->ctx, p->sequence) == NULL) return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: there is none", p->sequence);
-    if (p->n_prompt == 0) return qn_fail(err, QUERN_ERR_ARGUMENT, "the prompt is empty: at least one token is needed");
+    if (quern_sequence_tokens(g->ctx, p->sequence) == NULL)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: there is none", p->sequence);
+    if (p->n_prompt == 0)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "the prompt is empty: at least one token is needed");
     if (p->n_prompt > n_ctx)
-        return qn_fail(err, QUERN_ERR_CTX_FULL, "the prompt has %zu tokens, the context %zu (use a larger -c, or a shorter text)", p->n_prompt, n_ctx);
+        return qn_fail(err, QUERN_ERR_CTX_FULL,
+                       "the prompt has %zu tokens, the context %zu (use a larger -c, or a shorter text)",
+                       p->n_prompt, n_ctx);
     for (size_t i = 0; i < p->n_prompt; i++)
         if (p->prompt[i] < 0 || (uint32_t)p->prompt[i] >= g->model->hparams.n_vocab)
-            return qn_fail(err, QUERN_ERR_ARGUMENT, "prompt token %zu: %d is not in the vocabulary of %u", i, (int)p->prompt[i],
-                           g->model->hparams.n_vocab);
+            return qn_fail(err, QUERN_ERR_ARGUMENT, "prompt token %zu: %d is not in the vocabulary of %u", i,
+                           (int)p->prompt[i], g->model->hparams.n_vocab);
     return QUERN_OK;
 }
 
@@ -63,7 +68,8 @@ static quern_status find_ends(generation *g, quern_error *err)
     const size_t n_vocab = g->params.ignore_end ? qn_vocab_size(g->model->vocab) : 0;
     for (size_t id = 0; id < n_vocab; id++) {
         if (!qn_vocab_is_end(g->model->vocab, (quern_token)id)) continue;
-        if (!qn_grow(&g->ends, &capacity, g->n_ends + 1, n_vocab, sizeof *g->ends)) return qn_fail(err, QUERN_ERR_NOMEM, "generation: no memory");
+        if (!qn_grow(&g->ends, &capacity, g->n_ends + 1, n_vocab, sizeof *g->ends))
+            return qn_fail(err, QUERN_ERR_NOMEM, "generation: no memory");
         g->ends[g->n_ends++] = (quern_token)id;
     }
     return QUERN_OK;
@@ -85,9 +91,11 @@ static bool tell_prompt(const generation *g, size_t done)
     return g->params.on_prompt == NULL || g->params.on_prompt(g->params.user, done, g->params.n_prompt);
 }
 
-static quern_status feed(generation *g, const quern_token *tokens, size_t n, bool wants_logits, quern_error *err)
+static quern_status feed(generation *g, const quern_token *tokens, size_t n, bool wants_logits,
+                         quern_error *err)
 {
-    const quern_input input = {g->params.sequence, tokens, n, wants_logits ? QUERN_LOGITS_LAST : QUERN_LOGITS_NONE};
+    const quern_input input = {g->params.sequence, tokens, n,
+                               wants_logits ? QUERN_LOGITS_LAST : QUERN_LOGITS_NONE};
     return quern_decode(g->ctx, &input, 1, err);
 }
 
@@ -117,7 +125,8 @@ static bool emit(generation *g, const char *text, size_t n_bytes, bool is_last, 
     if (clear != NULL && g->params.on_text != NULL) told = g->params.on_text(g->params.user, clear, n_clear);
     if (clear != NULL && is_last && g->stop.found < 0) {
         clear = qn_stop_finish(&g->stop, &n_clear);
-        if (clear != NULL && n_clear > 0 && g->params.on_text != NULL) told = g->params.on_text(g->params.user, clear, n_clear) && told;
+        if (clear != NULL && n_clear > 0 && g->params.on_text != NULL)
+            told = g->params.on_text(g->params.user, clear, n_clear) && told;
     }
     if (clear == NULL) *s = QUERN_ERR_NOMEM;
     if (g->stop.found >= 0) {
@@ -193,10 +202,14 @@ static quern_status run(generation *g, quern_error *err)
     return s;
 }
 
-quern_status quern_generate(quern_context *ctx, quern_sampler *sampler, const quern_generate_params *params, quern_generated *result,
-                            quern_error *err)
+quern_status quern_generate(quern_context *ctx, quern_sampler *sampler, const quern_generate_params *params,
+                            quern_generated *result, quern_error *err)
 {
-    generation g = {.ctx = ctx, .model = quern_context_model(ctx), .sampler = sampler, .params = quern_generate_params_default(), .result = result};
+    generation g = {.ctx = ctx,
+                    .model = quern_context_model(ctx),
+                    .sampler = sampler,
+                    .params = quern_generate_params_default(),
+                    .result = result};
     memcpy(&g.params, params, qn_min_size(params->struct_bytes, sizeof g.params));
     *result = (quern_generated){.finish = QUERN_FINISH_CANCELED, .stop = -1, .n_prompt = g.params.n_prompt};
     quern_status s = check(&g, err);

@@ -10,12 +10,16 @@
 quern_status qn_stop_init(qn_stop *s, const char *const *texts, size_t n_texts, quern_error *err)
 {
     *s = (qn_stop){.texts = texts, .n_texts = n_texts, .found = -1};
-    if (n_texts > QUERN_MAX_STOPS) return qn_fail(err, QUERN_ERR_ARGUMENT, "%zu stop strings (at most %d are possible)", n_texts, QUERN_MAX_STOPS);
+    if (n_texts > QUERN_MAX_STOPS)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%zu stop strings (at most %d are possible)", n_texts,
+                       QUERN_MAX_STOPS);
     for (size_t i = 0; i < n_texts; i++) {
         const size_t n = strlen(texts[i]);
         if (n == 0 || n > QUERN_MAX_STOP_BYTES)
-            return qn_fail(err, QUERN_ERR_ARGUMENT, "stop string %zu: %zu bytes (1 to %d are possible)", i, n, QUERN_MAX_STOP_BYTES);
-        if (!qn_utf8_valid(texts[i], n)) return qn_fail(err, QUERN_ERR_ARGUMENT, "stop string %zu: not UTF-8", i);
+            return qn_fail(err, QUERN_ERR_ARGUMENT, "stop string %zu: %zu bytes (1 to %d are possible)", i, n,
+                           QUERN_MAX_STOP_BYTES);
+        if (!qn_utf8_valid(texts[i], n))
+            return qn_fail(err, QUERN_ERR_ARGUMENT, "stop string %zu: not UTF-8", i);
     }
     return QUERN_OK;
 }
@@ -74,4 +78,7 @@ const char *qn_stop_push(qn_stop *s, const char *text, size_t n_bytes, size_t *n
     return give(s, s->found >= 0 ? at : s->held.n_bytes - may_begin(s), n_clear);
 }
 
-const char *qn_stop_finish(qn_stop *s, size_t *n_clear) { return give(s, s->held.n_bytes, n_clear); }
+const char *qn_stop_finish(qn_stop *s, size_t *n_clear)
+{
+    return give(s, s->held.n_bytes, n_clear);
+}

@@ -10,7 +10,7 @@ typedef struct qn_stop {
     size_t n_texts;
     qn_buffer held;  /* what may be the beginning of a stop text */
     qn_buffer clear; /* what the last call gave away */
-    int found; /* index of the text that was found, or -1 */
+    int found;       /* index of the text that was found, or -1 */
 } qn_stop;
 
 /* Errors: QUERN_ERR_ARGUMENT (an empty text, one too long, too many, not UTF-8). */

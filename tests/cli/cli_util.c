@@ -22,7 +22,10 @@ const char *cli_format(const char *format, ...)
     return out;
 }
 
-const char *cli_path(const char *name) { return cli_format("%s/%s", cli_directory, name); }
+const char *cli_path(const char *name)
+{
+    return cli_format("%s/%s", cli_directory, name);
+}
 
 void cli_write(const char *path, const char *bytes, size_t n_bytes)
 {
@@ -72,7 +75,8 @@ typedef struct catcher {
 
 static void catch_more(catcher *c)
 {
-    if (c->n_bytes + 65536 + 1 > c->capacity) c->bytes = realloc(c->bytes, c->capacity = 2 * c->capacity + 65537);
+    if (c->n_bytes + 65536 + 1 > c->capacity)
+        c->bytes = realloc(c->bytes, c->capacity = 2 * c->capacity + 65537);
     assert_non_null(c->bytes);
     const ssize_t n = read(c->fd, c->bytes + c->n_bytes, 65536);
     if (n > 0) c->n_bytes += (size_t)n;
@@ -115,8 +119,11 @@ cli_result cli_run_to(const char *arguments, const char *input, size_t n_input, 
     if (in[1] >= 0) close(in[1]);
     int status;
     while (waitpid(pid, &status, 0) < 0) assert_int_equal(errno, EINTR);
-    return (cli_result){.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), .out = catchers[0].bytes,
-                        .err = catchers[1].bytes, .n_out = catchers[0].n_bytes, .n_err = catchers[1].n_bytes};
+    return (cli_result){.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+                        .out = catchers[0].bytes,
+                        .err = catchers[1].bytes,
+                        .n_out = catchers[0].n_bytes,
+                        .n_err = catchers[1].n_bytes};
 }
 
 cli_result cli_run(const char *arguments, const char *input)
@@ -136,6 +143,7 @@ void cli_expect_failure(const char *arguments, const char *input, int code, cons
     const char *end = strchr(r.err, '\n');
     const bool one_line = strncmp(r.err, "quern: ", 7) == 0 && end != NULL && end[1] == '\0';
     if (r.code != code || !one_line || strstr(r.err, said) == NULL || r.n_out != 0)
-        fail_msg("'%s': exit %d (expected %d), stdout %zu bytes, said (expected '%s'):\n%s", arguments, r.code, code, r.n_out, said, r.err);
+        fail_msg("'%s': exit %d (expected %d), stdout %zu bytes, said (expected '%s'):\n%s", arguments,
+                 r.code, code, r.n_out, said, r.err);
     cli_free(&r);
 }

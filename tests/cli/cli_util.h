@@ -24,7 +24,8 @@ cli_result cli_run(const char *arguments, const char *input);
 cli_result cli_run_to(const char *arguments, const char *input, size_t n_input, const char *out_path);
 void cli_free(cli_result *r);
 
-/* Exit code, nothing on stdout, and exactly one line on stderr that begins with "quern: " and holds `said`. */
+/* Exit code, nothing on stdout, and exactly one line on stderr that begins with "quern: " and holds `said`.
+ */
 void cli_expect_failure(const char *arguments, const char *input, int code, const char *said);
 
 /* A directory for this test program, made anew; removed by cli_tear_down. */
@@ -37,8 +38,8 @@ const char *cli_format(const char *format, ...) __attribute__((format(printf, 1,
 void cli_write(const char *path, const char *bytes, size_t n_bytes);
 
 /* Words that a chat template can be told by. */
-#define CLI_TEMPLATE                                                                                          \
-    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"                                      \
+#define CLI_TEMPLATE                                                                                         \
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"                                     \
     "{% if add_generation_prompt %}assistant:{% endif %}"
 
 #endif

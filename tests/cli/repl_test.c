@@ -15,7 +15,7 @@ static const char *chat_model;
 typedef struct terminal {
     int fd;
     pid_t pid;
-    char seen[1 << 18]; /* all that the program wrote */
+    char seen[1 << 18];    /* all that the program wrote */
     size_t n_seen, n_read; /* n_read: up to where expectations have been met */
 } terminal;
 
@@ -64,10 +64,12 @@ static void expect(terminal *t, const char *text)
         }
         struct pollfd p = {t->fd, POLLIN, 0};
         poll(&p, 1, 200);
-        const ssize_t n = (p.revents & POLLIN) != 0 ? read(t->fd, t->seen + t->n_seen, sizeof t->seen - t->n_seen - 1) : 0;
+        const ssize_t n =
+            (p.revents & POLLIN) != 0 ? read(t->fd, t->seen + t->n_seen, sizeof t->seen - t->n_seen - 1) : 0;
         if (n > 0) t->n_seen += (size_t)n;
         if (now() > until || ((p.revents & POLLHUP) != 0 && n <= 0))
-            fail_msg("'%s' did not come; after what was expected before there is:\n%s", text, t->seen + t->n_read);
+            fail_msg("'%s' did not come; after what was expected before there is:\n%s", text,
+                     t->seen + t->n_read);
     }
 }
 
@@ -77,7 +79,10 @@ static void type(terminal *t, const char *text)
     assert_int_equal(write(t->fd, text, n), n);
 }
 
-static void at_prompt(terminal *t) { expect(t, ">>> "); }
+static void at_prompt(terminal *t)
+{
+    expect(t, ">>> ");
+}
 
 static int end(terminal *t)
 {
@@ -85,7 +90,8 @@ static int end(terminal *t)
     char rest[4096];
     struct pollfd p = {t->fd, POLLIN, 0};
     while (waitpid(t->pid, &status, WNOHANG) == 0)
-        if (poll(&p, 1, 20) > 0 && read(t->fd, rest, sizeof rest) < 0 && errno != EIO) break; /* it must not wait for us */
+        if (poll(&p, 1, 20) > 0 && read(t->fd, rest, sizeof rest) < 0 && errno != EIO)
+            break; /* it must not wait for us */
     close(t->fd);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -102,8 +108,14 @@ static json_t *saved(terminal *t, const char *name)
     return messages;
 }
 
-static const char *content(json_t *messages, size_t i) { return json_string_value(json_object_get(json_array_get(messages, i), "content")); }
-static const char *role(json_t *messages, size_t i) { return json_string_value(json_object_get(json_array_get(messages, i), "role")); }
+static const char *content(json_t *messages, size_t i)
+{
+    return json_string_value(json_object_get(json_array_get(messages, i), "content"));
+}
+static const char *role(json_t *messages, size_t i)
+{
+    return json_string_value(json_object_get(json_array_get(messages, i), "role"));
+}
 
 static terminal t;
 
@@ -301,17 +313,26 @@ static void history_outlives_the_program(void **state)
     assert_int_equal(end(&t), 0);
     start(&t, "-n 2 --ignore-eos");
     at_prompt(&t);
-    type(&t, "\x10\x10"); /* Ctrl-P twice: past /bye */
+    type(&t, "\x10\x10");               /* Ctrl-P twice: past /bye */
     expect(&t, "system unforgettable"); /* the slash is there already */
-    type(&t, "\x15/bye\n"); /* Ctrl-U */
+    type(&t, "\x15/bye\n");             /* Ctrl-U */
     assert_int_equal(end(&t), 0);
 }
 
 static void hostile_files_are_not_loaded(void **state)
 {
     (void)state;
-    static const char *const files[] = {"", "{", "[]x", "3", "{\"messages\": 3}", "[3]", "[{\"role\":\"user\"}]", "[{\"role\":\"user\",\"content\":3}]",
-                                        "[{\"role\":\"wizard\",\"content\":\"x\"}]", "[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"system\",\"content\":\"x\"}]"};
+    static const char *const files[] = {
+        "",
+        "{",
+        "[]x",
+        "3",
+        "{\"messages\": 3}",
+        "[3]",
+        "[{\"role\":\"user\"}]",
+        "[{\"role\":\"user\",\"content\":3}]",
+        "[{\"role\":\"wizard\",\"content\":\"x\"}]",
+        "[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"system\",\"content\":\"x\"}]"};
     char input[4096] = "hello\n";
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         const char *path = cli_path(cli_format("hostile%zu.json", i));
@@ -319,7 +340,8 @@ static void hostile_files_are_not_loaded(void **state)
         strcat(strcat(strcat(input, "/load "), path), "\n");
     }
     strcat(strcat(strcat(input, "/save "), cli_path("kept.json")), "\n/bye\nnever reached\n");
-    cli_result r = cli_run(cli_format("run %s --interactive -n 2 --ignore-eos", chat_model), input); /* no terminal: plain lines */
+    cli_result r = cli_run(cli_format("run %s --interactive -n 2 --ignore-eos", chat_model),
+                           input); /* no terminal: plain lines */
     assert_int_equal(r.code, 0);
     size_t n_lines = 0;
     for (const char *p = r.err; (p = strstr(p, "quern: ")) != NULL; p++) n_lines++;

@@ -17,13 +17,20 @@ static json_t *run_json(const char *arguments, const char *input)
     return o;
 }
 
-static const char *text_of(json_t *o) { return json_string_value(json_object_get(o, "text")); }
-static long number_of(json_t *o, const char *key) { return (long)json_integer_value(json_object_get(o, key)); }
+static const char *text_of(json_t *o)
+{
+    return json_string_value(json_object_get(o, "text"));
+}
+static long number_of(json_t *o, const char *key)
+{
+    return (long)json_integer_value(json_object_get(o, key));
+}
 
 static void json_tells_all(void **state)
 {
     (void)state;
-    json_t *o = run_json(cli_format("run %s --raw hello -n 7 --temp 0 --ignore-eos --json", plain_model), NULL);
+    json_t *o =
+        run_json(cli_format("run %s --raw hello -n 7 --temp 0 --ignore-eos --json", plain_model), NULL);
     assert_non_null(text_of(o));
     assert_string_equal(json_string_value(json_object_get(o, "finish_reason")), "length");
     assert_int_equal(number_of(o, "completion_tokens"), 7);
@@ -36,14 +43,18 @@ static void json_tells_all(void **state)
 static void streamed_text_is_the_text(void **state)
 {
     (void)state;
-    json_t *o = run_json(cli_format("run %s --raw hello -n 30 --seed 5 --ignore-eos --json", plain_model), NULL);
-    cli_result r = cli_run(cli_format("run -m %s --raw -p hello -n 30 --seed 5 --ignore-eos --verbose", plain_model), NULL);
+    json_t *o =
+        run_json(cli_format("run %s --raw hello -n 30 --seed 5 --ignore-eos --json", plain_model), NULL);
+    cli_result r = cli_run(
+        cli_format("run -m %s --raw -p hello -n 30 --seed 5 --ignore-eos --verbose", plain_model), NULL);
     assert_int_equal(r.code, 0);
     const size_t n = json_string_length(json_object_get(o, "text"));
     assert_true(r.n_out == n || r.n_out == n + 1); /* a line end is put after it */
     assert_memory_equal(r.out, text_of(o), n);
     assert_true(qn_utf8_valid(r.out, r.n_out));
-    static const char *const lines[] = {"total duration:", "load duration:", "prompt eval count:", "prompt eval rate:", "eval count:", "eval rate:", "seed:"};
+    static const char *const lines[] = {
+        "total duration:", "load duration:", "prompt eval count:", "prompt eval rate:", "eval count:",
+        "eval rate:",      "seed:"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) assert_non_null(strstr(r.err, lines[i]));
     assert_non_null(strstr(strstr(r.err, "seed:"), " 5\n"));
     cli_free(&r);
@@ -54,18 +65,26 @@ static void the_seed_decides_and_nothing_else(void **state)
 {
     (void)state;
     static const char *const ways[] = {"-t 1", "-t 2", "-t 3 -b 1", "-t 2 -b 7 -c 300"};
-    json_t *first = run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 11 --ignore-eos --json", plain_model), NULL);
+    json_t *first = run_json(
+        cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 11 --ignore-eos --json", plain_model), NULL);
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
-        json_t *o = run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 11 --ignore-eos --json %s", plain_model, ways[i]), NULL);
+        json_t *o =
+            run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 11 --ignore-eos --json %s",
+                                plain_model, ways[i]),
+                     NULL);
         assert_true(json_equal(json_object_get(o, "text"), json_object_get(first, "text")));
         json_decref(o);
     }
-    json_t *other = run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 12 --ignore-eos --json", plain_model), NULL);
+    json_t *other = run_json(
+        cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 12 --ignore-eos --json", plain_model), NULL);
     assert_false(json_equal(json_object_get(other, "text"), json_object_get(first, "text")));
     json_decref(other);
     /* a random seed is told, and gives the same again */
-    json_t *random = run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --json", plain_model), NULL);
-    json_t *again = run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --json --seed %ld", plain_model, number_of(random, "seed")), NULL);
+    json_t *random =
+        run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --json", plain_model), NULL);
+    json_t *again = run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --json --seed %ld",
+                                        plain_model, number_of(random, "seed")),
+                             NULL);
     assert_true(json_equal(json_object_get(random, "text"), json_object_get(again, "text")));
     json_decref(random);
     json_decref(again);
@@ -79,19 +98,33 @@ static void prompts_come_from_everywhere(void **state)
     /* the same tokens whichever way: the same answer at temperature 0 */
     const char *tail = "-n 5 --temp 0 --ignore-eos --json";
     json_t *both = run_json(cli_format("run %s hello %s", chat_model, tail), "from a pipe\n");
-    json_t *one = run_json(cli_format("run\x1f%s\x1fhello\n\nfrom a pipe\x1f-n\x1f" "5\x1f--temp\x1f" "0\x1f--ignore-eos\x1f--json", chat_model), NULL);
+    json_t *one = run_json(cli_format("run\x1f%s\x1fhello\n\nfrom a pipe\x1f-n\x1f"
+                                      "5\x1f--temp\x1f"
+                                      "0\x1f--ignore-eos\x1f--json",
+                                      chat_model),
+                           NULL);
     assert_int_equal(number_of(both, "prompt_tokens"), number_of(one, "prompt_tokens"));
     assert_true(json_equal(json_object_get(both, "text"), json_object_get(one, "text")));
     json_t *pipe_only = run_json(cli_format("run %s %s", chat_model, tail), "hello\n\nfrom a pipe\n");
     assert_true(json_equal(json_object_get(pipe_only, "text"), json_object_get(one, "text")));
     json_t *file = run_json(cli_format("run %s -f %s %s", chat_model, cli_path("prompt.txt"), tail), NULL);
-    json_t *same = run_json(cli_format("run\x1f%s\x1f" "from a file\x1f-n\x1f" "5\x1f--temp\x1f" "0\x1f--ignore-eos\x1f--json", chat_model), NULL);
+    json_t *same = run_json(cli_format("run\x1f%s\x1f"
+                                       "from a file\x1f-n\x1f"
+                                       "5\x1f--temp\x1f"
+                                       "0\x1f--ignore-eos\x1f--json",
+                                       chat_model),
+                            NULL);
     assert_true(json_equal(json_object_get(file, "text"), json_object_get(same, "text")));
     /* the system message stands in front */
     json_t *system = run_json(cli_format("run %s hello --system world %s", chat_model, tail), NULL);
-    json_t *raw = run_json(cli_format("run\x1f%s\x1f--raw\x1fsystem: world\nuser: hello\nassistant:\x1f-n\x1f" "5\x1f--temp\x1f" "0\x1f--ignore-eos\x1f--json", chat_model), NULL);
+    json_t *raw = run_json(cli_format("run\x1f%s\x1f--raw\x1fsystem: world\nuser: hello\nassistant:\x1f-n\x1f"
+                                      "5\x1f--temp\x1f"
+                                      "0\x1f--ignore-eos\x1f--json",
+                                      chat_model),
+                           NULL);
     assert_int_equal(number_of(system, "prompt_tokens") + 1, number_of(raw, "prompt_tokens")); /* and <s> */
-    json_decref(both), json_decref(one), json_decref(pipe_only), json_decref(file), json_decref(same), json_decref(system), json_decref(raw);
+    json_decref(both), json_decref(one), json_decref(pipe_only), json_decref(file), json_decref(same),
+        json_decref(system), json_decref(raw);
 }
 
 static void stop_texts_are_not_shown(void **state)
@@ -101,14 +134,19 @@ static void stop_texts_are_not_shown(void **state)
     json_t *o = run_json(cli_format("run %s %s --json", plain_model, tail), NULL);
     const char *text = text_of(o);
     const size_t n = strlen(text);
-    for (size_t at = 0; at + 4 < n && at < 16; at += 5) { /* across tokens: pieces of any length at any place */
+    for (size_t at = 0; at + 4 < n && at < 16;
+         at += 5) { /* across tokens: pieces of any length at any place */
         size_t begin = at, end = at + 4;
         while (begin < n && ((unsigned char)text[begin] & 0xc0) == 0x80) begin++;
         while (end < n && ((unsigned char)text[end] & 0xc0) == 0x80) end++;
         char stop[32] = "";
         memcpy(stop, text + begin, end - begin);
         if (strpbrk(stop, "\n\r") != NULL) continue;
-        cli_result r = cli_run(cli_format("run\x1f%s\x1f--raw\x1fhello\x1f-n\x1f" "30\x1f--temp\x1f" "0\x1f--ignore-eos\x1f--stop\x1fnever\x1f--stop\x1f%s", plain_model, stop), NULL);
+        cli_result r = cli_run(cli_format("run\x1f%s\x1f--raw\x1fhello\x1f-n\x1f"
+                                          "30\x1f--temp\x1f"
+                                          "0\x1f--ignore-eos\x1f--stop\x1fnever\x1f--stop\x1f%s",
+                                          plain_model, stop),
+                               NULL);
         const size_t expected = (size_t)(strstr(text, stop) - text);
         assert_int_equal(r.code, 0);
         assert_true(r.n_out >= expected && r.n_out <= expected + 1);
@@ -122,21 +160,31 @@ static void sampling_options_arrive(void **state)
 {
     (void)state;
     /* token 262 ("e") is forced by a bias, then banned */
-    json_t *o = run_json(cli_format("run %s --raw hello -n 4 --json -l 262+1000 --top-k 1", plain_model), NULL);
+    json_t *o =
+        run_json(cli_format("run %s --raw hello -n 4 --json -l 262+1000 --top-k 1", plain_model), NULL);
     assert_string_equal(text_of(o), "eeee");
     json_decref(o);
-    o = run_json(cli_format("run %s --raw hello -n 4 --json -l 262+1000 -l 262-inf -l 263+1000 --temp 0", plain_model), NULL);
+    o = run_json(
+        cli_format("run %s --raw hello -n 4 --json -l 262+1000 -l 262-inf -l 263+1000 --temp 0", plain_model),
+        NULL);
     assert_null(strchr(text_of(o), 'e'));
     json_decref(o);
     static const char *const accepted[] = {
         "--top-p 0.5 --min-p 0.1 --typical 0.9 --top-n-sigma 1 --xtc-probability 0.5 --xtc-threshold 0.2",
-        "--dry-multiplier 0.8 --dry-base 2 --dry-allowed-length 1 --dry-penalty-last-n 64 --dry-sequence-breaker x",
+        "--dry-multiplier 0.8 --dry-base 2 --dry-allowed-length 1 --dry-penalty-last-n 64 "
+        "--dry-sequence-breaker x",
         "--repeat-penalty 1.2 --repeat-last-n -1 --presence-penalty 0.5 --frequency-penalty 0.5",
-        "--mirostat 2 --mirostat-ent 4 --mirostat-lr 0.2", "--mirostat 1", "--dynatemp-range 0.3 --dynatemp-exp 2",
-        "--samplers top_k;temperature", "--temp 0", "-ctk q8_0 -ctv f32", "-ngl 99",
+        "--mirostat 2 --mirostat-ent 4 --mirostat-lr 0.2",
+        "--mirostat 1",
+        "--dynatemp-range 0.3 --dynatemp-exp 2",
+        "--samplers top_k;temperature",
+        "--temp 0",
+        "-ctk q8_0 -ctv f32",
+        "-ngl 99",
     };
     for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) {
-        o = run_json(cli_format("run %s --raw hello -n 2 --json --ignore-eos %s", plain_model, accepted[i]), NULL);
+        o = run_json(cli_format("run %s --raw hello -n 2 --json --ignore-eos %s", plain_model, accepted[i]),
+                     NULL);
         assert_int_equal(number_of(o, "completion_tokens"), 2);
         json_decref(o);
     }
@@ -148,14 +196,26 @@ static void wrong_usage_is_one_line_and_exit_2(void **state)
     static const struct {
         const char *options, *said;
     } cases[] = {
-        {"--tempp 1", "did you mean --temp"}, {"--temp hot", "--temp"},       {"--temp -1", "from 0"},        {"--temp nan", "--temp"},
-        {"--top-p 2", "from 0 to 1"},         {"-n", "needs a value"},        {"-n 1e5", "whole number"},     {"-c -5", "-c"},
-        {"-t 100000", "from 0 to 256"},       {"--seed 99999999999999999999", "--seed"},                      {"-ctk q2_k", "q2_k"},
-        {"--raw --system x", "--system"},     {"-p twice", "twice"},          {"--raw --interactive", "exclude"},
-        {"--json=yes", "takes no value"},     {"and more", "quote a prompt"},
+        {"--tempp 1", "did you mean --temp"},
+        {"--temp hot", "--temp"},
+        {"--temp -1", "from 0"},
+        {"--temp nan", "--temp"},
+        {"--top-p 2", "from 0 to 1"},
+        {"-n", "needs a value"},
+        {"-n 1e5", "whole number"},
+        {"-c -5", "-c"},
+        {"-t 100000", "from 0 to 256"},
+        {"--seed 99999999999999999999", "--seed"},
+        {"-ctk q2_k", "q2_k"},
+        {"--raw --system x", "--system"},
+        {"-p twice", "twice"},
+        {"--raw --interactive", "exclude"},
+        {"--json=yes", "takes no value"},
+        {"and more", "quote a prompt"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        cli_expect_failure(cli_format("run %s hello %s", plain_model, cases[i].options), NULL, 2, cases[i].said);
+        cli_expect_failure(cli_format("run %s hello %s", plain_model, cases[i].options), NULL, 2,
+                           cases[i].said);
     cli_expect_failure("run", NULL, 2, "MODEL");
     cli_expect_failure(cli_format("run %s", plain_model), NULL, 2, "no prompt");
     cli_expect_failure(cli_format("run %s", chat_model), "", 2, "no prompt");
@@ -193,7 +253,8 @@ static void failures_are_one_line_and_exit_1(void **state)
     cli_expect_failure(cli_format("run %s hi", cli_directory), NULL, 1, "directory");
     cli_expect_failure("run smollm3 hi", NULL, 1, "smollm3");
     cli_expect_failure(cli_format("run %s hi -c 900000000", plain_model), NULL, 1, "-c");
-    cli_expect_failure(cli_format("run %s hi -f %s", plain_model, cli_path("nowhere.txt")), NULL, 1, "nowhere.txt");
+    cli_expect_failure(cli_format("run %s hi -f %s", plain_model, cli_path("nowhere.txt")), NULL, 1,
+                       "nowhere.txt");
     cli_expect_failure(cli_format("run %s hi -l 262", plain_model), NULL, 1, "ID+BIAS");
     cli_expect_failure(cli_format("run %s hi -l 320+1", plain_model), NULL, 1, "320");
     cli_expect_failure(cli_format("run %s hi --samplers top_q", plain_model), NULL, 1, "top_q");
@@ -219,18 +280,26 @@ static void a_broken_template_leaves_completion(void **state)
 static void output_that_fails_is_said(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"run %s hi -n 30 --ignore-eos", "run %s hi -n 3 --json", "show %s --json", "explain %s", "plan %s", "tokenize %s hello"};
+    static const char *const commands[] = {"run %s hi -n 30 --ignore-eos",
+                                           "run %s hi -n 3 --json",
+                                           "show %s --json",
+                                           "explain %s",
+                                           "plan %s",
+                                           "tokenize %s hello"};
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         char command[256];
-        snprintf(command, sizeof command, "%.*s%s%s", (int)(strstr(commands[i], "%s") - commands[i]), commands[i], plain_model, strstr(commands[i], "%s") + 2);
+        snprintf(command, sizeof command, "%.*s%s%s", (int)(strstr(commands[i], "%s") - commands[i]),
+                 commands[i], plain_model, strstr(commands[i], "%s") + 2);
         cli_result r = cli_run_to(command, NULL, 0, "/dev/full");
-        if (r.code != 1 || strstr(r.err, "No space left") == NULL) fail_msg("%s: exit %d: %s", command, r.code, r.err);
+        if (r.code != 1 || strstr(r.err, "No space left") == NULL)
+            fail_msg("%s: exit %d: %s", command, r.code, r.err);
         assert_ptr_equal(strchr(r.err, '\n'), r.err + r.n_err - 1);
         cli_free(&r);
     }
     /* a pipe that is closed after the first byte, as head does */
-    const char *line = cli_format("'%s' run %s hi -n 400 --ignore-eos --temp 0 2>'%s' </dev/null | head -c 1 >/dev/null; exit ${PIPESTATUS[0]}", getenv("QUERN_EXE"),
-                                  plain_model, cli_path("said"));
+    const char *line = cli_format("'%s' run %s hi -n 400 --ignore-eos --temp 0 2>'%s' </dev/null | head -c 1 "
+                                  ">/dev/null; exit ${PIPESTATUS[0]}",
+                                  getenv("QUERN_EXE"), plain_model, cli_path("said"));
     cli_write(cli_path("pipe.sh"), line, strlen(line));
     const int status = system(cli_format("bash %s", cli_path("pipe.sh")));
     assert_int_equal(status >> 8, 1);
@@ -245,7 +314,8 @@ static void output_that_fails_is_said(void **state)
 static int set_up(void **state)
 {
     if (cli_set_up(state) != 0) return -1;
-    const tiny_model plain = {.type = QN_TYPE_Q8_0}, chat = {.type = QN_TYPE_Q8_0, .seed = 3, .chat_template = CLI_TEMPLATE};
+    const tiny_model plain = {.type = QN_TYPE_Q8_0},
+                     chat = {.type = QN_TYPE_Q8_0, .seed = 3, .chat_template = CLI_TEMPLATE};
     static char paths[2][128];
     snprintf(paths[0], sizeof paths[0], "%s/plain.gguf", cli_directory);
     snprintf(paths[1], sizeof paths[1], "%s/chat.gguf", cli_directory);

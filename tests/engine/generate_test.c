@@ -1,5 +1,6 @@
-/* generate_test.c: the way of a token on tiny models: the same answer with and without what the sequence holds
- * already, ends of answers, stop texts, cancelling, failing memory; plans against what is really taken. */
+/* generate_test.c: the way of a token on tiny models: the same answer with and without what the sequence
+ * holds already, ends of answers, stop texts, cancelling, failing memory; plans against what is really taken.
+ */
 #include "support/cmocka_all.h"
 #include "support/tiny_model.h"
 
@@ -61,7 +62,8 @@ static bool hear_prompt(void *user, size_t done, size_t total)
     return true;
 }
 
-static quern_generate_params params_for(const quern_token *prompt, size_t n_prompt, size_t max_tokens, heard *h)
+static quern_generate_params params_for(const quern_token *prompt, size_t n_prompt, size_t max_tokens,
+                                        heard *h)
 {
     quern_generate_params p = quern_generate_params_default();
     p.prompt = prompt, p.n_prompt = n_prompt, p.max_tokens = max_tokens, p.ignore_end = true;
@@ -71,7 +73,8 @@ static quern_generate_params params_for(const quern_token *prompt, size_t n_prom
 
 static quern_token prompt_tokens[400];
 
-static quern_generated answer(quern_context *ctx, quern_sampler *sampler, size_t n_prompt, size_t max_tokens, heard *h)
+static quern_generated answer(quern_context *ctx, quern_sampler *sampler, size_t n_prompt, size_t max_tokens,
+                              heard *h)
 {
     quern_generated result;
     quern_error err;
@@ -92,7 +95,8 @@ static void a_kept_prefix_changes_no_answer(void **state)
         quern_context *kept = open_context(models[m], 512, 2);
         for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
             quern_context *empty = open_context(models[m], 512, 1 + (int)(i % 3));
-            const quern_generated a = answer(empty, sampler, lengths[i], 12, &fresh), b = answer(kept, sampler, lengths[i], 12, &again);
+            const quern_generated a = answer(empty, sampler, lengths[i], 12, &fresh),
+                                  b = answer(kept, sampler, lengths[i], 12, &again);
             assert_int_equal(fresh.n_bytes, again.n_bytes);
             assert_memory_equal(fresh.text, again.text, fresh.n_bytes);
             assert_int_equal(a.n_cached, 0);
@@ -131,7 +135,8 @@ static void stop_texts_end_answers_wherever_they_stand(void **state)
             p.stops = stops, p.n_stops = 2;
             quern_generated result;
             assert_int_equal(quern_generate(ctx, sampler, &p, &result, NULL), QUERN_OK);
-            const size_t expected = (size_t)((char *)memmem(whole.text, whole.n_bytes, stop, length) - whole.text);
+            const size_t expected =
+                (size_t)((char *)memmem(whole.text, whole.n_bytes, stop, length) - whole.text);
             assert_int_equal(cut.n_bytes, expected);
             assert_memory_equal(cut.text, whole.text, expected);
             assert_int_equal(result.finish, QUERN_FINISH_STOP);
@@ -266,7 +271,9 @@ static void a_plan_is_what_is_taken(void **state)
     (void)state;
     quern_model_params header = quern_model_params_default();
     header.header_only = true;
-    static const tiny_model kinds[] = {{.type = QN_TYPE_Q4_K}, {.arch = "gemma3", .type = QN_TYPE_Q8_0}, {.type = QN_TYPE_F16, .n_expert = 4}};
+    static const tiny_model kinds[] = {{.type = QN_TYPE_Q4_K},
+                                       {.arch = "gemma3", .type = QN_TYPE_Q8_0},
+                                       {.type = QN_TYPE_F16, .n_expert = 4}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         quern_model *planned, *loaded;
         assert_true(tiny_model_write(model_path, &kinds[i]));
@@ -274,7 +281,8 @@ static void a_plan_is_what_is_taken(void **state)
         assert_int_equal(quern_model_open(&loaded, model_path, NULL, NULL), QUERN_OK);
         for (uint32_t n = 1; n <= 300; n += 97) {
             quern_context_params params = quern_context_params_default();
-            params.n_ctx = n, params.n_sequences = 1 + n % 3, params.n_threads = 1 + (int)(n % 4), params.n_batch = 1 + n % 33;
+            params.n_ctx = n, params.n_sequences = 1 + n % 3, params.n_threads = 1 + (int)(n % 4),
+            params.n_batch = 1 + n % 33;
             quern_plan plan;
             quern_context *ctx;
             quern_model_info info;
@@ -299,18 +307,23 @@ static void conversations_are_rendered(void **state)
     (void)state;
     char *text;
     quern_error err;
-    const tiny_model m = {.chat_template = "{% for m in messages %}[{{ m.role }}|{{ m.content }}]{% endfor %}{% if add_generation_prompt %}>{% endif %}"};
+    const tiny_model m = {.chat_template = "{% for m in messages %}[{{ m.role }}|{{ m.content }}]{% endfor "
+                                           "%}{% if add_generation_prompt %}>{% endif %}"};
     const tiny_model broken = {.chat_template = "{% for m in %}"};
     quern_model *chat;
     assert_true(tiny_model_write(model_path, &m));
     assert_int_equal(quern_model_open(&chat, model_path, NULL, &err), QUERN_OK);
-    assert_int_equal(quern_chat_render(chat, "[{\"role\":\"user\",\"content\":\"hi\"}]", NULL, &text, &err), QUERN_OK);
+    assert_int_equal(quern_chat_render(chat, "[{\"role\":\"user\",\"content\":\"hi\"}]", NULL, &text, &err),
+                     QUERN_OK);
     assert_string_equal(text, "[user|hi]>");
     quern_free(text);
-    assert_int_equal(quern_chat_render(chat, "[{\"role\":\"user\",\"content\":\"hi\"}]", "{\"add_generation_prompt\":false}", &text, &err), QUERN_OK);
+    assert_int_equal(quern_chat_render(chat, "[{\"role\":\"user\",\"content\":\"hi\"}]",
+                                       "{\"add_generation_prompt\":false}", &text, &err),
+                     QUERN_OK);
     assert_string_equal(text, "[user|hi]");
     quern_free(text);
-    static const char *const wrong[] = {"", "[", "{}", "3", "[3]", "[{\"role\":1}]", "[{\"role\":\"user\",\"content\":\"\xff\"}]"};
+    static const char *const wrong[] = {
+        "", "[", "{}", "3", "[3]", "[{\"role\":1}]", "[{\"role\":\"user\",\"content\":\"\xff\"}]"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_int_equal(quern_chat_render(chat, wrong[i], NULL, &text, &err), QUERN_ERR_ARGUMENT);
     assert_int_equal(quern_chat_render(chat, "[]", "[]", &text, &err), QUERN_ERR_ARGUMENT);
@@ -323,8 +336,11 @@ static void conversations_are_rendered(void **state)
     quern_model_get_info(chat, &info);
     assert_true(info.has_chat_template);
     assert_non_null(info.chat_template_problem);
-    assert_int_not_equal(quern_chat_render(chat, "[{\"role\":\"user\",\"content\":\"hi\"}]", "{\"fallback\":false}", &text, &err), QUERN_OK);
-    assert_int_equal(quern_chat_render(chat, "[{\"role\":\"user\",\"content\":\"hi\"}]", NULL, &text, &err), QUERN_OK);
+    assert_int_not_equal(quern_chat_render(chat, "[{\"role\":\"user\",\"content\":\"hi\"}]",
+                                           "{\"fallback\":false}", &text, &err),
+                         QUERN_OK);
+    assert_int_equal(quern_chat_render(chat, "[{\"role\":\"user\",\"content\":\"hi\"}]", NULL, &text, &err),
+                     QUERN_OK);
     assert_non_null(strstr(text, "<|im_start|>user\nhi"));
     quern_free(text);
     quern_model_close(chat);
@@ -337,10 +353,15 @@ static int set_up(void **state)
     if (fd < 0) return -1;
     close(fd);
     const tiny_model plain = {.type = QN_TYPE_Q8_0}, window = {.arch = "gemma3", .type = QN_TYPE_Q8_0};
-    for (size_t i = 0; i < sizeof prompt_tokens / sizeof prompt_tokens[0]; i++) prompt_tokens[i] = (quern_token)((i * i + 7 * i) % 300 + 3);
-    if (!tiny_model_write(model_path, &plain) || quern_model_open(&model, model_path, NULL, NULL) != QUERN_OK) return -1;
+    for (size_t i = 0; i < sizeof prompt_tokens / sizeof prompt_tokens[0]; i++)
+        prompt_tokens[i] = (quern_token)((i * i + 7 * i) % 300 + 3);
+    if (!tiny_model_write(model_path, &plain) || quern_model_open(&model, model_path, NULL, NULL) != QUERN_OK)
+        return -1;
     unlink(model_path); /* a mapped file must be replaced, not overwritten */
-    return tiny_model_write(model_path, &window) && quern_model_open(&windowed, model_path, NULL, NULL) == QUERN_OK && unlink(model_path) == 0 ? 0 : -1;
+    return tiny_model_write(model_path, &window) &&
+                   quern_model_open(&windowed, model_path, NULL, NULL) == QUERN_OK && unlink(model_path) == 0
+               ? 0
+               : -1;
 }
 
 static int tear_down(void **state)
@@ -355,10 +376,14 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_kept_prefix_changes_no_answer), cmocka_unit_test(stop_texts_end_answers_wherever_they_stand),
-        cmocka_unit_test(answers_end_when_they_must),      cmocka_unit_test(wrong_requests_change_nothing),
-        cmocka_unit_test(the_prompt_is_told_in_pieces),    cmocka_unit_test(failing_memory_is_an_error_each_time),
-        cmocka_unit_test(a_plan_is_what_is_taken),         cmocka_unit_test(conversations_are_rendered),
+        cmocka_unit_test(a_kept_prefix_changes_no_answer),
+        cmocka_unit_test(stop_texts_end_answers_wherever_they_stand),
+        cmocka_unit_test(answers_end_when_they_must),
+        cmocka_unit_test(wrong_requests_change_nothing),
+        cmocka_unit_test(the_prompt_is_told_in_pieces),
+        cmocka_unit_test(failing_memory_is_an_error_each_time),
+        cmocka_unit_test(a_plan_is_what_is_taken),
+        cmocka_unit_test(conversations_are_rendered),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -47,12 +47,12 @@ static void finds_texts_across_every_cut(void **state)
         int found;
     } cases[] = {
         {{"stop"}, 1, "a sto is no stop: it", "a sto is no ", 0},
-        {{"aab"}, 1, "aaaab", "aa", 0},                      /* a failed match begins a later one */
+        {{"aab"}, 1, "aaaab", "aa", 0}, /* a failed match begins a later one */
         {{"</s>", "\n\n"}, 2, "one\ntwo\n\nthree", "one\ntwo", 1},
-        {{"xyz", "y"}, 2, "wxyz", "wx", 1},                  /* the one that is complete first */
+        {{"xyz", "y"}, 2, "wxyz", "wx", 1}, /* the one that is complete first */
         {{"abc", "bcd"}, 2, "zabcd", "z", 0},
-        {{"yz", "xyz"}, 2, "wxyz", "w", 1},                  /* both at once: nothing of either comes out */
-        {{"never"}, 1, "nevenevenev", "nevenevenev", -1},    /* all comes out at the end */
+        {{"yz", "xyz"}, 2, "wxyz", "w", 1},               /* both at once: nothing of either comes out */
+        {{"never"}, 1, "nevenevenev", "nevenevenev", -1}, /* all comes out at the end */
         {{"\xc3\xa9t"}, 1, "l'\xc3\xa9\x74\xc3\xa9", "l'", 0},
         {{"same", "same"}, 2, "the same", "the ", 0},
         {{"whole"}, 1, "whole", "", 0},
@@ -121,7 +121,8 @@ static void survives_failing_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(finds_texts_across_every_cut), cmocka_unit_test(holds_back_no_more_than_needed),
-                                       cmocka_unit_test(refuses_useless_texts), cmocka_unit_test(survives_failing_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_texts_across_every_cut), cmocka_unit_test(holds_back_no_more_than_needed),
+        cmocka_unit_test(refuses_useless_texts), cmocka_unit_test(survives_failing_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
