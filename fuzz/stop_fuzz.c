@@ -1,10 +1,13 @@
-/* stop_fuzz.c: stop texts in a stream. The bytes give stop texts, a text and the places where it is cut: what comes
- * out and which stop text is found must be the same as in one piece, and nothing of the found one comes out. */
+/* stop_fuzz.c: stop texts in a stream. The bytes give stop texts, a text and the places where it is cut: what
+ * comes out and which stop text is found must be the same as in one piece, and nothing of the found one comes
+ * out. */
 #include "engine/stop.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MAX_TEXTS = 4, MAX_TEXT = 12, MAX_STREAM = 512 };
 
@@ -17,8 +20,8 @@ static void push(qn_stop *s, const char *text, size_t n_bytes, qn_buffer *out)
 }
 
 /* cuts NULL: in one piece. Returns what was found. */
-static int run(const char *const *texts, size_t n_texts, const char *stream, size_t n_bytes, const uint8_t *cuts,
-               size_t n_cuts, qn_buffer *out)
+static int run(const char *const *texts, size_t n_texts, const char *stream, size_t n_bytes,
+               const uint8_t *cuts, size_t n_cuts, qn_buffer *out)
 {
     qn_stop s;
     if (qn_stop_init(&s, texts, n_texts, NULL) != QUERN_OK) {
@@ -61,9 +64,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     qn_buffer whole = {0}, cut = {0};
     const int found = run(pointers, n_texts, stream, n_stream, NULL, 0, &whole);
     if (run(pointers, n_texts, stream, n_stream, data + at + n_stream, n_stream, &cut) != found) abort();
-    if (whole.n_bytes != cut.n_bytes || (whole.n_bytes > 0 && memcmp(whole.data, cut.data, whole.n_bytes) != 0)) abort();
+    if (whole.n_bytes != cut.n_bytes ||
+        (whole.n_bytes > 0 && memcmp(whole.data, cut.data, whole.n_bytes) != 0))
+        abort();
     for (size_t i = 0; found != -2 && i < n_texts; i++)
-        if (whole.n_bytes > 0 && memmem(whole.data, whole.n_bytes, texts[i], strlen(texts[i])) != NULL) abort();
+        if (whole.n_bytes > 0 && memmem(whole.data, whole.n_bytes, texts[i], strlen(texts[i])) != NULL)
+            abort();
     qn_buffer_deinit(&whole);
     qn_buffer_deinit(&cut);
     return 0;

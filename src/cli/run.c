@@ -56,8 +56,10 @@ static quern_status chat_tokens(const quern_model *model, const qn_run_options *
                                 quern_token **tokens, size_t *n_tokens, quern_error *err)
 {
     json_t *messages = json_array();
-    json_t *text = json_stringn(prompt->data, prompt->n_bytes);
-    if (text == NULL) snprintf(err->message, sizeof err->message, "the prompt is not UTF-8 text");
+    const bool is_text = memchr(prompt->data, '\0', prompt->n_bytes) == NULL;
+    json_t *text = is_text ? json_stringn(prompt->data, prompt->n_bytes) : NULL;
+    if (text == NULL)
+        snprintf(err->message, sizeof err->message, "the prompt is not UTF-8 text (--raw takes any bytes)");
     if (o->system != NULL)
         json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "system", "content", o->system));
     json_array_append_new(messages, json_pack("{s:s, s:o}", "role", "user", "content", text));

@@ -264,6 +264,22 @@ static void failures_are_one_line_and_exit_1(void **state)
     cli_expect_failure(cli_format("run %s \xff\xfe", chat_model), NULL, 1, "UTF-8");
 }
 
+/* Any bytes can be completed; a conversation is of text. */
+static void bytes_that_are_no_text(void **state)
+{
+    (void)state;
+    static const char bytes[] = "a\0b\xff\xc3 c";
+    cli_result r =
+        cli_run_to(cli_format("run %s --raw -n 2 --ignore-eos", plain_model), bytes, sizeof bytes - 1, NULL);
+    assert_int_equal(r.code, 0);
+    assert_true(r.n_out > 0 && qn_utf8_valid(r.out, r.n_out));
+    cli_free(&r);
+    r = cli_run_to(cli_format("run %s -n 2", chat_model), bytes, sizeof bytes - 1, NULL);
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "--raw"));
+    cli_free(&r);
+}
+
 static void a_broken_template_leaves_completion(void **state)
 {
     (void)state;
@@ -334,6 +350,7 @@ int main(void)
         cmocka_unit_test(sampling_options_arrive),
         cmocka_unit_test(wrong_usage_is_one_line_and_exit_2),
         cmocka_unit_test(failures_are_one_line_and_exit_1),
+        cmocka_unit_test(bytes_that_are_no_text),
         cmocka_unit_test(a_broken_template_leaves_completion),
         cmocka_unit_test(output_that_fails_is_said),
     };
