@@ -11,7 +11,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-static void print_line(const char *format, va_list args)
+__attribute__((format(printf, 1, 0))) static void print_line(const char *format, va_list args)
 {
     char raw[1024];
     quern_error line;

@@ -68,7 +68,8 @@ typedef struct qn_instruction {
     const qn_layer_weights *weights; /* ROTATE, EXPERT_* */
 } qn_instruction;
 
-enum { QN_NO_LAYER = UINT32_MAX, QN_CACHE_GROUPS = 2 };
+#define QN_NO_LAYER UINT32_MAX
+enum { QN_CACHE_GROUPS = 2 };
 
 /* Layers that keep their keys and values alike share pages: all without a window, all with one. */
 typedef struct qn_cache_group {
