@@ -129,6 +129,7 @@ static bool answer(qn_chat_session *s)
     quern_token *tokens;
     size_t n_tokens;
     if (!make_tokens(s, &tokens, &n_tokens)) return false;
+    if (s->last.generated.n_prompt > 0) s->last.load_seconds = 0; /* only the first answer waited for it */
     const int code = qn_answer_generate(&s->last, s->ctx, s->options, tokens, n_tokens, s->seed + s->attempt,
                                         (qn_answer_how){0});
     quern_free(tokens);
