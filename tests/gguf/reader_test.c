@@ -252,6 +252,7 @@ static void many_keys_and_tensors(void **state)
 {
     (void)state;
     enum { N_KEYS = 50000, N_TENSORS = 20000 };
+    static const float zero; /* borrowed until the file is written */
     qn_gguf_writer *w;
     char *data, name[32];
     size_t n;
@@ -263,7 +264,7 @@ static void many_keys_and_tensors(void **state)
     }
     for (unsigned i = 0; i < N_TENSORS; i++) {
         snprintf(name, sizeof name, "blk.%u.weight", i);
-        qn_gguf_writer_add_tensor(w, name, QN_TYPE_F32, 1, (const uint64_t[]){1}, &(const float){0});
+        qn_gguf_writer_add_tensor(w, name, QN_TYPE_F32, 1, (const uint64_t[]){1}, &zero);
     }
     assert_int_equal(qn_gguf_writer_to_memory(w, &data, &n, NULL), QUERN_OK);
     qn_gguf_writer_destroy(w);
