@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -26,7 +27,8 @@ struct qn_line_input {
     int interrupt_fd;
     char *line; /* getline's, or a copy of the editor's */
     size_t capacity;
-    char *history_path; /* NULL: the history is not kept */
+    struct termios before; /* how the terminal was found */
+    char *history_path;    /* NULL: the history is not kept */
     const char *prompt;
 #ifdef QUERN_HAVE_EDIT
     EditLine *editor; /* NULL: plain lines */
@@ -104,6 +106,10 @@ static void open_editor(qn_line_input *in)
     el_set(in->editor, EL_CLIENTDATA, in);
     el_set(in->editor, EL_PROMPT, editor_prompt);
     el_set(in->editor, EL_SIGNAL, 0);
+    /* The terminal gives single characters between prompts too: what is typed while it gives lines can be
+     * stuck until the next key when it changes over. It is shown when the editor reads it, not into an
+     * answer. */
+    el_set(in->editor, EL_SETTY, "-x", "-icanon", "-echo", NULL);
     el_set(in->editor, EL_GETCFN, read_character);
     el_set(in->editor, EL_EDITOR, "emacs");
     el_set(in->editor, EL_HIST, history, in->history);
@@ -122,7 +128,9 @@ static void close_editor(qn_line_input *in)
         umask(before);
         history_end(in->history);
     }
-    if (in->editor != NULL) el_end(in->editor);
+    if (in->editor == NULL) return;
+    el_end(in->editor);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &in->before);
 }
 
 static qn_line_result edit_line(qn_line_input *in, const char **line)
@@ -147,7 +155,7 @@ qn_line_input *qn_line_input_open(int interrupt_fd)
     in->terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     if (in->terminal) in->history_path = history_path();
 #ifdef QUERN_HAVE_EDIT
-    if (in->terminal) open_editor(in);
+    if (in->terminal && tcgetattr(STDIN_FILENO, &in->before) == 0) open_editor(in);
 #endif
     return in;
 }
