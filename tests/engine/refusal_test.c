@@ -39,13 +39,14 @@ static void copy_tensor(qn_gguf_writer *w, const qn_gguf_tensor *t, const change
 
 static void apply(qn_gguf_writer *w, const change *c)
 {
+    const int64_t whole = fabs(c->number) < 1e15 ? (int64_t)c->number : 0; /* 0 also for what is not finite */
     uint32_t numbers[64] = {0};
     qn_string strings[4] = {{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}};
-    for (size_t i = 0; i < 64; i++) numbers[i] = (uint32_t)c->number + (uint32_t)i;
+    for (size_t i = 0; i < 64; i++) numbers[i] = (uint32_t)whole + (uint32_t)i;
     switch (c->kind) {
     case NOTHING: break;
-    case U32: qn_gguf_writer_set_u32(w, c->key, (uint32_t)c->number); break;
-    case I32: qn_gguf_writer_set_i32(w, c->key, (int32_t)c->number); break;
+    case U32: qn_gguf_writer_set_u32(w, c->key, (uint32_t)whole); break;
+    case I32: qn_gguf_writer_set_i32(w, c->key, (int32_t)whole); break;
     case F32: qn_gguf_writer_set_f32(w, c->key, (float)c->number); break;
     case TEXT: qn_gguf_writer_set_string(w, c->key, c->text); break;
     case STRINGS: qn_gguf_writer_set_strings(w, c->key, strings, c->count); break;
