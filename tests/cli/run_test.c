@@ -171,8 +171,8 @@ static void sampling_options_arrive(void **state)
     json_decref(o);
     static const char *const accepted[] = {
         "--top-p 0.5 --min-p 0.1 --typical 0.9 --top-n-sigma 1 --xtc-probability 0.5 --xtc-threshold 0.2",
-        "--dry-multiplier 0.8 --dry-base 2 --dry-allowed-length 1 --dry-penalty-last-n 64 "
-        "--dry-sequence-breaker x",
+        ("--dry-multiplier 0.8 --dry-base 2 --dry-allowed-length 1 --dry-penalty-last-n 64 "
+         "--dry-sequence-breaker x"),
         "--repeat-penalty 1.2 --repeat-last-n -1 --presence-penalty 0.5 --frequency-penalty 0.5",
         "--mirostat 2 --mirostat-ent 4 --mirostat-lr 0.2",
         "--mirostat 1",
