@@ -12,16 +12,17 @@ typedef struct compiler {
     const qn_weights *w;
     size_t capacity;
     bool failed;
+    qn_instruction spare; /* written to after a failure, never read */
     uint32_t layer;
 } compiler;
 
 static qn_instruction *emit(compiler *c, qn_op op)
 {
-    static qn_instruction spare; /* written to after a failure, never read */
     qn_program *p = c->p;
     if (c->failed || !qn_grow(&p->code, &c->capacity, p->n_code + 1, SIZE_MAX / sizeof *p->code, sizeof *p->code)) {
         c->failed = true;
-        return &spare;
+        c->spare = (qn_instruction){.op = op};
+        return &c->spare;
     }
     p->code[p->n_code] = (qn_instruction){.op = op, .layer = c->layer, .in = QN_BUFFER_NONE, .scale = 1.0f};
     return &p->code[p->n_code++];
