@@ -33,7 +33,8 @@ int main(int argc, char **argv)
     if (s == QUERN_OK) s = quern_sampler_create(&sampler, model, NULL, &err);
     if (s == QUERN_OK) s = quern_text_stream_create(&stream, model, false, &err);
     if (s == QUERN_OK)
-        s = quern_tokenize(model, argv[2], strlen(argv[2]), QUERN_TOKENIZE_ADD_SPECIAL, &tokens, &n_tokens, &err);
+        s = quern_tokenize(model, argv[2], strlen(argv[2]), QUERN_TOKENIZE_ADD_SPECIAL, &tokens, &n_tokens,
+                           &err);
 
     quern_input input = {.tokens = tokens, .n_tokens = n_tokens, .logits = QUERN_LOGITS_LAST};
     for (int i = 0; s == QUERN_OK && i < 64; i++) {

@@ -26,24 +26,56 @@ static uint64_t take(input *in, size_t n)
     return value;
 }
 
-static const char *const families[] = {"llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "granite", "qwen3moe"};
-static const char *const keys[] = {
-    "block_count", "context_length", "embedding_length", "feed_forward_length", "attention.head_count", "attention.head_count_kv",
-    "attention.key_length", "attention.value_length", "attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.dimension_count",
-    "rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_context_length", "attention.sliding_window", "expert_count",
-    "expert_used_count", "expert_feed_forward_length", "attn_logit_softcapping", "rope.scale_linear", "attention.scale",
-    "residual_scale", "rope.freq_base_swa", "logit_scale"};
+static const char *const families[] = {"llama",  "qwen2",  "qwen3",   "gemma",
+                                       "gemma2", "gemma3", "granite", "qwen3moe"};
+static const char *const keys[] = {"block_count",
+                                   "context_length",
+                                   "embedding_length",
+                                   "feed_forward_length",
+                                   "attention.head_count",
+                                   "attention.head_count_kv",
+                                   "attention.key_length",
+                                   "attention.value_length",
+                                   "attention.layer_norm_rms_epsilon",
+                                   "rope.freq_base",
+                                   "rope.dimension_count",
+                                   "rope.scaling.type",
+                                   "rope.scaling.factor",
+                                   "rope.scaling.original_context_length",
+                                   "attention.sliding_window",
+                                   "expert_count",
+                                   "expert_used_count",
+                                   "expert_feed_forward_length",
+                                   "attn_logit_softcapping",
+                                   "rope.scale_linear",
+                                   "attention.scale",
+                                   "residual_scale",
+                                   "rope.freq_base_swa",
+                                   "logit_scale"};
 static const struct {
     const char *name;
     uint64_t dims[3];
-} tensors[] = {{"token_embd.weight", {64, 40, 1}}, {"output_norm.weight", {64, 1, 1}}, {"output.weight", {64, 40, 1}},
-               {"rope_freqs.weight", {8, 1, 1}}, {"blk.0.attn_norm.weight", {64, 1, 1}}, {"blk.0.attn_q.weight", {64, 64, 1}},
-               {"blk.0.attn_k.weight", {64, 32, 1}}, {"blk.0.attn_v.weight", {64, 32, 1}}, {"blk.0.attn_output.weight", {64, 64, 1}},
-               {"blk.0.attn_q_norm.weight", {16, 1, 1}}, {"blk.0.attn_k_norm.weight", {16, 1, 1}}, {"blk.0.ffn_norm.weight", {64, 1, 1}},
-               {"blk.0.ffn_gate.weight", {64, 96, 1}}, {"blk.0.ffn_up.weight", {64, 96, 1}}, {"blk.0.ffn_down.weight", {96, 64, 1}},
-               {"blk.0.post_attention_norm.weight", {64, 1, 1}}, {"blk.0.post_ffw_norm.weight", {64, 1, 1}},
-               {"blk.0.ffn_gate_inp.weight", {64, 4, 1}}, {"blk.0.ffn_gate_exps.weight", {64, 96, 4}},
-               {"blk.0.ffn_up_exps.weight", {64, 96, 4}}, {"blk.0.ffn_down_exps.weight", {96, 64, 4}}};
+} tensors[] = {{"token_embd.weight", {64, 40, 1}},
+               {"output_norm.weight", {64, 1, 1}},
+               {"output.weight", {64, 40, 1}},
+               {"rope_freqs.weight", {8, 1, 1}},
+               {"blk.0.attn_norm.weight", {64, 1, 1}},
+               {"blk.0.attn_q.weight", {64, 64, 1}},
+               {"blk.0.attn_k.weight", {64, 32, 1}},
+               {"blk.0.attn_v.weight", {64, 32, 1}},
+               {"blk.0.attn_output.weight", {64, 64, 1}},
+               {"blk.0.attn_q_norm.weight", {16, 1, 1}},
+               {"blk.0.attn_k_norm.weight", {16, 1, 1}},
+               {"blk.0.ffn_norm.weight", {64, 1, 1}},
+               {"blk.0.ffn_gate.weight", {64, 96, 1}},
+               {"blk.0.ffn_up.weight", {64, 96, 1}},
+               {"blk.0.ffn_down.weight", {96, 64, 1}},
+               {"blk.0.post_attention_norm.weight", {64, 1, 1}},
+               {"blk.0.post_ffw_norm.weight", {64, 1, 1}},
+               {"blk.0.ffn_gate_inp.weight", {64, 4, 1}},
+               {"blk.0.ffn_gate_exps.weight", {64, 96, 4}},
+               {"blk.0.ffn_up_exps.weight", {64, 96, 4}},
+               {"blk.0.ffn_down_exps.weight", {96, 64, 4}}};
 enum { N_KEYS = sizeof keys / sizeof keys[0], N_TENSORS = sizeof tensors / sizeof tensors[0] };
 
 static const char *full_key(const char *family, const char *name, char buffer[96])
@@ -60,7 +92,8 @@ static void sound_keys(qn_gguf_writer *w, const char *family)
     static const uint32_t values[] = {1, 512, 64, 96, 4, 2, 16, 16};
     char key[96];
     qn_gguf_writer_set_string(w, "general.architecture", family);
-    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) qn_gguf_writer_set_u32(w, full_key(family, keys[i], key), values[i]);
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+        qn_gguf_writer_set_u32(w, full_key(family, keys[i], key), values[i]);
     qn_gguf_writer_set_f32(w, full_key(family, "attention.layer_norm_rms_epsilon", key), 1e-5f);
 }
 
@@ -105,7 +138,8 @@ static void add_tensors(qn_gguf_writer *w, input *in, size_t n_edits)
     for (size_t i = 0; i < N_TENSORS; i++) {
         const qn_tensor_type_info *info = qn_tensor_type_get(edits[i].type);
         const uint64_t n = edits[i].dims[0] * edits[i].dims[1] * edits[i].dims[2];
-        if (edits[i].gone || info->name == NULL || n == 0 || edits[i].dims[0] % info->block_values != 0) continue;
+        if (edits[i].gone || info->name == NULL || n == 0 || edits[i].dims[0] % info->block_values != 0)
+            continue;
         if (n / info->block_values * info->block_bytes > sizeof zeros) continue;
         qn_gguf_writer_add_tensor(w, tensors[i].name, (qn_tensor_type)edits[i].type, 3, edits[i].dims, zeros);
     }
@@ -122,8 +156,10 @@ static void compile(const qn_gguf *g)
         qn_buffer text = {.max_bytes = 1 << 20};
         qn_program_explain(&p, true, &text);
         qn_buffer_deinit(&text);
-        const qn_device_params device = {.n_threads = 2, .n_batch = 64, .n_segments = 4, .n_outputs = 4, .n_ctx = 1024};
-        const qn_kv_cache_params cache = {.n_sequences = 4, .n_ctx = 1024, .n_batch = 64, .type_k = QN_TYPE_F16, .type_v = QN_TYPE_Q8_0};
+        const qn_device_params device = {
+            .n_threads = 2, .n_batch = 64, .n_segments = 4, .n_outputs = 4, .n_ctx = 1024};
+        const qn_kv_cache_params cache = {
+            .n_sequences = 4, .n_ctx = 1024, .n_batch = 64, .type_k = QN_TYPE_F16, .type_v = QN_TYPE_Q8_0};
         if (qn_cpu_scratch_bytes(&p, &device) == 0 || qn_kv_cache_bytes(&p, &cache) == 0) abort();
     }
     qn_program_deinit(&p);

@@ -29,20 +29,20 @@ extern "C" {
 
 /* ---- errors and log ------------------------------------------------------------------------- */
 
-#define QUERN_STATUS_MAP(X)                                       \
-    X(OK, 0, "success")                                           \
-    X(ERR_NOMEM, -1, "out of memory")                             \
-    X(ERR_NOT_FOUND, -2, "not found")                             \
-    X(ERR_IO, -3, "input or output failed")                       \
-    X(ERR_FORMAT, -4, "malformed data")                           \
-    X(ERR_UNSUPPORTED, -5, "valid, but not supported")            \
-    X(ERR_ARGUMENT, -6, "argument out of range")                  \
-    X(ERR_CTX_FULL, -7, "context window is full")                 \
-    X(ERR_LIMIT, -8, "a limit on size, depth or work was reached") \
-    X(ERR_TEMPLATE, -9, "chat template failed")                   \
-    X(ERR_NETWORK, -10, "download failed")                        \
-    X(ERR_CHECKSUM, -11, "checksum does not match")               \
-    X(ERR_BUSY, -12, "in use by another process")                 \
+#define QUERN_STATUS_MAP(X)                                                                                  \
+    X(OK, 0, "success")                                                                                      \
+    X(ERR_NOMEM, -1, "out of memory")                                                                        \
+    X(ERR_NOT_FOUND, -2, "not found")                                                                        \
+    X(ERR_IO, -3, "input or output failed")                                                                  \
+    X(ERR_FORMAT, -4, "malformed data")                                                                      \
+    X(ERR_UNSUPPORTED, -5, "valid, but not supported")                                                       \
+    X(ERR_ARGUMENT, -6, "argument out of range")                                                             \
+    X(ERR_CTX_FULL, -7, "context window is full")                                                            \
+    X(ERR_LIMIT, -8, "a limit on size, depth or work was reached")                                           \
+    X(ERR_TEMPLATE, -9, "chat template failed")                                                              \
+    X(ERR_NETWORK, -10, "download failed")                                                                   \
+    X(ERR_CHECKSUM, -11, "checksum does not match")                                                          \
+    X(ERR_BUSY, -12, "in use by another process")                                                            \
     X(ERR_CANCELED, -13, "canceled")
 
 typedef enum quern_status {
@@ -81,14 +81,14 @@ typedef bool quern_progress_fn(void *user, uint64_t done_bytes, uint64_t total_b
 
 typedef struct quern_model_params {
     size_t struct_bytes;
-    int n_threads;               /**< threads that pack the weights; 0: as many as quern_default_threads */
-    bool vocab_only;             /**< tokenizer and metadata only: no tensors are needed or loaded */
-    bool header_only;            /**< everything but the weights: for plans and explanations */
-    quern_log_fn *log;           /**< or NULL */
+    int n_threads;     /**< threads that pack the weights; 0: as many as quern_default_threads */
+    bool vocab_only;   /**< tokenizer and metadata only: no tensors are needed or loaded */
+    bool header_only;  /**< everything but the weights: for plans and explanations */
+    quern_log_fn *log; /**< or NULL */
     void *log_user;
     quern_progress_fn *progress; /**< or NULL */
     void *progress_user;
-    uint64_t memory_limit;       /**< bytes that the weights may take; 0: what the machine has available */
+    uint64_t memory_limit; /**< bytes that the weights may take; 0: what the machine has available */
 } quern_model_params;
 
 /** Defaults for every field. */
@@ -103,8 +103,8 @@ QUERN_API int quern_default_threads(void);
  * @param out     receives the model; NULL on failure; close with quern_model_close
  * @param params  NULL: defaults
  * @param err     receives the message on failure; may be NULL
- * @return QUERN_OK, or QUERN_ERR_NOT_FOUND, _IO, _FORMAT (broken file), _UNSUPPORTED (a family or type that this
- *         version cannot run), _NOMEM, _CANCELED
+ * @return QUERN_OK, or QUERN_ERR_NOT_FOUND, _IO, _FORMAT (broken file), _UNSUPPORTED (a family or type that
+ * this version cannot run), _NOMEM, _CANCELED
  */
 QUERN_API quern_status quern_model_open(quern_model **out, const char *path, const quern_model_params *params,
                                         quern_error *err);
@@ -115,7 +115,7 @@ typedef struct quern_model_info { /* strings are owned by the model */
     const char *architecture, *name, *file_type;
     uint64_t n_parameters, file_bytes, weight_bytes; /**< weight_bytes: packed weights in memory */
     uint32_t n_layer, n_embd, n_head, n_head_kv, n_vocab, n_ctx_train, n_expert, n_expert_used, window;
-    const char *tokenizer;      /**< "bpe", "spm" */
+    const char *tokenizer; /**< "bpe", "spm" */
     bool has_chat_template;
     const char *chat_template_problem; /**< why the file's template cannot be used, or NULL */
     const char *instruction_set;
@@ -124,8 +124,8 @@ QUERN_API void quern_model_get_info(const quern_model *model, quern_model_info *
 
 /** Metadata of the file, in its order: key and value as text (arrays cut to their beginning). The texts
  * are written to the buffers, cut to fit, made safe to print. Returns false past the end. */
-QUERN_API bool quern_model_metadata(const quern_model *model, size_t index, char *key, size_t key_size, char *value,
-                                    size_t value_size);
+QUERN_API bool quern_model_metadata(const quern_model *model, size_t index, char *key, size_t key_size,
+                                    char *value, size_t value_size);
 
 typedef struct quern_tensor_info {
     char name[72];
@@ -141,11 +141,14 @@ typedef struct quern_tensor_scan {
     uint64_t n_not_finite;            /**< values that are NaN or infinite */
     uint64_t done_bytes, total_bytes; /**< of all tensors, up to and with this one */
 } quern_tensor_scan;
-/** Reads every value of one tensor. QUERN_ERR_NOT_FOUND past the end. Needs the file, not the loaded weights. */
-QUERN_API quern_status quern_model_scan_tensor(const quern_model *model, size_t index, quern_tensor_scan *scan, quern_error *err);
+/** Reads every value of one tensor. QUERN_ERR_NOT_FOUND past the end. Needs the file, not the loaded weights.
+ */
+QUERN_API quern_status quern_model_scan_tensor(const quern_model *model, size_t index,
+                                               quern_tensor_scan *scan, quern_error *err);
 
 /** The compiled program as text, one line an instruction; owned by the caller: quern_free. */
-QUERN_API quern_status quern_model_explain(const quern_model *model, bool fold_layers, char **text, quern_error *err);
+QUERN_API quern_status quern_model_explain(const quern_model *model, bool fold_layers, char **text,
+                                           quern_error *err);
 
 /** Frees memory that a function of this library gave to the caller; NULL is fine. */
 QUERN_API void quern_free(void *p);
@@ -162,10 +165,12 @@ enum {
  *
  * @param tokens  receives [n_tokens] tokens owned by the caller: quern_free
  */
-QUERN_API quern_status quern_tokenize(const quern_model *model, const char *text, size_t n_bytes, unsigned flags,
-                                      quern_token **tokens, size_t *n_tokens, quern_error *err);
+QUERN_API quern_status quern_tokenize(const quern_model *model, const char *text, size_t n_bytes,
+                                      unsigned flags, quern_token **tokens, size_t *n_tokens,
+                                      quern_error *err);
 
-/** Tokens to text owned by the caller: quern_free. n_bytes may be NULL. Control tokens are shown only with show_special. */
+/** Tokens to text owned by the caller: quern_free. n_bytes may be NULL. Control tokens are shown only with
+ * show_special. */
 QUERN_API quern_status quern_detokenize(const quern_model *model, const quern_token *tokens, size_t n_tokens,
                                         bool remove_special, bool show_special, char **text, size_t *n_bytes,
                                         quern_error *err);
@@ -175,8 +180,8 @@ QUERN_API bool quern_token_is_end(const quern_model *model, quern_token token);
 
 /** Streams tokens to text: whole characters only, always valid UTF-8. One call at a time. */
 typedef struct quern_text_stream quern_text_stream;
-QUERN_API quern_status quern_text_stream_create(quern_text_stream **out, const quern_model *model, bool show_special,
-                                                quern_error *err);
+QUERN_API quern_status quern_text_stream_create(quern_text_stream **out, const quern_model *model,
+                                                bool show_special, quern_error *err);
 QUERN_API void quern_text_stream_destroy(quern_text_stream *stream);
 /** The text that became complete with this token; NUL-terminated, owned by the stream until its next call. */
 QUERN_API const char *quern_text_stream_push(quern_text_stream *stream, quern_token token, size_t *n_bytes);
@@ -190,13 +195,14 @@ QUERN_API const char *quern_text_stream_finish(quern_text_stream *stream, size_t
  *
  * @param messages_json  JSON array of {"role", "content", ...}
  * @param options_json   JSON object or NULL: "tools", "add_generation_prompt" (default true), "now" (seconds
- *                       since 1970 as local time), "fallback" (true: ChatML where the model has no template), and any
- *                       further field as a variable of the template
+ *                       since 1970 as local time), "fallback" (true: ChatML where the model has no template),
+ * and any further field as a variable of the template
  * @param text           receives text owned by the caller: quern_free; tokenize it with PARSE_SPECIAL
- * @return QUERN_OK, QUERN_ERR_TEMPLATE (the template refuses or fails: line and reason), _ARGUMENT (not such JSON), _LIMIT
+ * @return QUERN_OK, QUERN_ERR_TEMPLATE (the template refuses or fails: line and reason), _ARGUMENT (not such
+ * JSON), _LIMIT
  */
-QUERN_API quern_status quern_chat_render(const quern_model *model, const char *messages_json, const char *options_json,
-                                         char **text, quern_error *err);
+QUERN_API quern_status quern_chat_render(const quern_model *model, const char *messages_json,
+                                         const char *options_json, char **text, quern_error *err);
 
 /* ---- running -------------------------------------------------------------------------------- */
 
@@ -210,54 +216,62 @@ typedef struct quern_context_params {
     uint32_t n_outputs;   /**< rows of logits that one call may ask for; 0: n_sequences */
     int n_threads;        /**< 0: as many as quern_default_threads */
     quern_kv_type type_k, type_v; /**< of cached keys and values; default F16 */
-    uint64_t memory_limit; /**< bytes that the context may take; 0: what the machine has available */
+    uint64_t memory_limit;        /**< bytes that the context may take; 0: what the machine has available */
 } quern_context_params;
 QUERN_API quern_context_params quern_context_params_default(void);
 
 typedef struct quern_plan { /* bytes, exact: what opening and creating take */
     uint64_t weight_bytes;  /**< packed weights */
-    uint64_t mapped_bytes;  /**< weights and embeddings that are read from the mapped file as they are needed */
+    uint64_t
+        mapped_bytes; /**< weights and embeddings that are read from the mapped file as they are needed */
     uint64_t kv_bytes, scratch_bytes;
-    uint64_t total_bytes;   /**< weights + keys and values + scratch */
-    uint32_t n_ctx;         /**< after defaults */
+    uint64_t total_bytes; /**< weights + keys and values + scratch */
+    uint32_t n_ctx;       /**< after defaults */
 } quern_plan;
 /** What a context with these parameters will take; the model may have been opened with header_only. */
-QUERN_API quern_status quern_model_plan(const quern_model *model, const quern_context_params *params, quern_plan *plan,
-                                        quern_error *err);
+QUERN_API quern_status quern_model_plan(const quern_model *model, const quern_context_params *params,
+                                        quern_plan *plan, quern_error *err);
 
-/** @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), QUERN_ERR_ARGUMENT. The model must outlive the context. */
+/** @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), QUERN_ERR_ARGUMENT. The model must outlive
+ * the context. */
 QUERN_API quern_status quern_context_create(quern_context **out, const quern_model *model,
                                             const quern_context_params *params, quern_error *err);
-QUERN_API void quern_context_destroy(quern_context *ctx); /**< NULL is fine */
+QUERN_API void quern_context_destroy(quern_context *ctx);        /**< NULL is fine */
 QUERN_API uint32_t quern_context_size(const quern_context *ctx); /**< n_ctx after defaults */
 QUERN_API int quern_context_threads(const quern_context *ctx);
 QUERN_API const quern_model *quern_context_model(const quern_context *ctx);
 /** Bytes that the context holds for keys and values and for scratch: what quern_model_plan said. */
 QUERN_API void quern_context_bytes(const quern_context *ctx, uint64_t *kv_bytes, uint64_t *scratch_bytes);
 
-typedef enum quern_logits_wanted { QUERN_LOGITS_NONE, QUERN_LOGITS_LAST, QUERN_LOGITS_ALL } quern_logits_wanted;
+typedef enum quern_logits_wanted {
+    QUERN_LOGITS_NONE,
+    QUERN_LOGITS_LAST,
+    QUERN_LOGITS_ALL
+} quern_logits_wanted;
 
-typedef struct quern_input { /* new tokens of one sequence */
-    uint32_t sequence;          /**< below n_sequences; not twice in one call */
-    const quern_token *tokens;  /**< [n_tokens], read during the call only */
-    size_t n_tokens;            /**< at least 1 */
+typedef struct quern_input {   /* new tokens of one sequence */
+    uint32_t sequence;         /**< below n_sequences; not twice in one call */
+    const quern_token *tokens; /**< [n_tokens], read during the call only */
+    size_t n_tokens;           /**< at least 1 */
     quern_logits_wanted logits;
 } quern_input;
 
 /**
  * Appends tokens to sequences and computes logits. Many tokens of one sequence are a prompt, one is a step
- * of generation; the logits are bitwise the same however tokens are cut into calls, whatever other sequences are in the call,
- * and whatever the number of threads.
+ * of generation; the logits are bitwise the same however tokens are cut into calls, whatever other sequences
+ * are in the call, and whatever the number of threads.
  *
  * @param ctx     one call at a time per context; contexts of one model may run in parallel
  * @return QUERN_OK; QUERN_ERR_CTX_FULL if a sequence would not fit, QUERN_ERR_ARGUMENT for a token or
- *         sequence out of range or too many outputs: then nothing has changed. QUERN_ERR_CANCELED: the sequences hold what was
- *         done so far (quern_sequence_length).
+ *         sequence out of range or too many outputs: then nothing has changed. QUERN_ERR_CANCELED: the
+ * sequences hold what was done so far (quern_sequence_length).
  */
-QUERN_API quern_status quern_decode(quern_context *ctx, const quern_input *inputs, size_t n_inputs, quern_error *err);
+QUERN_API quern_status quern_decode(quern_context *ctx, const quern_input *inputs, size_t n_inputs,
+                                    quern_error *err);
 
 /** Logits of the i-th wanted row of the last quern_decode, inputs in order: [n_vocab] unnormalized
- * log-probabilities (nats), owned by ctx, valid until its next call; may be changed. NULL if i is out of range. */
+ * log-probabilities (nats), owned by ctx, valid until its next call; may be changed. NULL if i is out of
+ * range. */
 QUERN_API float *quern_logits(quern_context *ctx, size_t i);
 
 /** Asks a running quern_decode to stop before its next step; from any thread or a signal handler. */
@@ -292,30 +306,30 @@ typedef struct quern_logit_bias {
  */
 typedef struct quern_sampler_params {
     size_t struct_bytes;
-    uint64_t seed;            /**< QUERN_SEED_RANDOM (default): one from the system, see quern_sampler_seed */
-    float temperature;        /**< 0 to 1000; default 0.8 */
-    float dynatemp_range;     /**< 0: off; else temperature - range to temperature + range, by entropy */
-    float dynatemp_exponent;  /**< default 1 */
-    int32_t top_k;            /**< the k most probable; 0 or -1: all; default 40 */
-    float top_p;              /**< the fewest that hold this probability together; 1: all; default 0.95 */
-    float min_p;              /**< at least this part of the greatest probability; 0: all; default 0.05 */
-    float typical_p;          /**< locally typical; 1 (default): all */
-    float top_n_sigma;        /**< within n standard deviations of the greatest logit; below or 0: all; default -1 */
-    float xtc_probability;    /**< of excluding top choices at a position; default 0 */
-    float xtc_threshold;      /**< above 0.5: off; default 0.1 */
-    float repeat_penalty;     /**< 1 (default): none */
-    float presence_penalty;   /**< default 0 */
-    float frequency_penalty;  /**< default 0 */
-    int32_t repeat_last_n;    /**< tokens that these three look back; 0: none, -1: the context; default 64 */
-    float dry_multiplier;     /**< 0 (default): off */
-    float dry_base;           /**< default 1.75 */
-    int32_t dry_allowed_length; /**< default 2 */
-    int32_t dry_penalty_last_n; /**< 0: none, -1 (default): the context */
+    uint64_t seed;           /**< QUERN_SEED_RANDOM (default): one from the system, see quern_sampler_seed */
+    float temperature;       /**< 0 to 1000; default 0.8 */
+    float dynatemp_range;    /**< 0: off; else temperature - range to temperature + range, by entropy */
+    float dynatemp_exponent; /**< default 1 */
+    int32_t top_k;           /**< the k most probable; 0 or -1: all; default 40 */
+    float top_p;             /**< the fewest that hold this probability together; 1: all; default 0.95 */
+    float min_p;             /**< at least this part of the greatest probability; 0: all; default 0.05 */
+    float typical_p;         /**< locally typical; 1 (default): all */
+    float top_n_sigma; /**< within n standard deviations of the greatest logit; below or 0: all; default -1 */
+    float xtc_probability;   /**< of excluding top choices at a position; default 0 */
+    float xtc_threshold;     /**< above 0.5: off; default 0.1 */
+    float repeat_penalty;    /**< 1 (default): none */
+    float presence_penalty;  /**< default 0 */
+    float frequency_penalty; /**< default 0 */
+    int32_t repeat_last_n;   /**< tokens that these three look back; 0: none, -1: the context; default 64 */
+    float dry_multiplier;    /**< 0 (default): off */
+    float dry_base;          /**< default 1.75 */
+    int32_t dry_allowed_length;               /**< default 2 */
+    int32_t dry_penalty_last_n;               /**< 0: none, -1 (default): the context */
     const char *const *dry_sequence_breakers; /**< [n_dry_sequence_breakers]; default: line end, : " and * */
     size_t n_dry_sequence_breakers;
-    int mirostat;             /**< 0 (default): off; 1 or 2: instead of the samplers that filter */
-    float mirostat_tau;       /**< surprise aimed at, in bits; default 5 */
-    float mirostat_eta;       /**< learning rate; default 0.1 */
+    int mirostat;                       /**< 0 (default): off; 1 or 2: instead of the samplers that filter */
+    float mirostat_tau;                 /**< surprise aimed at, in bits; default 5 */
+    float mirostat_eta;                 /**< learning rate; default 0.1 */
     const quern_logit_bias *logit_bias; /**< [n_logit_bias] or NULL */
     size_t n_logit_bias;
     /** The order, separated by semicolons; what is not named is not applied. NULL: the default
@@ -356,10 +370,10 @@ QUERN_API quern_status quern_sampler_describe(const quern_sampler *sampler, char
 
 /* ---- generating ------------------------------------------------------------------------------ */
 
-#define QUERN_FINISH_MAP(X)                                          \
-    X(STOP, "stop")         /* the model ended its answer, or a stop string came */ \
-    X(LENGTH, "length")     /* max_tokens were generated */                         \
-    X(CONTEXT, "context")   /* the context is full */                               \
+#define QUERN_FINISH_MAP(X)                                                                                  \
+    X(STOP, "stop")         /* the model ended its answer, or a stop string came */                          \
+    X(LENGTH, "length")     /* max_tokens were generated */                                                  \
+    X(CONTEXT, "context")   /* the context is full */                                                        \
     X(CANCELED, "canceled") /* a callback or quern_cancel asked for it */
 
 typedef enum quern_finish {
@@ -369,10 +383,12 @@ typedef enum quern_finish {
 } quern_finish;
 QUERN_API const char *quern_finish_text(quern_finish finish); /**< "stop", "length", ... */
 
-/** Receives text as it becomes certain: whole characters, never a part of a stop string. n_bytes may be 0 while text
- * is held back; the text may hold NUL bytes, one stands after it, and it is valid during the call. Returning false ends the answer. */
+/** Receives text as it becomes certain: whole characters, never a part of a stop string. n_bytes may be 0
+ * while text is held back; the text may hold NUL bytes, one stands after it, and it is valid during the call.
+ * Returning false ends the answer. */
 typedef bool quern_generate_text_fn(void *user, const char *text, size_t n_bytes);
-/** Called while the prompt is read, with the tokens that the sequence holds. Returning false ends the call. */
+/** Called while the prompt is read, with the tokens that the sequence holds. Returning false ends the call.
+ */
 typedef bool quern_generate_prompt_fn(void *user, size_t done_tokens, size_t total_tokens);
 
 enum { QUERN_MAX_STOPS = 64, QUERN_MAX_STOP_BYTES = 1024 };
@@ -380,14 +396,16 @@ enum { QUERN_MAX_STOPS = 64, QUERN_MAX_STOP_BYTES = 1024 };
 typedef struct quern_generate_params { /* what is pointed to is read during the call only */
     size_t struct_bytes;
     uint32_t sequence;
-    const quern_token *prompt;  /**< [n_prompt], at least 1: all that the sequence shall hold before the answer */
+    const quern_token
+        *prompt; /**< [n_prompt], at least 1: all that the sequence shall hold before the answer */
     size_t n_prompt;
-    size_t max_tokens;          /**< 0: until the answer ends or the context is full */
-    const char *const *stops;   /**< [n_stops] UTF-8 texts that end the answer and are not part of it; not empty */
+    size_t max_tokens; /**< 0: until the answer ends or the context is full */
+    const char *const
+        *stops; /**< [n_stops] UTF-8 texts that end the answer and are not part of it; not empty */
     size_t n_stops;
-    bool ignore_end;            /**< never draw a token that ends an answer */
-    bool continues_prompt;      /**< the text goes on where the prompt ends: a first space is part of it */
-    bool show_special;          /**< control tokens as text */
+    bool ignore_end;       /**< never draw a token that ends an answer */
+    bool continues_prompt; /**< the text goes on where the prompt ends: a first space is part of it */
+    bool show_special;     /**< control tokens as text */
     quern_generate_text_fn *on_text;     /**< or NULL */
     quern_generate_prompt_fn *on_prompt; /**< or NULL */
     void *user;
@@ -396,26 +414,28 @@ QUERN_API quern_generate_params quern_generate_params_default(void);
 
 typedef struct quern_generated {
     quern_finish finish;
-    int stop;             /**< index of the stop string that ended the answer; -1: none did */
-    size_t n_prompt;      /**< tokens of the prompt */
-    size_t n_cached;      /**< of these, what the sequence held already and was not computed again */
-    size_t n_generated;   /**< tokens drawn, the one that ended the answer included */
+    int stop;           /**< index of the stop string that ended the answer; -1: none did */
+    size_t n_prompt;    /**< tokens of the prompt */
+    size_t n_cached;    /**< of these, what the sequence held already and was not computed again */
+    size_t n_generated; /**< tokens drawn, the one that ended the answer included */
     uint64_t prompt_ns, generate_ns;
 } quern_generated;
 
 /**
- * Brings a sequence to the state of a prompt, then draws tokens until the answer ends. What the sequence holds
- * of the prompt's beginning is kept, the rest is forgotten; the answer is the same as from an empty sequence. The sampler
- * is reset and told the prompt. Afterwards the sequence holds the prompt and the answer, except for its last token.
+ * Brings a sequence to the state of a prompt, then draws tokens until the answer ends. What the sequence
+ * holds of the prompt's beginning is kept, the rest is forgotten; the answer is the same as from an empty
+ * sequence. The sampler is reset and told the prompt. Afterwards the sequence holds the prompt and the
+ * answer, except for its last token.
  *
  * @param ctx      one call at a time; quern_cancel from any thread ends the answer
  * @param sampler  one call at a time
  * @param result   filled in any case, as far as it went
- * @return QUERN_OK however the answer ended (result->finish); QUERN_ERR_CTX_FULL if the prompt is longer than the
- *         context, QUERN_ERR_ARGUMENT, _NOMEM: then the sequence is as it was
+ * @return QUERN_OK however the answer ended (result->finish); QUERN_ERR_CTX_FULL if the prompt is longer than
+ * the context, QUERN_ERR_ARGUMENT, _NOMEM: then the sequence is as it was
  */
-QUERN_API quern_status quern_generate(quern_context *ctx, quern_sampler *sampler, const quern_generate_params *params,
-                                      quern_generated *result, quern_error *err);
+QUERN_API quern_status quern_generate(quern_context *ctx, quern_sampler *sampler,
+                                      const quern_generate_params *params, quern_generated *result,
+                                      quern_error *err);
 
 /* ---- model store: names to files ------------------------------------------------------------- */
 
@@ -444,25 +464,25 @@ typedef struct quern_store_entry {
     const char *source; /* where it comes from; NULL: it was put there by hand */
     const char *sha256; /* 64 hex digits; NULL: unknown */
     const char *description, *architecture, *license; /* NULL: unknown */
-    uint64_t size_bytes; /* of all its files; 0: unknown */
-    int64_t modified_s;  /* seconds since 1970 UTC; 0: not installed */
+    uint64_t size_bytes;                              /* of all its files; 0: unknown */
+    int64_t modified_s;                               /* seconds since 1970 UTC; 0: not installed */
 } quern_store_entry;
 
 typedef enum quern_store_phase {
-    QUERN_STORE_WAITING,     /* another process is pulling the same file */
+    QUERN_STORE_WAITING, /* another process is pulling the same file */
     QUERN_STORE_CONNECTING,
     QUERN_STORE_DOWNLOADING,
     QUERN_STORE_UNPACKING,
-    QUERN_STORE_VERIFYING    /* hashing what is already there */
+    QUERN_STORE_VERIFYING /* hashing what is already there */
 } quern_store_phase;
 
 typedef struct quern_store_progress {
     quern_store_phase phase;
-    const char *file;            /* what is being fetched, for people */
+    const char *file; /* what is being fetched, for people */
     uint64_t done_bytes;
-    uint64_t total_bytes;        /* 0: unknown */
-    double bytes_per_second;     /* smoothed; 0: not known yet */
-    double seconds_left;         /* negative: not known */
+    uint64_t total_bytes;    /* 0: unknown */
+    double bytes_per_second; /* smoothed; 0: not known yet */
+    double seconds_left;     /* negative: not known */
 } quern_store_progress;
 
 /** Called about ten times a second from the thread that pulls. False cancels; what was fetched is
@@ -482,7 +502,8 @@ QUERN_API quern_store_params quern_store_params_default(void);
 QUERN_API quern_store_pull_params quern_store_pull_params_default(void);
 
 /** Reads the environment and the catalogue; makes no directory yet. params may be NULL. */
-QUERN_API quern_status quern_store_open(quern_store **out, const quern_store_params *params, quern_error *err);
+QUERN_API quern_status quern_store_open(quern_store **out, const quern_store_params *params,
+                                        quern_error *err);
 QUERN_API void quern_store_close(quern_store *store); /* NULL is fine */
 
 /** The directory that holds the store's own files. */
@@ -496,8 +517,8 @@ QUERN_API const char *quern_store_directory(const quern_store *store);
  *               a pull would get it, and *entry is NULL if the name means nothing
  * @return QUERN_OK; QUERN_ERR_NOT_FOUND with a message that names the remedy or the nearest names
  */
-QUERN_API quern_status quern_store_resolve(quern_store *store, const char *name, const quern_store_entry **entry,
-                                           quern_error *err);
+QUERN_API quern_status quern_store_resolve(quern_store *store, const char *name,
+                                           const quern_store_entry **entry, quern_error *err);
 
 /**
  * Brings a model into the store, going on where an interrupted pull ended, and checks its SHA-256.
@@ -508,7 +529,8 @@ QUERN_API quern_status quern_store_resolve(quern_store *store, const char *name,
  * @return QUERN_OK; QUERN_ERR_CANCELED; QUERN_ERR_NETWORK; QUERN_ERR_CHECKSUM; QUERN_ERR_LIMIT when the disk
  *         has too little room. After a failure the store is as it was before.
  */
-QUERN_API quern_status quern_store_pull(quern_store *store, const char *name, const quern_store_pull_params *params,
+QUERN_API quern_status quern_store_pull(quern_store *store, const char *name,
+                                        const quern_store_pull_params *params,
                                         const quern_store_entry **entry, quern_error *err);
 
 /**
@@ -517,13 +539,15 @@ QUERN_API quern_status quern_store_pull(quern_store *store, const char *name, co
  * @param available  false: what is installed; true: what the catalogue offers, installed or not
  * @param entries    receives an array of *n_entries pointers, owned by the store until its next call
  */
-QUERN_API quern_status quern_store_list(quern_store *store, bool available, const quern_store_entry *const **entries,
-                                        size_t *n_entries, quern_error *err);
+QUERN_API quern_status quern_store_list(quern_store *store, bool available,
+                                        const quern_store_entry *const **entries, size_t *n_entries,
+                                        quern_error *err);
 
 /** Reads an installed model again and compares its SHA-256 with the one it was pulled with.
  *  QUERN_ERR_CHECKSUM if it differs, QUERN_ERR_UNSUPPORTED if none is known. progress may be NULL. */
-QUERN_API quern_status quern_store_verify(quern_store *store, const char *name, quern_store_progress_fn *progress,
-                                          void *progress_user, quern_error *err);
+QUERN_API quern_status quern_store_verify(quern_store *store, const char *name,
+                                          quern_store_progress_fn *progress, void *progress_user,
+                                          quern_error *err);
 
 /** Deletes an installed model, also from the shared hub cache; QUERN_ERR_BUSY while it is being pulled. */
 QUERN_API quern_status quern_store_remove(quern_store *store, const char *name, quern_error *err);

@@ -13,8 +13,14 @@ static atomic_long live_count;
 static atomic_long fail_countdown = -1;
 static atomic_bool has_failed;
 
-long qn_alloc_live(void) { return atomic_load(&live_count); }
-bool qn_alloc_has_failed(void) { return atomic_load(&has_failed); }
+long qn_alloc_live(void)
+{
+    return atomic_load(&live_count);
+}
+bool qn_alloc_has_failed(void)
+{
+    return atomic_load(&has_failed);
+}
 
 void qn_alloc_fail_at(long k)
 {
@@ -72,7 +78,10 @@ char *qn_strndup(const char *bytes, size_t n_bytes)
     return copy;
 }
 
-char *qn_strdup(const char *text) { return qn_strndup(text, strlen(text)); }
+char *qn_strdup(const char *text)
+{
+    return qn_strndup(text, strlen(text));
+}
 
 bool qn_grow(void *items_pointer, size_t *capacity, size_t need, size_t max, size_t elem_bytes)
 {
@@ -100,9 +109,11 @@ void *qn_alloc_pages(size_t n_bytes)
     if (n_bytes == 0) n_bytes = 1;
     if (planned_failure() || !qn_add_size(n_bytes, PAGE - 1, &total)) return NULL;
     total &= ~(PAGE - 1);
-    const size_t slack = total >= HUGE_PAGE ? HUGE_PAGE : 0; /* mapped, then given back around the aligned part */
+    const size_t slack =
+        total >= HUGE_PAGE ? HUGE_PAGE : 0; /* mapped, then given back around the aligned part */
     if (!qn_add_size(total, slack, &padded)) return NULL;
-    char *map = mmap(NULL, padded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *map =
+        mmap(NULL, padded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) return NULL;
     if (slack == 0) return counted(map);
     char *start = (char *)(((uintptr_t)map + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));

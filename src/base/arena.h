@@ -10,9 +10,9 @@
 #include <stddef.h>
 
 typedef struct qn_arena {
-    char *base;    /* NULL while measuring */
-    size_t size;   /* bytes at base */
-    size_t used;   /* bytes handed out, with alignment */
+    char *base;  /* NULL while measuring */
+    size_t size; /* bytes at base */
+    size_t used; /* bytes handed out, with alignment */
 } qn_arena;
 
 /* count * elem_bytes zeroed bytes, 64-byte aligned; NULL while measuring. The caller has bounded the

@@ -41,8 +41,14 @@ bool qn_buffer_append(qn_buffer *b, const void *bytes, size_t n_bytes)
     return true;
 }
 
-bool qn_buffer_puts(qn_buffer *b, const char *text) { return qn_buffer_append(b, text, strlen(text)); }
-bool qn_buffer_putc(qn_buffer *b, char c) { return qn_buffer_append(b, &c, 1); }
+bool qn_buffer_puts(qn_buffer *b, const char *text)
+{
+    return qn_buffer_append(b, text, strlen(text));
+}
+bool qn_buffer_putc(qn_buffer *b, char c)
+{
+    return qn_buffer_append(b, &c, 1);
+}
 
 bool qn_buffer_printf(qn_buffer *b, const char *format, ...)
 {

@@ -7,8 +7,8 @@
 #include <stddef.h>
 
 typedef struct qn_buffer {
-    char *data;      /* NUL-terminated whenever not NULL */
-    size_t n_bytes;  /* without the NUL */
+    char *data;     /* NUL-terminated whenever not NULL */
+    size_t n_bytes; /* without the NUL */
     size_t capacity;
     size_t max_bytes; /* 0: 1 GiB */
     bool failed;      /* out of memory or over the maximum */

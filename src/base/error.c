@@ -14,7 +14,8 @@ static void copy_visible(char *out, size_t out_size, const char *text, size_t n_
     for (size_t i = 0; i < n_bytes;) {
         uint32_t codepoint = 0;
         const size_t n = qn_utf8_decode(text + i, n_bytes - i, &codepoint);
-        const bool shown = n > 0 && codepoint >= 0x20 && codepoint != 0x7f && !(codepoint >= 0x80 && codepoint < 0xa0);
+        const bool shown =
+            n > 0 && codepoint >= 0x20 && codepoint != 0x7f && !(codepoint >= 0x80 && codepoint < 0xa0);
         const size_t need = shown ? n : 4;
         if (out_size - used <= need) break;
         if (shown) {
@@ -22,7 +23,8 @@ static void copy_visible(char *out, size_t out_size, const char *text, size_t n_
             i += n;
         } else {
             const unsigned char byte = (unsigned char)text[i++];
-            out[used] = '\\', out[used + 1] = 'x', out[used + 2] = hex[byte >> 4], out[used + 3] = hex[byte & 15];
+            out[used] = '\\', out[used + 1] = 'x', out[used + 2] = hex[byte >> 4],
+            out[used + 3] = hex[byte & 15];
         }
         used += need;
     }

@@ -12,7 +12,7 @@
 
 /* Writes the message (cut to fit, control bytes shown as \xNN) and returns `status`. err may be NULL. */
 __attribute__((format(printf, 3, 4))) quern_status qn_fail(quern_error *err, quern_status status,
-                                                          const char *format, ...);
+                                                           const char *format, ...);
 
 /* Puts "prefix: " in front of the message that err holds. Returns err's status; err may be NULL. */
 __attribute__((format(printf, 2, 3))) void qn_fail_prefix(quern_error *err, const char *format, ...);

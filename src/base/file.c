@@ -15,8 +15,9 @@ static quern_status open_regular(int *fd, size_t *n_bytes, const char *path, que
     const qn_quoted name = qn_quote(path, strlen(path));
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (*fd < 0)
-        return qn_fail(err, errno == ENOENT || errno == ENOTDIR ? QUERN_ERR_NOT_FOUND : QUERN_ERR_IO, "%s: %s%s", name.text,
-                       strerror(errno), errno == ENOENT ? " (check the path, or `quern list` for installed models)" : "");
+        return qn_fail(err, errno == ENOENT || errno == ENOTDIR ? QUERN_ERR_NOT_FOUND : QUERN_ERR_IO,
+                       "%s: %s%s", name.text, strerror(errno),
+                       errno == ENOENT ? " (check the path, or `quern list` for installed models)" : "");
     struct stat st = {0};
     if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= 0) {
         *n_bytes = (size_t)st.st_size;
@@ -25,7 +26,8 @@ static quern_status open_regular(int *fd, size_t *n_bytes, const char *path, que
     const bool directory = S_ISDIR(st.st_mode);
     close(*fd);
     *fd = -1;
-    return qn_fail(err, QUERN_ERR_IO, "%s: is %s, not a regular file", name.text, directory ? "a directory" : "a pipe or device");
+    return qn_fail(err, QUERN_ERR_IO, "%s: is %s, not a regular file", name.text,
+                   directory ? "a directory" : "a pipe or device");
 }
 
 quern_status qn_file_map_open(qn_file_map *map, const char *path, quern_error *err)
@@ -41,10 +43,13 @@ quern_status qn_file_map_open(qn_file_map *map, const char *path, quern_error *e
     const bool same = fstat(fd, &st) == 0 && (size_t)st.st_size == n_bytes;
     close(fd);
     const qn_quoted name = qn_quote(path, strlen(path));
-    if (data == MAP_FAILED) return qn_fail(err, QUERN_ERR_IO, "%s: cannot map %zu bytes: %s", name.text, n_bytes, strerror(map_errno));
+    if (data == MAP_FAILED)
+        return qn_fail(err, QUERN_ERR_IO, "%s: cannot map %zu bytes: %s", name.text, n_bytes,
+                       strerror(map_errno));
     if (!same) {
         if (data != NULL) munmap(data, n_bytes);
-        return qn_fail(err, QUERN_ERR_IO, "%s: changed its size while it was opened (is a download still running?)", name.text);
+        return qn_fail(err, QUERN_ERR_IO,
+                       "%s: changed its size while it was opened (is a download still running?)", name.text);
     }
     map->data = data;
     map->n_bytes = n_bytes;
@@ -71,7 +76,8 @@ static quern_status read_all(int fd, char *out, size_t n_bytes, const char *path
         const ssize_t n = read(fd, out + done, n_bytes - done);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0)
-            return qn_fail(err, QUERN_ERR_IO, "%s: read %zu of %zu bytes: %s", qn_quote(path, strlen(path)).text, done, n_bytes,
+            return qn_fail(err, QUERN_ERR_IO, "%s: read %zu of %zu bytes: %s",
+                           qn_quote(path, strlen(path)).text, done, n_bytes,
                            n < 0 ? strerror(errno) : "the file became shorter");
         done += (size_t)n;
     }
@@ -88,9 +94,11 @@ quern_status qn_file_read(char **bytes, size_t *n_bytes, const char *path, size_
     quern_status s = open_regular(&fd, &size, path, err);
     if (s != QUERN_OK) return s;
     if (size > max_bytes)
-        s = qn_fail(err, QUERN_ERR_LIMIT, "%s: %zu bytes, at most %zu are allowed", qn_quote(path, strlen(path)).text, size, max_bytes);
+        s = qn_fail(err, QUERN_ERR_LIMIT, "%s: %zu bytes, at most %zu are allowed",
+                    qn_quote(path, strlen(path)).text, size, max_bytes);
     char *data = s == QUERN_OK ? qn_malloc(size + 1) : NULL;
-    if (s == QUERN_OK && data == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory for %zu bytes", path, size);
+    if (s == QUERN_OK && data == NULL)
+        s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory for %zu bytes", path, size);
     if (s == QUERN_OK) s = read_all(fd, data, size, path, err);
     close(fd);
     if (s != QUERN_OK) {

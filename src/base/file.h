@@ -21,6 +21,7 @@ void qn_file_map_close(qn_file_map *map);
 void qn_file_map_release(const qn_file_map *map, size_t offset, size_t n_bytes);
 
 /* The whole file as NUL-terminated bytes owned by the caller (qn_free); refuses more than max_bytes. */
-quern_status qn_file_read(char **bytes, size_t *n_bytes, const char *path, size_t max_bytes, quern_error *err);
+quern_status qn_file_read(char **bytes, size_t *n_bytes, const char *path, size_t max_bytes,
+                          quern_error *err);
 
 #endif

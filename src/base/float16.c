@@ -6,7 +6,8 @@ float qn_f16_to_f32(uint16_t half)
     const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     const uint32_t exponent = half >> 10 & 0x1f;
     uint32_t mantissa = half & 0x3ffu;
-    if (exponent == 0x1f) return qn_f32_from_bits(sign | 0x7f800000u | mantissa << 13 | (mantissa ? 0x400000u : 0));
+    if (exponent == 0x1f)
+        return qn_f32_from_bits(sign | 0x7f800000u | mantissa << 13 | (mantissa ? 0x400000u : 0));
     if (exponent != 0) return qn_f32_from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
     if (mantissa == 0) return qn_f32_from_bits(sign);
     int shift = 0; /* subnormal: shift the leading one into place */
@@ -20,7 +21,7 @@ uint16_t qn_f32_to_f16(float value)
     const uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00u | (magnitude >> 13 & 0x1ffu));
     if (magnitude >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and above round to infinity */
-    if (magnitude >= 0x38800000u) {                                   /* normal: at least 2^-14 */
+    if (magnitude >= 0x38800000u) {                                  /* normal: at least 2^-14 */
         const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1);
         return (uint16_t)(sign | (rounded - 0x38000000u) >> 13);
     }

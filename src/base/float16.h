@@ -18,10 +18,13 @@ static inline uint32_t qn_f32_to_bits(float f)
     return bits;
 }
 
-float qn_f16_to_f32(uint16_t half);   /* exact; NaN stays NaN (made quiet, as processors do) */
-uint16_t qn_f32_to_f16(float value);  /* nearest even; too large becomes infinity; NaN becomes quiet */
+float qn_f16_to_f32(uint16_t half);  /* exact; NaN stays NaN (made quiet, as processors do) */
+uint16_t qn_f32_to_f16(float value); /* nearest even; too large becomes infinity; NaN becomes quiet */
 
-static inline float qn_bf16_to_f32(uint16_t b) { return qn_f32_from_bits((uint32_t)b << 16); }
+static inline float qn_bf16_to_f32(uint16_t b)
+{
+    return qn_f32_from_bits((uint32_t)b << 16);
+}
 uint16_t qn_f32_to_bf16(float value); /* nearest even; NaN becomes quiet */
 
 #endif

@@ -10,6 +10,6 @@ typedef struct qn_log {
 } qn_log;
 
 __attribute__((format(printf, 3, 4))) void qn_log_write(const qn_log *log, quern_log_level level,
-                                                       const char *format, ...);
+                                                        const char *format, ...);
 
 #endif

@@ -30,16 +30,18 @@ static uint64_t of_machine(void)
     char line[128];
     unsigned long long kilobytes = 0;
     bool found = false;
-    while (!found && fgets(line, sizeof line, f) != NULL) found = sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1;
+    while (!found && fgets(line, sizeof line, f) != NULL)
+        found = sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1;
     fclose(f);
     return found ? (uint64_t)kilobytes * 1024 : UINT64_MAX;
 }
 
 uint64_t qn_memory_available(void)
 {
-    const uint64_t limits[] = {
-        of_machine(), left_of("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        left_of("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes")};
+    const uint64_t limits[] = {of_machine(),
+                               left_of("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+                               left_of("/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                                       "/sys/fs/cgroup/memory/memory.usage_in_bytes")};
     uint64_t least = UINT64_MAX;
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
         if (limits[i] < least) least = limits[i];

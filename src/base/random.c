@@ -13,11 +13,15 @@ static uint64_t mix(uint64_t z)
 
 uint64_t qn_random_u64(qn_random *r)
 {
-    const uint64_t key = mix(r->seed + 0x9e3779b97f4a7c15u) ^ mix(r->stream * 0xd1342543de82ef95u + 0x632be59bd9b4e019u);
+    const uint64_t key =
+        mix(r->seed + 0x9e3779b97f4a7c15u) ^ mix(r->stream * 0xd1342543de82ef95u + 0x632be59bd9b4e019u);
     return mix(key + ++r->counter * 0x9e3779b97f4a7c15u);
 }
 
-double qn_random_unit(qn_random *r) { return (double)(qn_random_u64(r) >> 11) * 0x1p-53; }
+double qn_random_unit(qn_random *r)
+{
+    return (double)(qn_random_u64(r) >> 11) * 0x1p-53;
+}
 
 uint64_t qn_random_seed(void)
 {

@@ -33,7 +33,10 @@ static void futex_wait(atomic_uint *word, unsigned expected)
 {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
 }
-static void futex_wake_all(atomic_uint *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1 << 30, NULL, NULL, 0); }
+static void futex_wake_all(atomic_uint *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1 << 30, NULL, NULL, 0);
+}
 
 static inline void pause_briefly(void)
 {
@@ -108,7 +111,10 @@ void qn_thread_pool_run(qn_thread_pool *p, qn_pool_fn *fn, void *user)
     qn_worker_barrier(&p->workers[0]);
 }
 
-int qn_thread_pool_size(const qn_thread_pool *p) { return p->n_threads; }
+int qn_thread_pool_size(const qn_thread_pool *p)
+{
+    return p->n_threads;
+}
 
 void qn_thread_pool_destroy(qn_thread_pool *p)
 {
@@ -125,13 +131,16 @@ quern_status qn_thread_pool_create(qn_thread_pool **out, int n_threads, quern_er
 {
     *out = NULL;
     if (n_threads < 1 || n_threads > QN_MAX_THREADS)
-        return qn_fail(err, QUERN_ERR_ARGUMENT, "threads: %d (1 to %d are possible)", n_threads, QN_MAX_THREADS);
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "threads: %d (1 to %d are possible)", n_threads,
+                       QN_MAX_THREADS);
     qn_thread_pool *p = qn_alloc_pages(sizeof *p); /* zeroed, and aligned for the padded members */
     if (p == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "thread pool: no memory");
     p->n_threads = n_threads;
     p->workers = qn_calloc((size_t)n_threads, sizeof *p->workers);
     p->threads = qn_calloc((size_t)n_threads, sizeof *p->threads);
-    quern_status s = p->workers != NULL && p->threads != NULL ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "thread pool: no memory");
+    quern_status s = p->workers != NULL && p->threads != NULL
+                         ? QUERN_OK
+                         : qn_fail(err, QUERN_ERR_NOMEM, "thread pool: no memory");
     for (int i = 0; s == QUERN_OK && i < n_threads; i++) p->workers[i] = (qn_worker){p, i, n_threads};
     sigset_t all, before;
     sigfillset(&all);
@@ -139,7 +148,9 @@ quern_status qn_thread_pool_create(qn_thread_pool **out, int n_threads, quern_er
     for (int i = 1; s == QUERN_OK && i < n_threads; i++) {
         const int e = pthread_create(&p->threads[p->n_started], NULL, worker_main, &p->workers[i]);
         if (e == 0) p->n_started++;
-        else s = qn_fail(err, QUERN_ERR_NOMEM, "thread %d of %d: %s (use fewer threads: -t)", i + 1, n_threads, strerror(e));
+        else
+            s = qn_fail(err, QUERN_ERR_NOMEM, "thread %d of %d: %s (use fewer threads: -t)", i + 1, n_threads,
+                        strerror(e));
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (s != QUERN_OK) {
@@ -153,7 +164,8 @@ quern_status qn_thread_pool_create(qn_thread_pool **out, int n_threads, quern_er
 int qn_default_threads(void)
 {
     cpu_set_t set;
-    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    const int n =
+        sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
     const int wanted = n * 3 / 4;
     if (n < 2) return 1;
     return wanted < 2 ? 2 : wanted > 16 ? 16 : wanted;

@@ -50,7 +50,8 @@ size_t qn_utf8_encode(uint32_t c, char out[4])
     if (c < 0x800) return out[0] = (char)(0xc0 | c >> 6), out[1] = (char)(0x80 | (c & 0x3f)), 2;
     if (c >= 0xd800 && c < 0xe000) return 0;
     if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 0x3f)), out[2] = (char)(0x80 | (c & 0x3f));
+        out[0] = (char)(0xe0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 0x3f)),
+        out[2] = (char)(0x80 | (c & 0x3f));
         return 3;
     }
     if (c > 0x10ffff) return 0;

@@ -24,14 +24,18 @@ struct qn_kv_cache {
     qn_arena arena;
 };
 
-static size_t pages_for(size_t positions) { return (positions + QN_PAGE_POSITIONS - 1) / QN_PAGE_POSITIONS; }
+static size_t pages_for(size_t positions)
+{
+    return (positions + QN_PAGE_POSITIONS - 1) / QN_PAGE_POSITIONS;
+}
 
 /* The most pages that one sequence can hold at once. */
 static size_t pages_per_sequence(const qn_kv_cache_params *p, uint32_t window)
 {
     const size_t all = pages_for(p->n_ctx);
     if (window == 0) return all;
-    return qn_min_size(all, pages_for((size_t)window + p->n_batch) + 1); /* + 1: neither end need be aligned */
+    return qn_min_size(all,
+                       pages_for((size_t)window + p->n_batch) + 1); /* + 1: neither end need be aligned */
 }
 
 static void layout(qn_kv_cache *c, const qn_program *p, qn_arena *a)
@@ -42,7 +46,8 @@ static void layout(qn_kv_cache *c, const qn_program *p, qn_arena *a)
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++) {
         page_group *group = &c->groups[g];
         c->has_group[g] = p->groups[g].n_layers > 0;
-        qn_kv_layout_init(&group->memory.layout, c->params.type_k, c->params.type_v, h->n_head_kv, h->head_dim_k, h->head_dim_v);
+        qn_kv_layout_init(&group->memory.layout, c->params.type_k, c->params.type_v, h->n_head_kv,
+                          h->head_dim_k, h->head_dim_v);
         if (!c->has_group[g]) continue;
         group->window = p->groups[g].window;
         group->n_pages = c->params.n_sequences * pages_per_sequence(&c->params, group->window);
@@ -61,7 +66,8 @@ size_t qn_kv_cache_bytes(const qn_program *p, const qn_kv_cache_params *params)
     return measuring.used;
 }
 
-quern_status qn_kv_cache_create(qn_kv_cache **out, const qn_program *p, const qn_kv_cache_params *params, quern_error *err)
+quern_status qn_kv_cache_create(qn_kv_cache **out, const qn_program *p, const qn_kv_cache_params *params,
+                                quern_error *err)
 {
     *out = NULL;
     qn_kv_cache *c = qn_calloc(1, sizeof *c);
@@ -91,8 +97,14 @@ void qn_kv_cache_destroy(qn_kv_cache *c)
     qn_free(c);
 }
 
-const qn_kv_memory *qn_kv_cache_memory(const qn_kv_cache *c, size_t group) { return &c->groups[group].memory; }
-size_t qn_kv_cache_length(const qn_kv_cache *c, size_t seq) { return c->lengths[seq]; }
+const qn_kv_memory *qn_kv_cache_memory(const qn_kv_cache *c, size_t group)
+{
+    return &c->groups[group].memory;
+}
+size_t qn_kv_cache_length(const qn_kv_cache *c, size_t seq)
+{
+    return c->lengths[seq];
+}
 
 const int32_t *qn_kv_cache_pages(const qn_kv_cache *c, size_t seq, size_t group)
 {
@@ -153,10 +165,17 @@ size_t qn_kv_cache_truncate(qn_kv_cache *c, size_t seq, size_t n)
     }
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
         if (c->has_group[g])
-            give_back(&c->groups[g], c->groups[g].tables + seq * c->table_entries, pages_for(n), c->table_entries);
+            give_back(&c->groups[g], c->groups[g].tables + seq * c->table_entries, pages_for(n),
+                      c->table_entries);
     c->lengths[seq] = n;
     return n;
 }
 
-size_t qn_kv_cache_used_pages(const qn_kv_cache *c, size_t group) { return c->groups[group].n_pages - c->groups[group].n_free; }
-size_t qn_kv_cache_taken_bytes(const qn_kv_cache *c) { return c->arena.size; }
+size_t qn_kv_cache_used_pages(const qn_kv_cache *c, size_t group)
+{
+    return c->groups[group].n_pages - c->groups[group].n_free;
+}
+size_t qn_kv_cache_taken_bytes(const qn_kv_cache *c)
+{
+    return c->arena.size;
+}

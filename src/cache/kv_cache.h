@@ -19,9 +19,10 @@ typedef struct qn_kv_cache_params {
 
 /* Bytes that qn_kv_cache_create takes for keys and values and their tables. */
 size_t qn_kv_cache_bytes(const qn_program *p, const qn_kv_cache_params *params);
-quern_status qn_kv_cache_create(qn_kv_cache **out, const qn_program *p, const qn_kv_cache_params *params, quern_error *err);
+quern_status qn_kv_cache_create(qn_kv_cache **out, const qn_program *p, const qn_kv_cache_params *params,
+                                quern_error *err);
 size_t qn_kv_cache_taken_bytes(const qn_kv_cache *c); /* what it really took */
-void qn_kv_cache_destroy(qn_kv_cache *c); /* NULL is fine */
+void qn_kv_cache_destroy(qn_kv_cache *c);             /* NULL is fine */
 
 const qn_kv_memory *qn_kv_cache_memory(const qn_kv_cache *c, size_t group);
 

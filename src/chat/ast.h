@@ -14,39 +14,43 @@ enum {
 
 typedef enum qn_jnode_kind {
     /* expressions */
-    QN_N_CONST,   /* value */
-    QN_N_NAME,    /* symbol */
-    QN_N_LIST,    /* items */
-    QN_N_TUPLE,   /* items */
-    QN_N_DICT,    /* items: key, value, key, ... */
-    QN_N_ATTR,    /* a.symbol */
-    QN_N_ITEM,    /* a[b] */
-    QN_N_SLICE,   /* a[items[0]:items[1]:items[2]], each may be NULL */
-    QN_N_CALL,    /* a(args) */
-    QN_N_FILTER,  /* a|symbol(args); entry NULL: unknown; a NULL: the text of the block around it */
-    QN_N_TEST,    /* a is symbol(args); flag: is not */
-    QN_N_NEGATE, QN_N_PLUS, QN_N_NOT, /* a */
+    QN_N_CONST,  /* value */
+    QN_N_NAME,   /* symbol */
+    QN_N_LIST,   /* items */
+    QN_N_TUPLE,  /* items */
+    QN_N_DICT,   /* items: key, value, key, ... */
+    QN_N_ATTR,   /* a.symbol */
+    QN_N_ITEM,   /* a[b] */
+    QN_N_SLICE,  /* a[items[0]:items[1]:items[2]], each may be NULL */
+    QN_N_CALL,   /* a(args) */
+    QN_N_FILTER, /* a|symbol(args); entry NULL: unknown; a NULL: the text of the block around it */
+    QN_N_TEST,   /* a is symbol(args); flag: is not */
+    QN_N_NEGATE,
+    QN_N_PLUS,
+    QN_N_NOT,     /* a */
     QN_N_BINARY,  /* a op b */
     QN_N_COMPARE, /* a, then args: op in `kind`, operand in `node` */
-    QN_N_AND, QN_N_OR, /* a, b */
-    QN_N_CONCAT,  /* items joined as text */
-    QN_N_COND,    /* b if a else c; c may be NULL */
-    QN_N_NSATTR,  /* assignment to symbol a (a NAME) . symbol */
+    QN_N_AND,
+    QN_N_OR,     /* a, b */
+    QN_N_CONCAT, /* items joined as text */
+    QN_N_COND,   /* b if a else c; c may be NULL */
+    QN_N_NSATTR, /* assignment to symbol a (a NAME) . symbol */
     /* statements */
-    QN_N_BLOCK,   /* items one after the other */
-    QN_N_DATA,    /* value: text */
-    QN_N_OUTPUT,  /* {{ a }} */
-    QN_N_IF,      /* items: test, body, test, body, ...; a: the else body or NULL */
-    QN_N_FOR,     /* a: target, b: iterable, c: filter or NULL; items: body, else or NULL; flag: recursive */
-    QN_N_SET,     /* a = b */
-    QN_N_SET_BLOCK, /* a: target, b: filter chain or NULL, c: body */
-    QN_N_MACRO,   /* symbol(args: symbol, default or NULL); a: body; op: QN_MACRO_ flags */
+    QN_N_BLOCK,  /* items one after the other */
+    QN_N_DATA,   /* value: text */
+    QN_N_OUTPUT, /* {{ a }} */
+    QN_N_IF,     /* items: test, body, test, body, ...; a: the else body or NULL */
+    QN_N_FOR,    /* a: target, b: iterable, c: filter or NULL; items: body, else or NULL; flag: recursive */
+    QN_N_SET,    /* a = b */
+    QN_N_SET_BLOCK,    /* a: target, b: filter chain or NULL, c: body */
+    QN_N_MACRO,        /* symbol(args: symbol, default or NULL); a: body; op: QN_MACRO_ flags */
     QN_N_CALL_BLOCK,   /* a: CALL, b: the MACRO that is its caller */
     QN_N_FILTER_BLOCK, /* a: filter chain, b: body */
-    QN_N_WITH,    /* items: target, value, ...; a: body */
-    QN_N_SCOPE,   /* a: body, with its own variables */
-    QN_N_DO,      /* a, for its effect */
-    QN_N_BREAK, QN_N_CONTINUE,
+    QN_N_WITH,         /* items: target, value, ...; a: body */
+    QN_N_SCOPE,        /* a: body, with its own variables */
+    QN_N_DO,           /* a, for its effect */
+    QN_N_BREAK,
+    QN_N_CONTINUE,
 } qn_jnode_kind;
 
 enum { QN_MACRO_CALLER = 1, QN_MACRO_VARARGS = 2, QN_MACRO_KWARGS = 4 };
@@ -103,8 +107,17 @@ void qn_jchunk_destroy(struct qn_jchunk **chunks);
 
 /* ---- lexer.c ---- */
 typedef enum qn_jtoken_kind {
-    QN_T_END, QN_T_DATA, QN_T_OUTPUT_BEGIN, QN_T_OUTPUT_END, QN_T_BLOCK_BEGIN, QN_T_BLOCK_END,
-    QN_T_NAME, QN_T_STRING, QN_T_INT, QN_T_FLOAT, QN_T_OP
+    QN_T_END,
+    QN_T_DATA,
+    QN_T_OUTPUT_BEGIN,
+    QN_T_OUTPUT_END,
+    QN_T_BLOCK_BEGIN,
+    QN_T_BLOCK_END,
+    QN_T_NAME,
+    QN_T_STRING,
+    QN_T_INT,
+    QN_T_FLOAT,
+    QN_T_OP
 } qn_jtoken_kind;
 
 #define QN_OP2(a, b) ((uint16_t)((unsigned char)(a) | (unsigned)(unsigned char)(b) << 8))
@@ -169,13 +182,13 @@ bool qn_jnodes_push(qn_jparser *p, qn_jnodes *l, qn_jnode *n);
 /* Moves the list into the template and frees it; false: no memory. */
 bool qn_jnodes_move(qn_jparser *p, qn_jnodes *l, qn_jnode *into);
 
-qn_jnode *qn_jparse_expression(qn_jparser *p);               /* with `x if y else z` */
-qn_jnode *qn_jparse_expression_no_cond(qn_jparser *p);       /* without, as after `in` of a for */
+qn_jnode *qn_jparse_expression(qn_jparser *p);         /* with `x if y else z` */
+qn_jnode *qn_jparse_expression_no_cond(qn_jparser *p); /* without, as after `in` of a for */
 qn_jnode *qn_jparse_tuple(qn_jparser *p, bool with_cond, bool explicit_parentheses); /* a, b or just a */
 qn_jnode *qn_jparse_target(qn_jparser *p, bool with_namespace); /* what may be assigned to */
 qn_jnode *qn_jparse_filters(qn_jparser *p, qn_jnode *input, bool start_inline);
-qn_jnode *qn_jparse_postfix_only(qn_jparser *p);             /* primary with .x [x] (x) */
-bool qn_jparse_call_args(qn_jparser *p, qn_jnode *call);     /* at '(' */
+qn_jnode *qn_jparse_postfix_only(qn_jparser *p);                                 /* primary with .x [x] (x) */
+bool qn_jparse_call_args(qn_jparser *p, qn_jnode *call);                         /* at '(' */
 qn_jnode *qn_jparse_body(qn_jparser *p, const char *const *ends, size_t *which); /* up to a tag in ends */
 qn_jnode *qn_jparse_template(qn_jparser *p);
 

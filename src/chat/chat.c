@@ -125,8 +125,14 @@ const char *qn_chat_template_problem(const qn_chat_template *t)
 {
     return t->jinja == NULL ? t->problem : NULL;
 }
-const char *qn_chat_template_source(const qn_chat_template *t) { return t->source; }
-const qn_chat_traits *qn_chat_template_traits(const qn_chat_template *t) { return &t->traits; }
+const char *qn_chat_template_source(const qn_chat_template *t)
+{
+    return t->source;
+}
+const qn_chat_traits *qn_chat_template_traits(const qn_chat_template *t)
+{
+    return &t->traits;
+}
 
 static quern_status check_extra(const json_t *extra, quern_error *err)
 {

@@ -32,10 +32,10 @@ typedef struct qn_chat_traits {
 } qn_chat_traits;
 
 typedef struct qn_chat_template_params {
-    const char *source;    /* a template in place of the model's; NULL: the model's */
-    const char *name;      /* a named one of the model's, such as "tool_use"; NULL: the default */
+    const char *source;                /* a template in place of the model's; NULL: the model's */
+    const char *name;                  /* a named one of the model's, such as "tool_use"; NULL: the default */
     const char *bos_token, *eos_token; /* texts; NULL: from the model's metadata, "" without them */
-    bool use_fallback;     /* without a usable template take ChatML (qn_chat_fallback_source) */
+    bool use_fallback;                 /* without a usable template take ChatML (qn_chat_fallback_source) */
 } qn_chat_template_params;
 
 /* ChatML: <|im_start|>role\ncontent<|im_end|>\n for each message. */

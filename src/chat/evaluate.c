@@ -383,25 +383,41 @@ static bool eval_cond(qn_jrender *r, const qn_jnode *n, qn_jval *out)
 static bool eval_node(qn_jrender *r, const qn_jnode *n, qn_jval *out)
 {
     switch ((qn_jnode_kind)n->kind) {
-    case QN_N_LIST: return eval_items(r, n, QN_J_LIST, out);
-    case QN_N_TUPLE: return eval_items(r, n, QN_J_TUPLE, out);
-    case QN_N_DICT: return eval_dict(r, n, out);
-    case QN_N_ATTR: return eval_attr(r, n, out);
-    case QN_N_ITEM: return eval_item(r, n, out);
-    case QN_N_SLICE: return eval_slice(r, n, out);
-    case QN_N_CALL: return qn_jeval_call(r, n, NULL, NULL, out);
-    case QN_N_FILTER: return eval_filter(r, n, out);
-    case QN_N_TEST: return eval_test(r, n, out);
+    case QN_N_LIST:
+        return eval_items(r, n, QN_J_LIST, out);
+    case QN_N_TUPLE:
+        return eval_items(r, n, QN_J_TUPLE, out);
+    case QN_N_DICT:
+        return eval_dict(r, n, out);
+    case QN_N_ATTR:
+        return eval_attr(r, n, out);
+    case QN_N_ITEM:
+        return eval_item(r, n, out);
+    case QN_N_SLICE:
+        return eval_slice(r, n, out);
+    case QN_N_CALL:
+        return qn_jeval_call(r, n, NULL, NULL, out);
+    case QN_N_FILTER:
+        return eval_filter(r, n, out);
+    case QN_N_TEST:
+        return eval_test(r, n, out);
     case QN_N_NEGATE:
     case QN_N_PLUS:
-    case QN_N_NOT: return eval_unary(r, n, out);
-    case QN_N_BINARY: return eval_binary(r, n, out);
-    case QN_N_COMPARE: return eval_compare(r, n, out);
+    case QN_N_NOT:
+        return eval_unary(r, n, out);
+    case QN_N_BINARY:
+        return eval_binary(r, n, out);
+    case QN_N_COMPARE:
+        return eval_compare(r, n, out);
     case QN_N_AND:
-    case QN_N_OR: return eval_logic(r, n, out);
-    case QN_N_CONCAT: return eval_concat(r, n, out);
-    case QN_N_COND: return eval_cond(r, n, out);
-    default: return qn_jfail(r, "this is no expression");
+    case QN_N_OR:
+        return eval_logic(r, n, out);
+    case QN_N_CONCAT:
+        return eval_concat(r, n, out);
+    case QN_N_COND:
+        return eval_cond(r, n, out);
+    default:
+        return qn_jfail(r, "this is no expression");
     }
 }
 

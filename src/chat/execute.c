@@ -220,26 +220,49 @@ static qn_jval loop_item(const qn_jloop *l, uint64_t i)
 
 bool qn_jloop_attr(qn_jrender *r, qn_jloop *l, const qn_jstr *name, qn_jval *out)
 {
-    static const char *const names[] = {"index", "index0", "first", "last", "length", "revindex", "revindex0",
-                                        "previtem", "nextitem", "depth", "depth0"};
+    static const char *const names[] = {"index",     "index0",   "first",    "last",  "length", "revindex",
+                                        "revindex0", "previtem", "nextitem", "depth", "depth0"};
     const uint64_t n = loop_length(l), i = l->index0;
     size_t which = 0;
     while (which < 11 &&
            (strlen(names[which]) != name->n_bytes || memcmp(names[which], name->bytes, name->n_bytes) != 0))
         which++;
     switch (which) {
-    case 0: *out = qn_jint((int64_t)i + 1); break;
-    case 1: *out = qn_jint((int64_t)i); break;
-    case 2: *out = qn_jbool(i == 0); break;
-    case 3: *out = qn_jbool(i + 1 >= n); break;
-    case 4: *out = qn_jint((int64_t)n); break;
-    case 5: *out = qn_jint((int64_t)(n - i)); break;
-    case 6: *out = qn_jint((int64_t)(n - i) - 1); break;
-    case 7: *out = i > 0 && i - 1 < n ? loop_item(l, i - 1) : qn_jundefined(name, QN_J_LOOP); break;
-    case 8: *out = i + 1 < n ? loop_item(l, i + 1) : qn_jundefined(name, QN_J_LOOP); break;
-    case 9: *out = qn_jint(l->depth0 + 1); break;
-    case 10: *out = qn_jint(l->depth0); break;
-    default: *out = qn_jmissing();
+    case 0:
+        *out = qn_jint((int64_t)i + 1);
+        break;
+    case 1:
+        *out = qn_jint((int64_t)i);
+        break;
+    case 2:
+        *out = qn_jbool(i == 0);
+        break;
+    case 3:
+        *out = qn_jbool(i + 1 >= n);
+        break;
+    case 4:
+        *out = qn_jint((int64_t)n);
+        break;
+    case 5:
+        *out = qn_jint((int64_t)(n - i));
+        break;
+    case 6:
+        *out = qn_jint((int64_t)(n - i) - 1);
+        break;
+    case 7:
+        *out = i > 0 && i - 1 < n ? loop_item(l, i - 1) : qn_jundefined(name, QN_J_LOOP);
+        break;
+    case 8:
+        *out = i + 1 < n ? loop_item(l, i + 1) : qn_jundefined(name, QN_J_LOOP);
+        break;
+    case 9:
+        *out = qn_jint(l->depth0 + 1);
+        break;
+    case 10:
+        *out = qn_jint(l->depth0);
+        break;
+    default:
+        *out = qn_jmissing();
     }
     return qn_jwork(r, 0);
 }
@@ -333,21 +356,30 @@ static bool call_loop(qn_jrender *r, const qn_jloop *loop, const qn_jargs *args,
 bool qn_jcall(qn_jrender *r, qn_jval callee, const qn_jargs *args, qn_jval *out)
 {
     switch (callee.kind) {
-    case QN_J_MACRO: return call_macro(r, callee.macro, args, out);
-    case QN_J_FUNCTION: return callee.function->call(r, qn_jnone(), args, out);
-    case QN_J_METHOD: return callee.method->entry->call(r, callee.method->self, args, out);
-    case QN_J_LOOP: return call_loop(r, callee.loop, args, out);
+    case QN_J_MACRO:
+        return call_macro(r, callee.macro, args, out);
+    case QN_J_FUNCTION:
+        return callee.function->call(r, qn_jnone(), args, out);
+    case QN_J_METHOD:
+        return callee.method->entry->call(r, callee.method->self, args, out);
+    case QN_J_LOOP:
+        return call_loop(r, callee.loop, args, out);
     case QN_J_JOINER: /* nothing at the first call, the separator later */
         if (callee.cycler->position++ == 0) return qn_jtext(r, "", out);
         return *out = callee.cycler->items->items[0], true;
-    case QN_J_UNDEFINED: return qn_jundefined_error(r, callee);
-    default: return qn_jfail(r, "a value of type %s cannot be called", qn_jtype_name(callee));
+    case QN_J_UNDEFINED:
+        return qn_jundefined_error(r, callee);
+    default:
+        return qn_jfail(r, "a value of type %s cannot be called", qn_jtype_name(callee));
     }
 }
 
 /* ---- statements ---- */
 
-static qn_jflow flow_of(bool ok) { return ok ? QN_FLOW_NEXT : QN_FLOW_ERROR; }
+static qn_jflow flow_of(bool ok)
+{
+    return ok ? QN_FLOW_NEXT : QN_FLOW_ERROR;
+}
 
 static qn_jflow exec_block(qn_jrender *r, const qn_jnode *n)
 {
@@ -451,22 +483,38 @@ static qn_jflow execute_node(qn_jrender *r, const qn_jnode *n)
 {
     qn_jval ignored;
     switch ((qn_jnode_kind)n->kind) {
-    case QN_N_BLOCK: return exec_block(r, n);
-    case QN_N_DATA: return flow_of(qn_jemit(r, n->value.s->bytes, n->value.s->n_bytes));
-    case QN_N_OUTPUT: return exec_output(r, n);
-    case QN_N_IF: return exec_if(r, n);
-    case QN_N_FOR: return exec_for(r, n);
-    case QN_N_SET: return exec_set(r, n);
-    case QN_N_SET_BLOCK: return exec_set_block(r, n);
-    case QN_N_MACRO: return exec_macro(r, n);
-    case QN_N_CALL_BLOCK: return exec_call_block(r, n);
-    case QN_N_FILTER_BLOCK: return exec_filter_block(r, n);
-    case QN_N_WITH: return exec_with(r, n);
-    case QN_N_SCOPE: return exec_scope(r, n);
-    case QN_N_DO: return flow_of(qn_jeval(r, n->a, &ignored));
-    case QN_N_BREAK: return QN_FLOW_BREAK;
-    case QN_N_CONTINUE: return QN_FLOW_CONTINUE;
-    default: return qn_jfail(r, "this is no statement"), QN_FLOW_ERROR;
+    case QN_N_BLOCK:
+        return exec_block(r, n);
+    case QN_N_DATA:
+        return flow_of(qn_jemit(r, n->value.s->bytes, n->value.s->n_bytes));
+    case QN_N_OUTPUT:
+        return exec_output(r, n);
+    case QN_N_IF:
+        return exec_if(r, n);
+    case QN_N_FOR:
+        return exec_for(r, n);
+    case QN_N_SET:
+        return exec_set(r, n);
+    case QN_N_SET_BLOCK:
+        return exec_set_block(r, n);
+    case QN_N_MACRO:
+        return exec_macro(r, n);
+    case QN_N_CALL_BLOCK:
+        return exec_call_block(r, n);
+    case QN_N_FILTER_BLOCK:
+        return exec_filter_block(r, n);
+    case QN_N_WITH:
+        return exec_with(r, n);
+    case QN_N_SCOPE:
+        return exec_scope(r, n);
+    case QN_N_DO:
+        return flow_of(qn_jeval(r, n->a, &ignored));
+    case QN_N_BREAK:
+        return QN_FLOW_BREAK;
+    case QN_N_CONTINUE:
+        return QN_FLOW_CONTINUE;
+    default:
+        return qn_jfail(r, "this is no statement"), QN_FLOW_ERROR;
     }
 }
 

@@ -290,10 +290,12 @@ static bool f_int(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
     if (v.kind == QN_J_FLOAT) return float_to_int(r, v.f, fallback, out);
     if (v.kind != QN_J_STRING) return *out = fallback, true;
     switch (parse_int(v.s, base, &i)) {
-    case PARSED: return *out = qn_jint(i), true;
+    case PARSED:
+        return *out = qn_jint(i), true;
     case TOO_LARGE:
         return qn_jfail(r, "int: '%s' does not fit 64 bits", qn_quote(v.s->bytes, v.s->n_bytes).text);
-    default: return parse_float(v.s, &f) ? float_to_int(r, f, fallback, out) : (*out = fallback, true);
+    default:
+        return parse_float(v.s, &f) ? float_to_int(r, f, fallback, out) : (*out = fallback, true);
     }
 }
 
@@ -388,13 +390,30 @@ static bool f_default(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *o
 }
 
 const qn_jentry qn_jfilters_text[] = {
-    {"tojson", f_tojson, 0},         {"trim", f_trim, 0},         {"default", f_default, 0},
-    {"d", f_default, 0},             {"string", f_string, 0},     {"upper", f_upper, 0},
-    {"lower", f_lower, 0},           {"capitalize", f_capitalize, 0}, {"title", f_title, 0},
-    {"replace", f_replace, 0},       {"safe", f_safe, 0},         {"escape", f_escape, 0},
-    {"e", f_escape, 0},              {"forceescape", f_forceescape, 0}, {"indent", f_indent, 0},
-    {"center", f_center, 0},         {"truncate", f_truncate, 0}, {"wordcount", f_wordcount, 0},
-    {"urlencode", f_urlencode, 0},   {"format", f_format, 0},     {"int", f_int, 0},
-    {"float", f_float, 0},           {"abs", f_abs, 0},           {"round", f_round, 0},
-    {"filesizeformat", f_filesizeformat, 0}, {NULL, NULL, 0},
+    {"tojson", f_tojson, 0},
+    {"trim", f_trim, 0},
+    {"default", f_default, 0},
+    {"d", f_default, 0},
+    {"string", f_string, 0},
+    {"upper", f_upper, 0},
+    {"lower", f_lower, 0},
+    {"capitalize", f_capitalize, 0},
+    {"title", f_title, 0},
+    {"replace", f_replace, 0},
+    {"safe", f_safe, 0},
+    {"escape", f_escape, 0},
+    {"e", f_escape, 0},
+    {"forceescape", f_forceescape, 0},
+    {"indent", f_indent, 0},
+    {"center", f_center, 0},
+    {"truncate", f_truncate, 0},
+    {"wordcount", f_wordcount, 0},
+    {"urlencode", f_urlencode, 0},
+    {"format", f_format, 0},
+    {"int", f_int, 0},
+    {"float", f_float, 0},
+    {"abs", f_abs, 0},
+    {"round", f_round, 0},
+    {"filesizeformat", f_filesizeformat, 0},
+    {NULL, NULL, 0},
 };

@@ -10,10 +10,10 @@
 typedef struct spec {
     const char *fill; /* one character */
     size_t fill_bytes;
-    char align;       /* '<' '>' '^' '=', or 0: by the type */
-    char sign;        /* '-', '+' or ' ' */
-    char group;       /* ',' or '_' between thousands, or 0 */
-    char type;        /* 0: by the value */
+    char align; /* '<' '>' '^' '=', or 0: by the type */
+    char sign;  /* '-', '+' or ' ' */
+    char group; /* ',' or '_' between thousands, or 0 */
+    char type;  /* 0: by the value */
     bool alternate;
     int64_t width, precision; /* precision -1: none */
 } spec;
@@ -143,7 +143,7 @@ static bool to_repr(qn_jrender *r, qn_jval v, qn_jval *out)
 /* ---- text % values ---- */
 
 typedef struct percent_args {
-    qn_jval whole;     /* what stands right of % */
+    qn_jval whole; /* what stands right of % */
     size_t n_used;
 } percent_args;
 
@@ -409,7 +409,8 @@ static bool format_field(qn_jrender *r, qn_buffer *b, const char *p, const char 
 {
     const char *name_end = p;
     while (name_end < close && *name_end != '!' && *name_end != ':') {
-        if (*name_end == '[') while (name_end < close && *name_end != ']') name_end++;
+        if (*name_end == '[')
+            while (name_end < close && *name_end != ']') name_end++;
         if (name_end < close) name_end++;
     }
     qn_jval v;

@@ -95,7 +95,7 @@ static size_t append_time(qn_buffer *b, const char *p, size_t n_bytes, const str
     const char what = p[n++];
     memcpy(format, p, n);
     format[n] = '\0';
-    if (what == 'f') qn_buffer_puts(b, "000000"); /* microseconds are not kept */
+    if (what == 'f') qn_buffer_puts(b, "000000");  /* microseconds are not kept */
     else if (what == 'z' || what == 'Z') return n; /* local time without a zone */
     else if (what == '\0' || strchr("aAbBcCdDeFgGhHIjmMnprRsStTuUVwWxXyY%", what) == NULL)
         qn_buffer_append(b, p, n);
@@ -126,7 +126,12 @@ static bool g_strftime_now(qn_jrender *r, qn_jval self, const qn_jargs *args, qn
 }
 
 const qn_jentry qn_jglobals[] = {
-    {"range", g_range, 0},   {"dict", g_dict, 0},     {"namespace", g_namespace, 0},
-    {"cycler", g_cycler, 0}, {"joiner", g_joiner, 0}, {"raise_exception", g_raise_exception, 0},
-    {"strftime_now", g_strftime_now, 0}, {NULL, NULL, 0},
+    {"range", g_range, 0},
+    {"dict", g_dict, 0},
+    {"namespace", g_namespace, 0},
+    {"cycler", g_cycler, 0},
+    {"joiner", g_joiner, 0},
+    {"raise_exception", g_raise_exception, 0},
+    {"strftime_now", g_strftime_now, 0},
+    {NULL, NULL, 0},
 };

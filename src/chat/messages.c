@@ -276,9 +276,9 @@ static bool shows(const qn_buffer *text, const char *marker)
     return text->data != NULL && strstr(text->data, marker) != NULL;
 }
 
-#define USER "{\"role\":\"user\",\"content\":\"probe-user\"}"
-#define USER_PARTS "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"probe-user\"}]}"
-#define SYSTEM "{\"role\":\"system\",\"content\":\"probe-system\"}"
+#define USER         "{\"role\":\"user\",\"content\":\"probe-user\"}"
+#define USER_PARTS   "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"probe-user\"}]}"
+#define SYSTEM       "{\"role\":\"system\",\"content\":\"probe-system\"}"
 #define SYSTEM_PARTS "{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"probe-system\"}]}"
 #define CALLS(content, arguments)                                                                            \
     "[" USER ",{\"role\":\"assistant\",\"content\":" content                                                 \

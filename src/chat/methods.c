@@ -462,12 +462,18 @@ typedef enum question { ALPHA, DIGIT, ALNUM, SPACE, UPPER, LOWER, ASCII, PRINTAB
 static bool char_is(uint32_t c, question what)
 {
     switch (what) {
-    case SPACE: return qn_jis_space(c);
-    case ASCII: return c < 0x80;
-    case PRINTABLE: return qn_jis_printable(c);
-    case DIGIT: return c >= '0' && c <= '9';
-    case IDENTIFIER: return c == '_' || char_is(c, ALNUM);
-    case ALNUM: return char_is(c, DIGIT) || char_is(c, ALPHA);
+    case SPACE:
+        return qn_jis_space(c);
+    case ASCII:
+        return c < 0x80;
+    case PRINTABLE:
+        return qn_jis_printable(c);
+    case DIGIT:
+        return c >= '0' && c <= '9';
+    case IDENTIFIER:
+        return c == '_' || char_is(c, ALNUM);
+    case ALNUM:
+        return char_is(c, DIGIT) || char_is(c, ALPHA);
     default: {
         bool upper;
         return c >= 0x80 ? qn_jis_printable(c) && qn_jis_letter(c) : qn_jis_cased(c, &upper);
@@ -498,10 +504,10 @@ static bool ask(qn_jrender *r, qn_jval self, const qn_jargs *args, const char *n
     return true;
 }
 
-#define QUESTION(name, what)                                                                       \
-    static bool m_##name(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)          \
-    {                                                                                              \
-        return ask(r, self, args, #name, what, out);                                               \
+#define QUESTION(name, what)                                                                                 \
+    static bool m_##name(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)                    \
+    {                                                                                                        \
+        return ask(r, self, args, #name, what, out);                                                         \
     }
 QUESTION(isalpha, ALPHA)
 QUESTION(isdigit, DIGIT)
@@ -515,26 +521,47 @@ QUESTION(isidentifier, IDENTIFIER)
 #undef QUESTION
 
 const qn_jentry qn_jmethods_str[] = {
-    {"strip", m_strip, STR},           {"split", m_split, STR},
-    {"startswith", m_startswith, STR}, {"endswith", m_endswith, STR},
-    {"lstrip", m_lstrip, STR},         {"rstrip", m_rstrip, STR},
-    {"replace", m_replace, STR},       {"format", m_format, STR},
-    {"upper", m_upper, STR},           {"lower", m_lower, STR},
-    {"title", m_title, STR},           {"capitalize", m_capitalize, STR},
-    {"casefold", m_casefold, STR},     {"swapcase", m_swapcase, STR},
-    {"join", m_join, STR},             {"find", m_find, STR},
-    {"rfind", m_rfind, STR},           {"index", m_index, STR},
-    {"rindex", m_rindex, STR},         {"count", m_count, STR},
-    {"rsplit", m_rsplit, STR},         {"splitlines", m_splitlines, STR},
-    {"partition", m_partition, STR},   {"rpartition", m_rpartition, STR},
-    {"removeprefix", m_removeprefix, STR}, {"removesuffix", m_removesuffix, STR},
-    {"center", m_center, STR},         {"ljust", m_ljust, STR},
-    {"rjust", m_rjust, STR},           {"zfill", m_zfill, STR},
-    {"expandtabs", m_expandtabs, STR}, {"isalpha", m_isalpha, STR},
-    {"isdigit", m_isdigit, STR},       {"isdecimal", m_isdigit, STR},
-    {"isnumeric", m_isdigit, STR},     {"isalnum", m_isalnum, STR},
-    {"isspace", m_isspace, STR},       {"isupper", m_isupper, STR},
-    {"islower", m_islower, STR},       {"isascii", m_isascii, STR},
-    {"isprintable", m_isprintable, STR}, {"isidentifier", m_isidentifier, STR},
+    {"strip", m_strip, STR},
+    {"split", m_split, STR},
+    {"startswith", m_startswith, STR},
+    {"endswith", m_endswith, STR},
+    {"lstrip", m_lstrip, STR},
+    {"rstrip", m_rstrip, STR},
+    {"replace", m_replace, STR},
+    {"format", m_format, STR},
+    {"upper", m_upper, STR},
+    {"lower", m_lower, STR},
+    {"title", m_title, STR},
+    {"capitalize", m_capitalize, STR},
+    {"casefold", m_casefold, STR},
+    {"swapcase", m_swapcase, STR},
+    {"join", m_join, STR},
+    {"find", m_find, STR},
+    {"rfind", m_rfind, STR},
+    {"index", m_index, STR},
+    {"rindex", m_rindex, STR},
+    {"count", m_count, STR},
+    {"rsplit", m_rsplit, STR},
+    {"splitlines", m_splitlines, STR},
+    {"partition", m_partition, STR},
+    {"rpartition", m_rpartition, STR},
+    {"removeprefix", m_removeprefix, STR},
+    {"removesuffix", m_removesuffix, STR},
+    {"center", m_center, STR},
+    {"ljust", m_ljust, STR},
+    {"rjust", m_rjust, STR},
+    {"zfill", m_zfill, STR},
+    {"expandtabs", m_expandtabs, STR},
+    {"isalpha", m_isalpha, STR},
+    {"isdigit", m_isdigit, STR},
+    {"isdecimal", m_isdigit, STR},
+    {"isnumeric", m_isdigit, STR},
+    {"isalnum", m_isalnum, STR},
+    {"isspace", m_isspace, STR},
+    {"isupper", m_isupper, STR},
+    {"islower", m_islower, STR},
+    {"isascii", m_isascii, STR},
+    {"isprintable", m_isprintable, STR},
+    {"isidentifier", m_isidentifier, STR},
     {NULL, NULL, 0},
 };

@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-#define LIST (1u << QN_J_LIST)
-#define TUPLE (1u << QN_J_TUPLE)
-#define DICT (1u << QN_J_DICT)
-#define LOOP (1u << QN_J_LOOP)
+#define LIST   (1u << QN_J_LIST)
+#define TUPLE  (1u << QN_J_TUPLE)
+#define DICT   (1u << QN_J_DICT)
+#define LOOP   (1u << QN_J_LOOP)
 #define CYCLER (1u << QN_J_CYCLER)
-#define FLOAT (1u << QN_J_FLOAT)
+#define FLOAT  (1u << QN_J_FLOAT)
 
 static void remove_at(qn_jlist *l, size_t i)
 {
@@ -282,14 +282,30 @@ static bool f_is_integer(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_j
 }
 
 const qn_jentry qn_jmethods_container[] = {
-    {"get", d_get, DICT},           {"items", d_items, DICT},   {"keys", d_keys, DICT},
-    {"values", d_values, DICT},     {"pop", d_pop, DICT},       {"setdefault", d_setdefault, DICT},
-    {"update", d_update, DICT},     {"copy", d_copy, DICT},     {"clear", d_clear, DICT},
-    {"append", l_append, LIST},     {"extend", l_extend, LIST}, {"insert", l_insert, LIST},
-    {"pop", l_pop, LIST},           {"remove", l_remove, LIST}, {"reverse", l_reverse, LIST},
-    {"clear", l_clear, LIST},       {"copy", l_copy, LIST},     {"index", l_index, LIST | TUPLE},
-    {"count", l_count, LIST | TUPLE}, {"cycle", qn_jloop_cycle, LOOP}, {"changed", qn_jloop_changed, LOOP},
-    {"next", c_next, CYCLER},       {"reset", c_reset, CYCLER}, {"is_integer", f_is_integer, FLOAT},
+    {"get", d_get, DICT},
+    {"items", d_items, DICT},
+    {"keys", d_keys, DICT},
+    {"values", d_values, DICT},
+    {"pop", d_pop, DICT},
+    {"setdefault", d_setdefault, DICT},
+    {"update", d_update, DICT},
+    {"copy", d_copy, DICT},
+    {"clear", d_clear, DICT},
+    {"append", l_append, LIST},
+    {"extend", l_extend, LIST},
+    {"insert", l_insert, LIST},
+    {"pop", l_pop, LIST},
+    {"remove", l_remove, LIST},
+    {"reverse", l_reverse, LIST},
+    {"clear", l_clear, LIST},
+    {"copy", l_copy, LIST},
+    {"index", l_index, LIST | TUPLE},
+    {"count", l_count, LIST | TUPLE},
+    {"cycle", qn_jloop_cycle, LOOP},
+    {"changed", qn_jloop_changed, LOOP},
+    {"next", c_next, CYCLER},
+    {"reset", c_reset, CYCLER},
+    {"is_integer", f_is_integer, FLOAT},
     {NULL, NULL, 0},
 };
 

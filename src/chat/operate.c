@@ -65,9 +65,12 @@ static bool int_arithmetic(qn_jrender *r, char op, int64_t a, int64_t b, qn_jval
     case '/':
         if (b == 0) return qn_jfail(r, "division by zero");
         return *out = qn_jfloat((double)a / (double)b), true;
-    case 'f': return floor_divide(r, a, b, false, out);
-    case '%': return floor_divide(r, a, b, true, out);
-    default: return int_power(r, a, b, out);
+    case 'f':
+        return floor_divide(r, a, b, false, out);
+    case '%':
+        return floor_divide(r, a, b, true, out);
+    default:
+        return int_power(r, a, b, out);
     }
     return *out = qn_jint(result), true;
 }
@@ -77,10 +80,18 @@ static bool float_arithmetic(qn_jrender *r, char op, double a, double b, qn_jval
     if (b == 0 && (op == '/' || op == 'f' || op == '%')) return qn_jfail(r, "division by zero");
     double result = 0;
     switch (op) {
-    case '+': result = a + b; break;
-    case '-': result = a - b; break;
-    case '*': result = a * b; break;
-    case '/': result = a / b; break;
+    case '+':
+        result = a + b;
+        break;
+    case '-':
+        result = a - b;
+        break;
+    case '*':
+        result = a * b;
+        break;
+    case '/':
+        result = a / b;
+        break;
     case 'f':
     case '%': {
         double rest = fmod(a, b);
@@ -326,7 +337,8 @@ static bool slice_string(qn_jrender *r, const qn_jstr *s, int64_t start, int64_t
     if (!qn_jwork(r, (size_t)(count > start ? count : start) / 8)) return false;
     if (step == 1) {
         const size_t begin = qn_jbyte_offset(s, (size_t)start);
-        const qn_jstr rest = {.bytes = s->bytes + begin, .n_bytes = s->n_bytes - begin,
+        const qn_jstr rest = {.bytes = s->bytes + begin,
+                              .n_bytes = s->n_bytes - begin,
                               .n_chars = qn_jchars(s) - (size_t)start};
         return qn_jsub(r, s, begin, begin + qn_jbyte_offset(&rest, (size_t)count), out);
     }

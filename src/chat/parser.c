@@ -40,13 +40,18 @@ bool qn_jparse_unexpected(qn_jparser *p, const char *wanted)
     const qn_jtoken *t = &p->token;
     const char op[3] = {(char)(t->op & 255), (char)(t->op >> 8), '\0'};
     switch (t->kind) {
-    case QN_T_END: return qn_jparse_fail(p, "unexpected end of the template, expected %s", wanted);
-    case QN_T_OUTPUT_END: return qn_jparse_fail(p, "unexpected '}}', expected %s", wanted);
-    case QN_T_BLOCK_END: return qn_jparse_fail(p, "unexpected '%%}', expected %s", wanted);
-    case QN_T_OP: return qn_jparse_fail(p, "unexpected '%s', expected %s", op, wanted);
+    case QN_T_END:
+        return qn_jparse_fail(p, "unexpected end of the template, expected %s", wanted);
+    case QN_T_OUTPUT_END:
+        return qn_jparse_fail(p, "unexpected '}}', expected %s", wanted);
+    case QN_T_BLOCK_END:
+        return qn_jparse_fail(p, "unexpected '%%}', expected %s", wanted);
+    case QN_T_OP:
+        return qn_jparse_fail(p, "unexpected '%s', expected %s", op, wanted);
     case QN_T_NAME:
         return qn_jparse_fail(p, "unexpected '%s', expected %s", qn_quote(t->bytes, t->n_bytes).text, wanted);
-    default: return qn_jparse_fail(p, "unexpected literal or text, expected %s", wanted);
+    default:
+        return qn_jparse_fail(p, "unexpected literal or text, expected %s", wanted);
     }
 }
 

@@ -142,11 +142,21 @@ static bool repr(qn_jrender *r, qn_buffer *b, qn_jval v, const ancestor *parent)
 {
     char number[48];
     switch ((qn_jkind)v.kind) {
-    case QN_J_UNDEFINED: qn_buffer_puts(b, "Undefined"); break;
-    case QN_J_NONE: qn_buffer_puts(b, "None"); break;
-    case QN_J_BOOL: qn_buffer_puts(b, v.b ? "True" : "False"); break;
-    case QN_J_INT: qn_buffer_printf(b, "%" PRId64, v.i); break;
-    case QN_J_FLOAT: qn_jfloat_repr(v.f, number), qn_buffer_puts(b, number); break;
+    case QN_J_UNDEFINED:
+        qn_buffer_puts(b, "Undefined");
+        break;
+    case QN_J_NONE:
+        qn_buffer_puts(b, "None");
+        break;
+    case QN_J_BOOL:
+        qn_buffer_puts(b, v.b ? "True" : "False");
+        break;
+    case QN_J_INT:
+        qn_buffer_printf(b, "%" PRId64, v.i);
+        break;
+    case QN_J_FLOAT:
+        qn_jfloat_repr(v.f, number), qn_buffer_puts(b, number);
+        break;
     case QN_J_STRING:
         if (!v.s->markup) return repr_string(r, b, v.s);
         qn_buffer_puts(b, "Markup(");
@@ -155,14 +165,17 @@ static bool repr(qn_jrender *r, qn_buffer *b, qn_jval v, const ancestor *parent)
         break;
     case QN_J_LIST:
     case QN_J_TUPLE:
-    case QN_J_VIEW: return repr_list(r, b, v, parent);
-    case QN_J_DICT: return repr_dict(r, b, v.dict, parent);
+    case QN_J_VIEW:
+        return repr_list(r, b, v, parent);
+    case QN_J_DICT:
+        return repr_dict(r, b, v.dict, parent);
     case QN_J_NAMESPACE:
         qn_buffer_puts(b, "<Namespace ");
         if (!repr_dict(r, b, v.dict, parent)) return false;
         qn_buffer_putc(b, '>');
         break;
-    case QN_J_RANGE: return repr_range(r, b, v.range);
+    case QN_J_RANGE:
+        return repr_range(r, b, v.range);
     case QN_J_GENERATOR:
     case QN_J_MACRO:
     case QN_J_FUNCTION:
@@ -170,12 +183,17 @@ static bool repr(qn_jrender *r, qn_buffer *b, qn_jval v, const ancestor *parent)
     case QN_J_LOOP:
     case QN_J_CYCLER:
     case QN_J_JOINER:
-    case QN_J_MISSING: qn_buffer_printf(b, "<%s object>", qn_jtype_name(v)); break;
+    case QN_J_MISSING:
+        qn_buffer_printf(b, "<%s object>", qn_jtype_name(v));
+        break;
     }
     return written(r, b);
 }
 
-bool qn_jrepr(qn_jrender *r, qn_buffer *b, qn_jval v) { return repr(r, b, v, NULL); }
+bool qn_jrepr(qn_jrender *r, qn_buffer *b, qn_jval v)
+{
+    return repr(r, b, v, NULL);
+}
 
 bool qn_jprint(qn_jrender *r, qn_buffer *b, qn_jval v)
 {
@@ -246,7 +264,7 @@ static bool write_json_value(qn_jrender *r, qn_buffer *b, qn_jval v, const qn_jj
                              const ancestor *parent);
 
 static bool write_json_list(qn_jrender *r, qn_buffer *b, const qn_jlist *l, const qn_jjson_style *style,
-                      const ancestor *parent)
+                            const ancestor *parent)
 {
     const ancestor self = {l, parent, parent == NULL ? 1 : parent->depth + 1};
     if (is_inside(parent, l)) return qn_jfail(r, "a list that contains itself cannot be written as JSON");
@@ -266,16 +284,24 @@ static bool write_json_list(qn_jrender *r, qn_buffer *b, const qn_jlist *l, cons
 static bool write_json_key(qn_jrender *r, qn_buffer *b, qn_jval key, const qn_jjson_style *style)
 {
     switch (key.kind) {
-    case QN_J_STRING: return write_json_string(r, b, key.s, style->ensure_ascii);
-    case QN_J_NONE: qn_buffer_puts(b, "\"null\""); break;
-    case QN_J_BOOL: qn_buffer_puts(b, key.b ? "\"true\"" : "\"false\""); break;
-    case QN_J_INT: qn_buffer_printf(b, "\"%" PRId64 "\"", key.i); break;
+    case QN_J_STRING:
+        return write_json_string(r, b, key.s, style->ensure_ascii);
+    case QN_J_NONE:
+        qn_buffer_puts(b, "\"null\"");
+        break;
+    case QN_J_BOOL:
+        qn_buffer_puts(b, key.b ? "\"true\"" : "\"false\"");
+        break;
+    case QN_J_INT:
+        qn_buffer_printf(b, "\"%" PRId64 "\"", key.i);
+        break;
     case QN_J_FLOAT:
         qn_buffer_putc(b, '"');
         write_json_float(b, key.f);
         qn_buffer_putc(b, '"');
         break;
-    default: return qn_jfail(r, "a key of type %s cannot be written as JSON", qn_jtype_name(key));
+    default:
+        return qn_jfail(r, "a key of type %s cannot be written as JSON", qn_jtype_name(key));
     }
     return written(r, b);
 }
@@ -300,7 +326,7 @@ static bool write_json_order(qn_jrender *r, const qn_jdict *d, bool sort, uint32
 }
 
 static bool write_json_dict(qn_jrender *r, qn_buffer *b, const qn_jdict *d, const qn_jjson_style *style,
-                      const ancestor *parent)
+                            const ancestor *parent)
 {
     const ancestor self = {d, parent, parent == NULL ? 1 : parent->depth + 1};
     uint32_t *order;
@@ -328,16 +354,29 @@ static bool write_json_value(qn_jrender *r, qn_buffer *b, qn_jval v, const qn_jj
                              const ancestor *parent)
 {
     switch (v.kind) {
-    case QN_J_NONE: qn_buffer_puts(b, "null"); break;
-    case QN_J_BOOL: qn_buffer_puts(b, v.b ? "true" : "false"); break;
-    case QN_J_INT: qn_buffer_printf(b, "%" PRId64, v.i); break;
-    case QN_J_FLOAT: write_json_float(b, v.f); break;
-    case QN_J_STRING: return write_json_string(r, b, v.s, style->ensure_ascii);
+    case QN_J_NONE:
+        qn_buffer_puts(b, "null");
+        break;
+    case QN_J_BOOL:
+        qn_buffer_puts(b, v.b ? "true" : "false");
+        break;
+    case QN_J_INT:
+        qn_buffer_printf(b, "%" PRId64, v.i);
+        break;
+    case QN_J_FLOAT:
+        write_json_float(b, v.f);
+        break;
+    case QN_J_STRING:
+        return write_json_string(r, b, v.s, style->ensure_ascii);
     case QN_J_LIST:
-    case QN_J_TUPLE: return write_json_list(r, b, v.list, style, parent);
-    case QN_J_DICT: return write_json_dict(r, b, v.dict, style, parent);
-    case QN_J_UNDEFINED: return qn_jundefined_error(r, v);
-    default: return qn_jfail(r, "a value of type %s cannot be written as JSON", qn_jtype_name(v));
+    case QN_J_TUPLE:
+        return write_json_list(r, b, v.list, style, parent);
+    case QN_J_DICT:
+        return write_json_dict(r, b, v.dict, style, parent);
+    case QN_J_UNDEFINED:
+        return qn_jundefined_error(r, v);
+    default:
+        return qn_jfail(r, "a value of type %s cannot be written as JSON", qn_jtype_name(v));
     }
     return written(r, b);
 }

@@ -277,7 +277,10 @@ static qn_jnode *parse_jump(qn_jparser *p, qn_jnode *n, qn_jnode_kind kind, cons
     if (p->n_loops == 0) return qn_jparse_fail(p, "'%s' outside of a loop", name), NULL;
     return end_of_tag(p) ? n : NULL;
 }
-static qn_jnode *parse_break(qn_jparser *p, qn_jnode *n) { return parse_jump(p, n, QN_N_BREAK, "break"); }
+static qn_jnode *parse_break(qn_jparser *p, qn_jnode *n)
+{
+    return parse_jump(p, n, QN_N_BREAK, "break");
+}
 static qn_jnode *parse_continue(qn_jparser *p, qn_jnode *n)
 {
     return parse_jump(p, n, QN_N_CONTINUE, "continue");
@@ -294,12 +297,24 @@ static const struct tag {
     const char *name;
     qn_jnode *(*parse)(qn_jparser *p, qn_jnode *n);
 } tags[] = {
-    {"if", parse_if},           {"for", parse_for},           {"set", parse_set},
-    {"macro", parse_macro},     {"call", parse_call_block},   {"filter", parse_filter_block},
-    {"with", parse_with},       {"generation", parse_generation}, {"break", parse_break},
-    {"continue", parse_continue}, {"do", parse_do},           {"print", parse_print},
-    {"block", parse_named_block}, {"autoescape", parse_autoescape}, {"include", refuse_files},
-    {"import", refuse_files},   {"from", refuse_files},       {"extends", refuse_files},
+    {"if", parse_if},
+    {"for", parse_for},
+    {"set", parse_set},
+    {"macro", parse_macro},
+    {"call", parse_call_block},
+    {"filter", parse_filter_block},
+    {"with", parse_with},
+    {"generation", parse_generation},
+    {"break", parse_break},
+    {"continue", parse_continue},
+    {"do", parse_do},
+    {"print", parse_print},
+    {"block", parse_named_block},
+    {"autoescape", parse_autoescape},
+    {"include", refuse_files},
+    {"import", refuse_files},
+    {"from", refuse_files},
+    {"extends", refuse_files},
 };
 
 /* At the name of a tag. */
@@ -351,14 +366,17 @@ static bool is_end(const qn_jparser *p, const char *const *ends, size_t *which)
 static qn_jnode *parse_part(qn_jparser *p, const char *const *ends, size_t *which, bool *ended)
 {
     switch (p->token.kind) {
-    case QN_T_DATA: return parse_data(p);
-    case QN_T_OUTPUT_BEGIN: return parse_output(p);
+    case QN_T_DATA:
+        return parse_data(p);
+    case QN_T_OUTPUT_BEGIN:
+        return parse_output(p);
     case QN_T_BLOCK_BEGIN:
         if (!qn_jparse_advance(p)) return NULL;
         *ended = is_end(p, ends, which);
         if (*ended) return qn_jparse_advance(p), NULL; /* failure shows in the status */
         return parse_tag(p);
-    default: return qn_jparse_unexpected(p, ends[0]), NULL;
+    default:
+        return qn_jparse_unexpected(p, ends[0]), NULL;
     }
 }
 

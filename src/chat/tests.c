@@ -6,11 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-#define SIMPLE(name, expression)                                                                   \
-    static bool t_##name(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)             \
-    {                                                                                              \
-        *out = qn_jbool(expression);                                                               \
-        return qn_jno_args(r, args, #name);                                                            \
+#define SIMPLE(name, expression)                                                                             \
+    static bool t_##name(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)                       \
+    {                                                                                                        \
+        *out = qn_jbool(expression);                                                                         \
+        return qn_jno_args(r, args, #name);                                                                  \
     }
 SIMPLE(defined, v.kind != QN_J_UNDEFINED)
 SIMPLE(undefined, v.kind == QN_J_UNDEFINED)
@@ -152,19 +152,45 @@ static bool t_test(qn_jrender *r, qn_jval v, const qn_jargs *args, qn_jval *out)
 }
 
 const qn_jentry qn_jtests[] = {
-    {"defined", t_defined, 0},   {"undefined", t_undefined, 0}, {"none", t_none, 0},
-    {"string", t_string, 0},     {"mapping", t_mapping, 0},     {"iterable", t_iterable, 0},
-    {"sequence", t_sequence, 0}, {"boolean", t_boolean, 0},     {"true", t_true, 0},
-    {"false", t_false, 0},       {"number", t_number, 0},       {"integer", t_integer, 0},
-    {"float", t_float, 0},       {"callable", t_callable, 0},   {"escaped", t_escaped, 0},
-    {"odd", t_odd, 0},           {"even", t_even, 0},           {"divisibleby", t_divisibleby, 0},
-    {"eq", t_eq, 0},             {"equalto", t_eq, 0},          {"==", t_eq, 0},
-    {"ne", t_ne, 0},             {"!=", t_ne, 0},               {"lt", t_lt, 0},
-    {"lessthan", t_lt, 0},       {"<", t_lt, 0},                {"le", t_le, 0},
-    {"<=", t_le, 0},             {"gt", t_gt, 0},               {"greaterthan", t_gt, 0},
-    {">", t_gt, 0},              {"ge", t_ge, 0},               {">=", t_ge, 0},
-    {"sameas", t_sameas, 0},     {"in", t_in, 0},               {"lower", t_lower, 0},
-    {"upper", t_upper, 0},       {"filter", t_filter, 0},       {"test", t_test, 0},
+    {"defined", t_defined, 0},
+    {"undefined", t_undefined, 0},
+    {"none", t_none, 0},
+    {"string", t_string, 0},
+    {"mapping", t_mapping, 0},
+    {"iterable", t_iterable, 0},
+    {"sequence", t_sequence, 0},
+    {"boolean", t_boolean, 0},
+    {"true", t_true, 0},
+    {"false", t_false, 0},
+    {"number", t_number, 0},
+    {"integer", t_integer, 0},
+    {"float", t_float, 0},
+    {"callable", t_callable, 0},
+    {"escaped", t_escaped, 0},
+    {"odd", t_odd, 0},
+    {"even", t_even, 0},
+    {"divisibleby", t_divisibleby, 0},
+    {"eq", t_eq, 0},
+    {"equalto", t_eq, 0},
+    {"==", t_eq, 0},
+    {"ne", t_ne, 0},
+    {"!=", t_ne, 0},
+    {"lt", t_lt, 0},
+    {"lessthan", t_lt, 0},
+    {"<", t_lt, 0},
+    {"le", t_le, 0},
+    {"<=", t_le, 0},
+    {"gt", t_gt, 0},
+    {"greaterthan", t_gt, 0},
+    {">", t_gt, 0},
+    {"ge", t_ge, 0},
+    {">=", t_ge, 0},
+    {"sameas", t_sameas, 0},
+    {"in", t_in, 0},
+    {"lower", t_lower, 0},
+    {"upper", t_upper, 0},
+    {"filter", t_filter, 0},
+    {"test", t_test, 0},
     {NULL, NULL, 0},
 };
 

@@ -115,7 +115,10 @@ void *qn_jalloc(qn_jrender *r, size_t n_bytes)
     return p;
 }
 
-void qn_jchunks_destroy(qn_jrender *r) { qn_jchunk_destroy(&r->chunks); }
+void qn_jchunks_destroy(qn_jrender *r)
+{
+    qn_jchunk_destroy(&r->chunks);
+}
 
 /* ---- strings ---- */
 
@@ -199,8 +202,11 @@ bool qn_jconcat(qn_jrender *r, const qn_jstr *a, const qn_jstr *b, bool markup, 
     tail->used += b->n_bytes;
     qn_jstr *s = qn_jalloc(r, sizeof *s);
     if (s == NULL) return false;
-    *s = (qn_jstr){.bytes = tail->data + tail->used - total, .n_bytes = total, .n_chars = known_chars(a, b),
-                   .tail = tail, .markup = markup};
+    *s = (qn_jstr){.bytes = tail->data + tail->used - total,
+                   .n_bytes = total,
+                   .n_chars = known_chars(a, b),
+                   .tail = tail,
+                   .markup = markup};
     *out = qn_jstring(s);
     return true;
 }
@@ -247,19 +253,24 @@ bool qn_jlist_push(qn_jrender *r, qn_jlist *l, qn_jval v)
 
 /* ---- mappings ---- */
 
-qn_jdict *qn_jdict_create(qn_jrender *r) { return qn_jalloc(r, sizeof(qn_jdict)); }
+qn_jdict *qn_jdict_create(qn_jrender *r)
+{
+    return qn_jalloc(r, sizeof(qn_jdict));
+}
 
 bool qn_jhashable(qn_jval v)
 {
     switch (v.kind) {
     case QN_J_LIST:
     case QN_J_DICT:
-    case QN_J_NAMESPACE: return false;
+    case QN_J_NAMESPACE:
+        return false;
     case QN_J_TUPLE:
         for (size_t i = 0; i < v.list->n; i++)
             if (v.list->items[i].kind == QN_J_TUPLE || !qn_jhashable(v.list->items[i])) return false;
         return true; /* tuples in tuples are refused as keys: no template has use for them */
-    default: return true;
+    default:
+        return true;
     }
 }
 
@@ -389,12 +400,18 @@ static bool from_json(qn_jrender *r, const json_t *j, int depth, qn_jval *out)
         return qn_jlimit(r, "a variable is nested deeper than %d", QN_J_MAX_VALUE_DEPTH);
     if (!qn_jwork(r, 8)) return false;
     switch (json_typeof(j)) {
-    case JSON_NULL: return *out = qn_jnone(), true;
-    case JSON_TRUE: return *out = qn_jbool(true), true;
-    case JSON_FALSE: return *out = qn_jbool(false), true;
-    case JSON_INTEGER: return *out = qn_jint(json_integer_value(j)), true;
-    case JSON_REAL: return *out = qn_jfloat(json_real_value(j)), true;
-    case JSON_STRING: return qn_jborrow(r, json_string_value(j), json_string_length(j), out);
+    case JSON_NULL:
+        return *out = qn_jnone(), true;
+    case JSON_TRUE:
+        return *out = qn_jbool(true), true;
+    case JSON_FALSE:
+        return *out = qn_jbool(false), true;
+    case JSON_INTEGER:
+        return *out = qn_jint(json_integer_value(j)), true;
+    case JSON_REAL:
+        return *out = qn_jfloat(json_real_value(j)), true;
+    case JSON_STRING:
+        return qn_jborrow(r, json_string_value(j), json_string_length(j), out);
     case JSON_ARRAY: {
         qn_jlist *l = qn_jlist_create(r, json_array_size(j));
         if (l == NULL) return false;
@@ -419,33 +436,55 @@ static bool from_json(qn_jrender *r, const json_t *j, int depth, qn_jval *out)
     return qn_jfail(r, "a variable of unknown JSON type");
 }
 
-bool qn_jfrom_json(qn_jrender *r, const json_t *j, qn_jval *out) { return from_json(r, j, 0, out); }
+bool qn_jfrom_json(qn_jrender *r, const json_t *j, qn_jval *out)
+{
+    return from_json(r, j, 0, out);
+}
 
 /* ---- questions ---- */
 
 const char *qn_jtype_name(qn_jval v)
 {
     switch ((qn_jkind)v.kind) {
-    case QN_J_UNDEFINED: return "Undefined";
-    case QN_J_NONE: return "NoneType";
-    case QN_J_BOOL: return "bool";
-    case QN_J_INT: return "int";
-    case QN_J_FLOAT: return "float";
-    case QN_J_STRING: return "str";
-    case QN_J_LIST: return "list";
-    case QN_J_TUPLE: return "tuple";
+    case QN_J_UNDEFINED:
+        return "Undefined";
+    case QN_J_NONE:
+        return "NoneType";
+    case QN_J_BOOL:
+        return "bool";
+    case QN_J_INT:
+        return "int";
+    case QN_J_FLOAT:
+        return "float";
+    case QN_J_STRING:
+        return "str";
+    case QN_J_LIST:
+        return "list";
+    case QN_J_TUPLE:
+        return "tuple";
     case QN_J_VIEW:
-    case QN_J_GENERATOR: return v.list->type_name;
-    case QN_J_DICT: return "dict";
-    case QN_J_RANGE: return "range";
-    case QN_J_NAMESPACE: return "Namespace";
-    case QN_J_MACRO: return "Macro";
-    case QN_J_FUNCTION: return "function";
-    case QN_J_METHOD: return "method";
-    case QN_J_LOOP: return "LoopContext";
-    case QN_J_CYCLER: return "Cycler";
-    case QN_J_JOINER: return "Joiner";
-    case QN_J_MISSING: break;
+    case QN_J_GENERATOR:
+        return v.list->type_name;
+    case QN_J_DICT:
+        return "dict";
+    case QN_J_RANGE:
+        return "range";
+    case QN_J_NAMESPACE:
+        return "Namespace";
+    case QN_J_MACRO:
+        return "Macro";
+    case QN_J_FUNCTION:
+        return "function";
+    case QN_J_METHOD:
+        return "method";
+    case QN_J_LOOP:
+        return "LoopContext";
+    case QN_J_CYCLER:
+        return "Cycler";
+    case QN_J_JOINER:
+        return "Joiner";
+    case QN_J_MISSING:
+        break;
     }
     return "missing argument";
 }
@@ -455,17 +494,26 @@ bool qn_jtrue(qn_jval v)
     switch (v.kind) {
     case QN_J_UNDEFINED:
     case QN_J_NONE:
-    case QN_J_MISSING: return false;
-    case QN_J_BOOL: return v.b;
-    case QN_J_INT: return v.i != 0;
-    case QN_J_FLOAT: return v.f != 0.0;
-    case QN_J_STRING: return v.s->n_bytes > 0;
+    case QN_J_MISSING:
+        return false;
+    case QN_J_BOOL:
+        return v.b;
+    case QN_J_INT:
+        return v.i != 0;
+    case QN_J_FLOAT:
+        return v.f != 0.0;
+    case QN_J_STRING:
+        return v.s->n_bytes > 0;
     case QN_J_LIST:
     case QN_J_TUPLE:
-    case QN_J_VIEW: return v.list->n > 0;
-    case QN_J_DICT: return v.dict->n_live > 0;
-    case QN_J_RANGE: return v.range->n > 0;
-    default: return true;
+    case QN_J_VIEW:
+        return v.list->n > 0;
+    case QN_J_DICT:
+        return v.dict->n_live > 0;
+    case QN_J_RANGE:
+        return v.range->n > 0;
+    default:
+        return true;
     }
 }
 
@@ -475,7 +523,10 @@ bool qn_jis_text(qn_jval v, const char *text)
            memcmp(v.s->bytes, text, v.s->n_bytes) == 0;
 }
 
-bool qn_jis_number(qn_jval v) { return v.kind == QN_J_BOOL || v.kind == QN_J_INT || v.kind == QN_J_FLOAT; }
+bool qn_jis_number(qn_jval v)
+{
+    return v.kind == QN_J_BOOL || v.kind == QN_J_INT || v.kind == QN_J_FLOAT;
+}
 
 bool qn_jas_int(qn_jval v, int64_t *i)
 {
@@ -548,26 +599,34 @@ static bool equal_at(qn_jrender *r, qn_jval a, qn_jval b, int depth, bool *equal
     if (a.kind != b.kind) return true;
     switch (a.kind) {
     case QN_J_UNDEFINED:
-    case QN_J_NONE: return *equal = true;
+    case QN_J_NONE:
+        return *equal = true;
     case QN_J_STRING:
         if (!qn_jwork(r, a.s->n_bytes / 64)) return false;
         *equal = a.s->n_bytes == b.s->n_bytes && memcmp(a.s->bytes, b.s->bytes, a.s->n_bytes) == 0;
         return true;
     case QN_J_LIST:
     case QN_J_TUPLE:
-    case QN_J_VIEW: return equal_lists(r, a.list, b.list, depth, equal);
-    case QN_J_DICT: return equal_dicts(r, a.dict, b.dict, depth, equal);
+    case QN_J_VIEW:
+        return equal_lists(r, a.list, b.list, depth, equal);
+    case QN_J_DICT:
+        return equal_dicts(r, a.dict, b.dict, depth, equal);
     case QN_J_RANGE:
         *equal = a.range->n == b.range->n &&
                  (a.range->n == 0 ||
                   (a.range->start == b.range->start && (a.range->n == 1 || a.range->step == b.range->step)));
         return true;
-    case QN_J_METHOD: return *equal = a.method == b.method, true;
-    default: return *equal = a.list == b.list, true; /* all others by identity */
+    case QN_J_METHOD:
+        return *equal = a.method == b.method, true;
+    default:
+        return *equal = a.list == b.list, true; /* all others by identity */
     }
 }
 
-bool qn_jequal(qn_jrender *r, qn_jval a, qn_jval b, bool *equal) { return equal_at(r, a, b, 0, equal); }
+bool qn_jequal(qn_jrender *r, qn_jval a, qn_jval b, bool *equal)
+{
+    return equal_at(r, a, b, 0, equal);
+}
 
 static bool compare_at(qn_jrender *r, qn_jval a, qn_jval b, const char *op, int depth, int *order);
 
@@ -645,7 +704,8 @@ bool qn_jcontains(qn_jrender *r, qn_jval container, qn_jval item, bool *found)
     case QN_J_DICT:
         if (!qn_jdict_find(r, container.dict, item, &entry)) return false;
         return *found = entry != NULL, true;
-    case QN_J_RANGE: return *found = in_range(container.range, item), true;
+    case QN_J_RANGE:
+        return *found = in_range(container.range, item), true;
     default: {
         qn_jlist *l;
         return qn_jiterate(r, container, false, &l) && in_list(r, l, item, found);
@@ -656,14 +716,20 @@ bool qn_jcontains(qn_jrender *r, qn_jval container, qn_jval item, bool *found)
 bool qn_jlength(qn_jrender *r, qn_jval v, size_t *n)
 {
     switch (v.kind) {
-    case QN_J_UNDEFINED: return *n = 0, true;
-    case QN_J_STRING: return *n = qn_jchars(v.s), true;
+    case QN_J_UNDEFINED:
+        return *n = 0, true;
+    case QN_J_STRING:
+        return *n = qn_jchars(v.s), true;
     case QN_J_LIST:
     case QN_J_TUPLE:
-    case QN_J_VIEW: return *n = v.list->n, true;
-    case QN_J_DICT: return *n = v.dict->n_live, true;
-    case QN_J_RANGE: return *n = v.range->n, true;
-    default: return qn_jfail(r, "a value of type %s has no length", qn_jtype_name(v));
+    case QN_J_VIEW:
+        return *n = v.list->n, true;
+    case QN_J_DICT:
+        return *n = v.dict->n_live, true;
+    case QN_J_RANGE:
+        return *n = v.range->n, true;
+    default:
+        return qn_jfail(r, "a value of type %s has no length", qn_jtype_name(v));
     }
 }
 
@@ -709,8 +775,10 @@ bool qn_jiterate(qn_jrender *r, qn_jval v, bool copy, qn_jlist **out)
     qn_jlist *l = *out = qn_jlist_create(r, n);
     if (l == NULL) return false;
     switch (v.kind) {
-    case QN_J_UNDEFINED: return true;
-    case QN_J_STRING: return list_of_chars(r, v.s, l);
+    case QN_J_UNDEFINED:
+        return true;
+    case QN_J_STRING:
+        return list_of_chars(r, v.s, l);
     case QN_J_DICT:
         for (size_t i = 0; i < v.dict->n_used; i++)
             if (v.dict->items[i].key.kind != QN_J_MISSING) l->items[l->n++] = v.dict->items[i].key;
@@ -722,6 +790,7 @@ bool qn_jiterate(qn_jrender *r, qn_jval v, bool copy, qn_jlist **out)
         if (!copy_items(r, v.list, l)) return false;
         v.list->n = 0; /* walked: nothing is left for a second time */
         return true;
-    default: return copy_items(r, v.list, l);
+    default:
+        return copy_items(r, v.list, l);
     }
 }

@@ -41,12 +41,12 @@ typedef enum qn_jkind {
     QN_J_RANGE,
     QN_J_NAMESPACE,
     QN_J_MACRO,
-    QN_J_FUNCTION,  /* a global such as range */
-    QN_J_METHOD,    /* a method taken from its object without being called */
+    QN_J_FUNCTION, /* a global such as range */
+    QN_J_METHOD,   /* a method taken from its object without being called */
     QN_J_LOOP,
     QN_J_CYCLER,
     QN_J_JOINER,
-    QN_J_MISSING,   /* an argument that was not given; templates never see it */
+    QN_J_MISSING, /* an argument that was not given; templates never see it */
 } qn_jkind;
 
 typedef struct qn_jrender qn_jrender;
@@ -68,15 +68,15 @@ typedef struct qn_jval {
         bool b;
         int64_t i;
         double f;
-        const qn_jstr *s;      /* of UNDEFINED: the name, may be NULL */
-        qn_jlist *list;        /* LIST, TUPLE, VIEW, GENERATOR */
-        qn_jdict *dict;        /* DICT, NAMESPACE */
+        const qn_jstr *s; /* of UNDEFINED: the name, may be NULL */
+        qn_jlist *list;   /* LIST, TUPLE, VIEW, GENERATOR */
+        qn_jdict *dict;   /* DICT, NAMESPACE */
         qn_jrange *range;
         qn_jmacro *macro;
         const qn_jentry *function;
         qn_jmethod *method;
         qn_jloop *loop;
-        qn_jcycler *cycler;    /* CYCLER, JOINER */
+        qn_jcycler *cycler; /* CYCLER, JOINER */
     };
 } qn_jval;
 
@@ -151,16 +151,16 @@ struct qn_jrender {
     quern_status status;
     qn_jchunk *chunks;
     size_t memory_bytes;
-    qn_buffer *out;         /* where text goes now: the result, or a capture */
-    size_t captured_bytes;  /* of all captures under way */
+    qn_buffer *out;        /* where text goes now: the result, or a capture */
+    size_t captured_bytes; /* of all captures under way */
     size_t n_steps, max_steps, max_output;
     size_t work, work_at_check;
     uint64_t deadline_ns;
-    uint32_t line;          /* of what is being evaluated, for messages */
+    uint32_t line; /* of what is being evaluated, for messages */
     int depth, macro_depth;
-    int64_t now;            /* INT64_MIN: the system's clock */
+    int64_t now; /* INT64_MIN: the system's clock */
     uint64_t hash_seed;
-    qn_jval *context;       /* [n_symbols] variables by symbol; MISSING: not looked up yet */
+    qn_jval *context; /* [n_symbols] variables by symbol; MISSING: not looked up yet */
     qn_jenv *env, *free_envs;
     const qn_jstr *ascii[128];
 };
@@ -178,12 +178,30 @@ void *qn_jalloc(qn_jrender *r, size_t n_bytes);
 void qn_jchunks_destroy(qn_jrender *r);
 
 /* ---- builders ---- */
-static inline qn_jval qn_jnone(void) { return (qn_jval){.kind = QN_J_NONE}; }
-static inline qn_jval qn_jmissing(void) { return (qn_jval){.kind = QN_J_MISSING}; }
-static inline qn_jval qn_jbool(bool b) { return (qn_jval){.kind = QN_J_BOOL, .b = b}; }
-static inline qn_jval qn_jint(int64_t i) { return (qn_jval){.kind = QN_J_INT, .i = i}; }
-static inline qn_jval qn_jfloat(double f) { return (qn_jval){.kind = QN_J_FLOAT, .f = f}; }
-static inline qn_jval qn_jstring(const qn_jstr *s) { return (qn_jval){.kind = QN_J_STRING, .s = s}; }
+static inline qn_jval qn_jnone(void)
+{
+    return (qn_jval){.kind = QN_J_NONE};
+}
+static inline qn_jval qn_jmissing(void)
+{
+    return (qn_jval){.kind = QN_J_MISSING};
+}
+static inline qn_jval qn_jbool(bool b)
+{
+    return (qn_jval){.kind = QN_J_BOOL, .b = b};
+}
+static inline qn_jval qn_jint(int64_t i)
+{
+    return (qn_jval){.kind = QN_J_INT, .i = i};
+}
+static inline qn_jval qn_jfloat(double f)
+{
+    return (qn_jval){.kind = QN_J_FLOAT, .f = f};
+}
+static inline qn_jval qn_jstring(const qn_jstr *s)
+{
+    return (qn_jval){.kind = QN_J_STRING, .s = s};
+}
 static inline qn_jval qn_jundefined(const qn_jstr *name, uint8_t owner)
 {
     return (qn_jval){.kind = QN_J_UNDEFINED, .owner = owner, .s = name};
@@ -192,7 +210,10 @@ static inline qn_jval qn_jseq(qn_jkind kind, qn_jlist *list)
 {
     return (qn_jval){.kind = (uint8_t)kind, .list = list};
 }
-static inline qn_jval qn_jmapping(qn_jdict *d) { return (qn_jval){.kind = QN_J_DICT, .dict = d}; }
+static inline qn_jval qn_jmapping(qn_jdict *d)
+{
+    return (qn_jval){.kind = QN_J_DICT, .dict = d};
+}
 
 /* A string that borrows / copies the bytes; valid UTF-8. */
 bool qn_jborrow(qn_jrender *r, const char *bytes, size_t n_bytes, qn_jval *out);
@@ -222,7 +243,7 @@ bool qn_jfrom_json(qn_jrender *r, const json_t *j, qn_jval *out);
 const char *qn_jtype_name(qn_jval v); /* as Python calls it: "str", "list", ... */
 bool qn_jtrue(qn_jval v);
 bool qn_jis_text(qn_jval v, const char *text);
-bool qn_jis_number(qn_jval v); /* bool, int, float */
+bool qn_jis_number(qn_jval v);          /* bool, int, float */
 bool qn_jas_int(qn_jval v, int64_t *i); /* bool or int */
 double qn_jas_double(qn_jval v);
 bool qn_jequal(qn_jrender *r, qn_jval a, qn_jval b, bool *equal);
@@ -258,7 +279,7 @@ bool qn_jreplace(qn_jrender *r, const qn_jstr *s, const qn_jstr *old, const qn_j
 bool qn_jcenter(qn_jrender *r, const qn_jstr *s, int64_t width, int which, const qn_jstr *fill, qn_jval *out);
 bool qn_jsplit_lines(qn_jrender *r, const qn_jstr *s, bool keep_ends, qn_jlist **out);
 bool qn_jescape(qn_jrender *r, const qn_jstr *s, qn_jval *out); /* gives markup */
-uint32_t qn_jupper_char(uint32_t c); /* simple mappings, for tests of case */
+uint32_t qn_jupper_char(uint32_t c);                            /* simple mappings, for tests of case */
 bool qn_jis_cased(uint32_t c, bool *upper);
 bool qn_jis_letter(uint32_t c);
 
@@ -269,7 +290,7 @@ bool qn_jto_str(qn_jrender *r, qn_jval v, qn_jval *out); /* str() as a value; a 
 void qn_jfloat_repr(double f, char text[48]);            /* shortest that reads back the same */
 typedef struct qn_jjson_style {
     bool ensure_ascii, sort_keys;
-    const qn_jstr *indent;           /* NULL: on one line */
+    const qn_jstr *indent;                         /* NULL: on one line */
     const qn_jstr *item_separator, *key_separator; /* NULL: the default */
 } qn_jjson_style;
 bool qn_jjson(qn_jrender *r, qn_buffer *b, qn_jval v, const qn_jjson_style *style);

@@ -28,7 +28,7 @@ typedef struct qn_texts {
 } qn_texts;
 
 typedef struct qn_option {
-    const char *names;    /* "-t, --threads": what may be typed, as the help shows it */
+    const char *names; /* "-t, --threads": what may be typed, as the help shows it */
     qn_option_kind kind;
     void *value;
     double min, max;      /* of INT and NUMBER */
@@ -37,10 +37,10 @@ typedef struct qn_option {
 } qn_option;
 
 typedef struct qn_command {
-    const char *name;      /* "bench" */
-    const char *arguments; /* "MODEL [PROMPT]" */
-    const char *summary;   /* one line */
-    const char *details;   /* paragraphs after the options: examples; or NULL */
+    const char *name;                  /* "bench" */
+    const char *arguments;             /* "MODEL [PROMPT]" */
+    const char *summary;               /* one line */
+    const char *details;               /* paragraphs after the options: examples; or NULL */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 } qn_command;
 
@@ -49,13 +49,15 @@ extern const qn_command qn_commands[];
 extern const size_t qn_n_commands;
 const qn_command *qn_command_find(const char *name);
 
-/* Reads options wherever they stand; "--" ends them; what remains is moved to argv[1..*argc). "--help" prints the
- * help. Returns -1 to go on, else the exit code to return. min_args and max_args count what remains. */
-int qn_options_parse(const char *command, const qn_option *options, size_t n_options, int *argc, char **argv, int min_args,
-                     int max_args);
+/* Reads options wherever they stand; "--" ends them; what remains is moved to argv[1..*argc). "--help" prints
+ * the help. Returns -1 to go on, else the exit code to return. min_args and max_args count what remains. */
+int qn_options_parse(const char *command, const qn_option *options, size_t n_options, int *argc, char **argv,
+                     int min_args, int max_args);
 
-/* Sets one option by a name without its dashes ("top_k" is --top-k). -1: done, else an exit code, message printed. */
-int qn_options_set(const char *command, const qn_option *options, size_t n_options, const char *name, const char *value);
+/* Sets one option by a name without its dashes ("top_k" is --top-k). -1: done, else an exit code, message
+ * printed. */
+int qn_options_set(const char *command, const qn_option *options, size_t n_options, const char *name,
+                   const char *value);
 
 /* Prints "quern: message" and returns QN_EXIT_FAILURE. */
 int qn_cli_fail(const quern_error *err);
@@ -74,7 +76,8 @@ char *qn_cli_model_path(const char *model, bool may_pull);
 typedef enum qn_open_how { QN_OPEN_FULL, QN_OPEN_VOCAB, QN_OPEN_HEADER } qn_open_how;
 quern_model *qn_cli_open(const char *model, qn_open_how how, int n_threads);
 
-/* The whole text of a file ("-": stdin), NUL-terminated, owned by the caller (quern_free). NULL: message printed. */
+/* The whole text of a file ("-": stdin), NUL-terminated, owned by the caller (quern_free). NULL: message
+ * printed. */
 char *qn_cli_read_text(const char *path, size_t *n_bytes);
 
 /* Reads token ids separated by blanks from a file ("-": stdin); owned by the caller (quern_free). */

@@ -24,26 +24,32 @@ const qn_command qn_commands[] = {
      "HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HTTPS_PROXY.",
      qn_cli_pull},
     {"list", "", "Lists the installed models.",
-     "Models lie in the store and in the Hugging Face cache that is shared with other programs.", qn_cli_list},
+     "Models lie in the store and in the Hugging Face cache that is shared with other programs.",
+     qn_cli_list},
     {"show", "MODEL", "Tells what a model file is: family, size, metadata, tensors.", NULL, qn_cli_show},
-    {"rm", "MODEL...", "Removes installed models.",
-     "A file that is given by its path is not touched.", qn_cli_rm},
+    {"rm", "MODEL...", "Removes installed models.", "A file that is given by its path is not touched.",
+     qn_cli_rm},
     {"bench", "MODEL", "Measures prompt and generation speed.", NULL, qn_cli_bench},
     {"perplexity", "MODEL TEXTFILE", "Measures how well a model predicts a text.", NULL, qn_cli_perplexity},
-    {"verify", "MODEL", "Checks a model: structure, values, checksum, a first generation.", NULL, qn_cli_verify},
+    {"verify", "MODEL", "Checks a model: structure, values, checksum, a first generation.", NULL,
+     qn_cli_verify},
     {"plan", "MODEL", "Tells, from the header alone, how much memory a model will take.", NULL, qn_cli_plan},
     {"explain", "MODEL", "Prints the program that a model is compiled to.", NULL, qn_cli_explain},
     {"logits", "MODEL --ids FILE --out FILE", "Writes the logits of token ids as raw little-endian float32.",
      "The output is [positions][n_vocab]. Ids are separated by blanks.", qn_cli_logits},
     {"tokenize", "MODEL [TEXT]", "Turns text into token ids.",
-     "With --jsonl it reads lines {\"text\", \"add_special\", \"parse_special\"} and writes lines {\"ids\": [...]}.",
+     "With --jsonl it reads lines {\"text\", \"add_special\", \"parse_special\"} and writes lines {\"ids\": "
+     "[...]}.",
      qn_cli_tokenize},
     {"detokenize", "MODEL [IDS...]", "Turns token ids into text.",
      "With --jsonl it reads lines {\"ids\": [...]} and writes lines {\"text\": ...}.", qn_cli_detokenize},
     {"template", "--file FILE --jsonl", "Renders a chat template (Jinja) for conversations.",
-     "Each line in: {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true, \"bos_token\": \"...\",\n"
-     "\"eos_token\": \"...\", \"now\": \"2025-03-14T09:26:53\"}; every further field is a variable of the template.\n"
-     "Each line out: {\"text\": \"...\"} or {\"error\": \"...\"}.", qn_cli_template},
+     "Each line in: {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true, \"bos_token\": "
+     "\"...\",\n"
+     "\"eos_token\": \"...\", \"now\": \"2025-03-14T09:26:53\"}; every further field is a variable of the "
+     "template.\n"
+     "Each line out: {\"text\": \"...\"} or {\"error\": \"...\"}.",
+     qn_cli_template},
 };
 const size_t qn_n_commands = sizeof qn_commands / sizeof qn_commands[0];
 

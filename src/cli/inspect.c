@@ -13,33 +13,38 @@ static json_t *info_json(const quern_model *model, const quern_model_info *i)
         json_object_set_new(metadata, key, json_string(value));
     quern_tensor_info t;
     for (size_t k = 0; quern_model_tensor(model, k, &t); k++)
-        json_array_append_new(tensors, json_pack("{s:s, s:s, s:[I,I,I,I], s:I}", "name", t.name, "type", t.type, "shape",
-                                                 (json_int_t)t.dims[0], (json_int_t)t.dims[1], (json_int_t)t.dims[2],
+        json_array_append_new(tensors, json_pack("{s:s, s:s, s:[I,I,I,I], s:I}", "name", t.name, "type",
+                                                 t.type, "shape", (json_int_t)t.dims[0],
+                                                 (json_int_t)t.dims[1], (json_int_t)t.dims[2],
                                                  (json_int_t)t.dims[3], "bytes", (json_int_t)t.n_bytes));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:i, s:i, s:s, s:b, s:o, s:o}",
-                     "architecture", i->architecture, "name", i->name, "quantization", i->file_type, "parameters",
-                     (json_int_t)i->n_parameters, "file_bytes", (json_int_t)i->file_bytes, "layers", (int)i->n_layer,
-                     "embedding_length", (int)i->n_embd, "heads", (int)i->n_head, "kv_heads", (int)i->n_head_kv, "vocabulary",
-                     (int)i->n_vocab, "context_length", (json_int_t)i->n_ctx_train, "experts", (int)i->n_expert, "experts_used",
-                     (int)i->n_expert_used, "window", (int)i->window, "tokenizer", i->tokenizer, "chat_template",
-                     (int)i->has_chat_template, "metadata", metadata, "tensors", tensors);
+    return json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:i, s:i, s:s, s:b, s:o, s:o}",
+        "architecture", i->architecture, "name", i->name, "quantization", i->file_type, "parameters",
+        (json_int_t)i->n_parameters, "file_bytes", (json_int_t)i->file_bytes, "layers", (int)i->n_layer,
+        "embedding_length", (int)i->n_embd, "heads", (int)i->n_head, "kv_heads", (int)i->n_head_kv,
+        "vocabulary", (int)i->n_vocab, "context_length", (json_int_t)i->n_ctx_train, "experts",
+        (int)i->n_expert, "experts_used", (int)i->n_expert_used, "window", (int)i->window, "tokenizer",
+        i->tokenizer, "chat_template", (int)i->has_chat_template, "metadata", metadata, "tensors", tensors);
 }
 
 static void print_info(const quern_model *model, const quern_model_info *i, bool all)
 {
-    printf("name            %s\narchitecture    %s\nquantization    %s\nparameters      %.1f M\n", i->name, i->architecture,
-           i->file_type, (double)i->n_parameters * 1e-6);
-    printf("file            %s\nlayers          %u\nembedding       %u\nheads           %u (%u for keys and values)\n",
+    printf("name            %s\narchitecture    %s\nquantization    %s\nparameters      %.1f M\n", i->name,
+           i->architecture, i->file_type, (double)i->n_parameters * 1e-6);
+    printf("file            %s\nlayers          %u\nembedding       %u\nheads           %u (%u for keys and "
+           "values)\n",
            qn_cli_bytes(i->file_bytes).text, i->n_layer, i->n_embd, i->n_head, i->n_head_kv);
     printf("context         %u\nvocabulary      %u (%s)\n", i->n_ctx_train, i->n_vocab, i->tokenizer);
     if (i->window > 0) printf("window          %u positions in some layers\n", i->window);
     if (i->n_expert > 0) printf("experts         %u of %u\n", i->n_expert_used, i->n_expert);
-    printf("chat template   %s%s\n", i->has_chat_template ? "yes" : "no", i->chat_template_problem != NULL ? " (broken)" : "");
+    printf("chat template   %s%s\n", i->has_chat_template ? "yes" : "no",
+           i->chat_template_problem != NULL ? " (broken)" : "");
     if (i->chat_template_problem != NULL) printf("                %s\n", i->chat_template_problem);
     if (!all) return;
     printf("\nmetadata\n");
     char key[512], value[2048];
-    for (size_t k = 0; quern_model_metadata(model, k, key, sizeof key, value, sizeof value); k++) printf("  %-44s %.200s\n", key, value);
+    for (size_t k = 0; quern_model_metadata(model, k, key, sizeof key, value, sizeof value); k++)
+        printf("  %-44s %.200s\n", key, value);
     printf("\ntensors\n");
     quern_tensor_info t;
     for (size_t k = 0; quern_model_tensor(model, k, &t); k++) {
@@ -76,12 +81,16 @@ int qn_cli_show(int argc, char **argv)
 
 static void print_plan(const quern_plan *p, uint64_t n_sequences)
 {
-    printf("weights           %12llu bytes  %s\n", (unsigned long long)p->weight_bytes, qn_cli_bytes(p->weight_bytes).text);
-    printf("keys and values   %12llu bytes  %s for %llu x %u positions\n", (unsigned long long)p->kv_bytes, qn_cli_bytes(p->kv_bytes).text,
-           (unsigned long long)n_sequences, p->n_ctx);
-    printf("scratch           %12llu bytes  %s\n", (unsigned long long)p->scratch_bytes, qn_cli_bytes(p->scratch_bytes).text);
-    printf("total             %12llu bytes  %s\n", (unsigned long long)p->total_bytes, qn_cli_bytes(p->total_bytes).text);
-    printf("read from file    %12llu bytes  %s as needed, not held\n", (unsigned long long)p->mapped_bytes, qn_cli_bytes(p->mapped_bytes).text);
+    printf("weights           %12llu bytes  %s\n", (unsigned long long)p->weight_bytes,
+           qn_cli_bytes(p->weight_bytes).text);
+    printf("keys and values   %12llu bytes  %s for %llu x %u positions\n", (unsigned long long)p->kv_bytes,
+           qn_cli_bytes(p->kv_bytes).text, (unsigned long long)n_sequences, p->n_ctx);
+    printf("scratch           %12llu bytes  %s\n", (unsigned long long)p->scratch_bytes,
+           qn_cli_bytes(p->scratch_bytes).text);
+    printf("total             %12llu bytes  %s\n", (unsigned long long)p->total_bytes,
+           qn_cli_bytes(p->total_bytes).text);
+    printf("read from file    %12llu bytes  %s as needed, not held\n", (unsigned long long)p->mapped_bytes,
+           qn_cli_bytes(p->mapped_bytes).text);
 }
 
 int qn_cli_plan(int argc, char **argv)
@@ -90,7 +99,8 @@ int qn_cli_plan(int argc, char **argv)
     long n_ctx = 0, parallel = 1, n_batch = 512, n_threads = 0;
     const char *kv_name = "f16";
     const qn_option options[] = {
-        {"-c, --ctx", QN_INT, &n_ctx, 0, 1 << 30, "N", "positions of each conversation (0: the model's, at most 4096)"},
+        {"-c, --ctx", QN_INT, &n_ctx, 0, 1 << 30, "N",
+         "positions of each conversation (0: the model's, at most 4096)"},
         {"-np, --parallel", QN_INT, &parallel, 1, 4096, "P", "conversations at once"},
         {"-b, --batch", QN_INT, &n_batch, 1, 65536, "N", "tokens a step"},
         {"-t, --threads", QN_INT, &n_threads, 0, 256, "N", "threads"},
@@ -100,9 +110,11 @@ int qn_cli_plan(int argc, char **argv)
     const int code = qn_options_parse("plan", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
     if (code >= 0) return code;
     quern_context_params params = quern_context_params_default();
-    params.n_ctx = (uint32_t)n_ctx, params.n_sequences = (uint32_t)parallel, params.n_batch = (uint32_t)n_batch;
+    params.n_ctx = (uint32_t)n_ctx, params.n_sequences = (uint32_t)parallel,
+    params.n_batch = (uint32_t)n_batch;
     params.n_threads = (int)n_threads;
-    if (!qn_cli_kv_type(kv_name, &params.type_k)) return qn_cli_usage("plan: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
+    if (!qn_cli_kv_type(kv_name, &params.type_k))
+        return qn_cli_usage("plan: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
     params.type_v = params.type_k;
     quern_model *model = qn_cli_open(argv[1], QN_OPEN_HEADER, 1);
     if (model == NULL) return QN_EXIT_FAILURE;
@@ -112,10 +124,11 @@ int qn_cli_plan(int argc, char **argv)
     if (quern_model_plan(model, &params, &plan, &err) != QUERN_OK) {
         result = qn_cli_fail(&err);
     } else if (as_json) {
-        result = qn_cli_print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "device", "cpu", "weights", (json_int_t)plan.weight_bytes,
-                                             "kv_cache", (json_int_t)plan.kv_bytes, "scratch", (json_int_t)plan.scratch_bytes, "total",
-                                             (json_int_t)plan.total_bytes, "mapped_file", (json_int_t)plan.mapped_bytes, "ctx",
-                                             (json_int_t)plan.n_ctx, "parallel", (json_int_t)parallel));
+        result = qn_cli_print_json(json_pack(
+            "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "device", "cpu", "weights",
+            (json_int_t)plan.weight_bytes, "kv_cache", (json_int_t)plan.kv_bytes, "scratch",
+            (json_int_t)plan.scratch_bytes, "total", (json_int_t)plan.total_bytes, "mapped_file",
+            (json_int_t)plan.mapped_bytes, "ctx", (json_int_t)plan.n_ctx, "parallel", (json_int_t)parallel));
     } else {
         print_plan(&plan, (uint64_t)parallel);
         result = qn_cli_flush();
@@ -127,7 +140,8 @@ int qn_cli_plan(int argc, char **argv)
 int qn_cli_explain(int argc, char **argv)
 {
     bool all = false;
-    const qn_option options[] = {{"-a, --all", QN_FLAG, &all, 0, 0, NULL, "every layer, also those that are alike"}};
+    const qn_option options[] = {
+        {"-a, --all", QN_FLAG, &all, 0, 0, NULL, "every layer, also those that are alike"}};
     const int code = qn_options_parse("explain", options, 1, &argc, argv, 1, 1);
     if (code >= 0) return code;
     quern_model *model = qn_cli_open(argv[1], QN_OPEN_HEADER, 1);

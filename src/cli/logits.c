@@ -56,11 +56,14 @@ int qn_cli_logits(int argc, char **argv)
         {"-t, --threads", QN_INT, &n_threads, 0, 256, "N", "threads (changes no bit of the result)"},
         {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE", "cached keys and values: f16, f32, q8_0"},
     };
-    const int code = qn_options_parse("logits", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
+    const int code =
+        qn_options_parse("logits", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
     if (code >= 0) return code;
-    if (ids_path == NULL || out_path == NULL) return qn_cli_usage("logits: --ids and --out are needed (see quern logits --help)");
+    if (ids_path == NULL || out_path == NULL)
+        return qn_cli_usage("logits: --ids and --out are needed (see quern logits --help)");
     quern_kv_type kv;
-    if (!qn_cli_kv_type(kv_name, &kv)) return qn_cli_usage("logits: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
+    if (!qn_cli_kv_type(kv_name, &kv))
+        return qn_cli_usage("logits: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
     logits_run r = {.out_path = out_path};
     quern_token *ids = qn_cli_read_ids(ids_path, &r.n_ids);
     if (ids == NULL) return QN_EXIT_FAILURE;
@@ -69,10 +72,12 @@ int qn_cli_logits(int argc, char **argv)
     int result = QN_EXIT_FAILURE;
     quern_model *model = r.n_ids > 0 ? qn_cli_open(argv[1], QN_OPEN_FULL, (int)n_threads) : NULL;
     if (r.n_ids == 0) qn_cli_fail_text("%s: holds no token ids", ids_path);
-    if (model != NULL && (r.out = fopen(out_path, "wb")) == NULL) qn_cli_fail_text("%s: %s", out_path, strerror(errno));
+    if (model != NULL && (r.out = fopen(out_path, "wb")) == NULL)
+        qn_cli_fail_text("%s: %s", out_path, strerror(errno));
     if (r.out != NULL) {
         result = run_model(model, &r, (int)n_threads, kv);
-        if (fclose(r.out) != 0 && result == QN_EXIT_OK) result = qn_cli_fail_text("%s: %s", out_path, strerror(errno));
+        if (fclose(r.out) != 0 && result == QN_EXIT_OK)
+            result = qn_cli_fail_text("%s: %s", out_path, strerror(errno));
     }
     quern_model_close(model);
     quern_free(ids);

@@ -107,7 +107,8 @@ quern_token *qn_cli_read_ids(const char *path, size_t *n_ids)
         char *end;
         errno = 0;
         const long id = strtol(p, &end, 10);
-        if (end == p || errno != 0 || id < 0 || id > INT32_MAX || (*end != '\0' && *end != ',' && !isspace((unsigned char)*end))) {
+        if (end == p || errno != 0 || id < 0 || id > INT32_MAX ||
+            (*end != '\0' && *end != ',' && !isspace((unsigned char)*end))) {
             qn_cli_fail_text("%s: byte %td: not a token id: '%.20s'", path, p - text, p);
             qn_free(ids);
             qn_free(text);

@@ -44,25 +44,31 @@ static size_t distance(const char *a, size_t n_a, const char *b, size_t n_b) /* 
     return row[n_b];
 }
 
-static int unknown_option(const char *command, const qn_option *options, size_t n, const char *typed, size_t typed_bytes)
+static int unknown_option(const char *command, const qn_option *options, size_t n, const char *typed,
+                          size_t typed_bytes)
 {
     size_t best = 4;
     char suggestion[96] = "";
     for (size_t i = 0; i < n; i++)
         for (const char *name = options[i].names; *name != '\0';) {
             const size_t name_bytes = strcspn(name, ", "), d = distance(typed, typed_bytes, name, name_bytes);
-            if (d < best) best = d, snprintf(suggestion, sizeof suggestion, "; did you mean %.*s?", (int)name_bytes, name);
+            if (d < best)
+                best = d,
+                snprintf(suggestion, sizeof suggestion, "; did you mean %.*s?", (int)name_bytes, name);
             name += name_bytes;
             name += strspn(name, ", ");
         }
-    return qn_cli_usage("%s: unknown option '%.*s'%s (see quern %s --help)", command, (int)typed_bytes, typed, suggestion, command);
+    return qn_cli_usage("%s: unknown option '%.*s'%s (see quern %s --help)", command, (int)typed_bytes, typed,
+                        suggestion, command);
 }
 
 static int bad_value(const char *command, const qn_option *o, const char *text)
 {
     if (o->kind == QN_INT)
-        return qn_cli_usage("%s: %s %s: expected a whole number from %.0f to %.0f", command, o->names, text, o->min, o->max);
-    return qn_cli_usage("%s: %s %s: expected a number from %g to %g", command, o->names, text, o->min, o->max);
+        return qn_cli_usage("%s: %s %s: expected a whole number from %.0f to %.0f", command, o->names, text,
+                            o->min, o->max);
+    return qn_cli_usage("%s: %s %s: expected a number from %g to %g", command, o->names, text, o->min,
+                        o->max);
 }
 
 /* Returns -1 if the value was taken. */
@@ -74,15 +80,18 @@ static int take_value(const char *command, const qn_option *o, const char *text)
         *(const char **)o->value = text;
     } else if (o->kind == QN_TEXTS) {
         qn_texts *list = o->value;
-        if (list->n_items == QN_MAX_TEXTS) return qn_cli_usage("%s: %s: given more than %d times", command, o->names, QN_MAX_TEXTS);
+        if (list->n_items == QN_MAX_TEXTS)
+            return qn_cli_usage("%s: %s: given more than %d times", command, o->names, QN_MAX_TEXTS);
         list->items[list->n_items++] = text;
     } else if (o->kind == QN_INT) {
         const long v = strtol(text, &end, 10);
-        if (end == text || *end != '\0' || errno != 0 || (double)v < o->min || (double)v > o->max) return bad_value(command, o, text);
+        if (end == text || *end != '\0' || errno != 0 || (double)v < o->min || (double)v > o->max)
+            return bad_value(command, o, text);
         *(long *)o->value = v;
     } else {
         const double v = strtod(text, &end);
-        if (end == text || *end != '\0' || !isfinite(v) || v < o->min || v > o->max) return bad_value(command, o, text);
+        if (end == text || *end != '\0' || !isfinite(v) || v < o->min || v > o->max)
+            return bad_value(command, o, text);
         *(double *)o->value = v;
     }
     return -1;
@@ -96,7 +105,8 @@ static void print_help(const char *command, const qn_option *options, size_t n)
         char left[64];
         snprintf(left, sizeof left, "%s%s%s", options[i].names, options[i].argument != NULL ? " " : "",
                  options[i].argument != NULL ? options[i].argument : "");
-        printf("  %-26s%s%s\n", left, strlen(left) > 25 ? "\n                            " : "", options[i].help);
+        printf("  %-26s%s%s\n", left, strlen(left) > 25 ? "\n                            " : "",
+               options[i].help);
     }
     printf("  %-26s%s\n", "-h, --help", "this text");
     if (c->details != NULL) printf("\n%s\n", c->details);
@@ -123,23 +133,28 @@ static int take_option(const char *command, const qn_option *options, size_t n, 
     return take_value(command, o, argv[++*i]);
 }
 
-int qn_options_set(const char *command, const qn_option *options, size_t n_options, const char *name, const char *value)
+int qn_options_set(const char *command, const qn_option *options, size_t n_options, const char *name,
+                   const char *value)
 {
     char typed[64] = "--";
     size_t n = 2;
-    for (; name[n - 2] != '\0' && n + 1 < sizeof typed; n++) typed[n] = name[n - 2] == '_' ? '-' : name[n - 2];
+    for (; name[n - 2] != '\0' && n + 1 < sizeof typed; n++)
+        typed[n] = name[n - 2] == '_' ? '-' : name[n - 2];
     const qn_option *o = find(options, n_options, typed, n);
     if (o == NULL) return qn_cli_usage("%s: there is no parameter '%s'", command, name);
-    if (o->kind != QN_FLAG) return value[0] != '\0' ? take_value(command, o, value) : qn_cli_usage("%s: %s needs a value", command, name);
-    const bool on = strcmp(value, "") == 0 || strcmp(value, "true") == 0 || strcmp(value, "on") == 0 || strcmp(value, "1") == 0;
+    if (o->kind != QN_FLAG)
+        return value[0] != '\0' ? take_value(command, o, value)
+                                : qn_cli_usage("%s: %s needs a value", command, name);
+    const bool on = strcmp(value, "") == 0 || strcmp(value, "true") == 0 || strcmp(value, "on") == 0 ||
+                    strcmp(value, "1") == 0;
     if (!on && strcmp(value, "false") != 0 && strcmp(value, "off") != 0 && strcmp(value, "0") != 0)
         return qn_cli_usage("%s: %s is true or false, not '%s'", command, name, value);
     *(bool *)o->value = on;
     return -1;
 }
 
-int qn_options_parse(const char *command, const qn_option *options, size_t n_options, int *argc, char **argv, int min_args,
-                     int max_args)
+int qn_options_parse(const char *command, const qn_option *options, size_t n_options, int *argc, char **argv,
+                     int min_args, int max_args)
 {
     int kept = 1;
     bool literal = false;
@@ -155,7 +170,11 @@ int qn_options_parse(const char *command, const qn_option *options, size_t n_opt
     }
     *argc = kept;
     const char *arguments = qn_command_find(command)->arguments;
-    if (kept - 1 < min_args) return qn_cli_usage("%s: too few arguments: quern %s %s (see quern %s --help)", command, command, arguments, command);
-    if (kept - 1 > max_args) return qn_cli_usage("%s: unexpected argument '%s' (see quern %s --help)", command, argv[max_args + 1], command);
+    if (kept - 1 < min_args)
+        return qn_cli_usage("%s: too few arguments: quern %s %s (see quern %s --help)", command, command,
+                            arguments, command);
+    if (kept - 1 > max_args)
+        return qn_cli_usage("%s: unexpected argument '%s' (see quern %s --help)", command, argv[max_args + 1],
+                            command);
     return -1;
 }

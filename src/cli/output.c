@@ -38,7 +38,10 @@ int qn_cli_usage(const char *format, ...)
     return QN_EXIT_USAGE;
 }
 
-int qn_cli_fail(const quern_error *err) { return qn_cli_fail_text("%s", err->message); }
+int qn_cli_fail(const quern_error *err)
+{
+    return qn_cli_fail_text("%s", err->message);
+}
 
 int qn_cli_flush(void)
 {
@@ -60,12 +63,14 @@ void qn_progress_update(qn_progress *p, uint64_t done, uint64_t total)
 {
     const uint64_t now = qn_clock_ns();
     if (p->started_ns == 0) p->started_ns = now;
-    if (!isatty(STDERR_FILENO) || now - p->started_ns < 300000000u || now - p->shown_ns < 100000000u || total == 0) return;
+    if (!isatty(STDERR_FILENO) || now - p->started_ns < 300000000u || now - p->shown_ns < 100000000u ||
+        total == 0)
+        return;
     p->shown_ns = now;
     p->visible = true;
     const int width = 30, filled = (int)(done * (uint64_t)width / total);
-    fprintf(stderr, "\r%s [%.*s%*s] %3d%% ", p->label, filled, "##############################", width - filled, "",
-            (int)(done * 100 / total));
+    fprintf(stderr, "\r%s [%.*s%*s] %3d%% ", p->label, filled, "##############################",
+            width - filled, "", (int)(done * 100 / total));
     fflush(stderr);
 }
 
@@ -77,7 +82,8 @@ void qn_progress_finish(qn_progress *p)
 
 bool qn_cli_kv_type(const char *name, quern_kv_type *type)
 {
-    static const char *const names[] = {[QUERN_KV_F16] = "f16", [QUERN_KV_F32] = "f32", [QUERN_KV_Q8_0] = "q8_0"};
+    static const char *const names[] = {
+        [QUERN_KV_F16] = "f16", [QUERN_KV_F32] = "f32", [QUERN_KV_Q8_0] = "q8_0"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcasecmp(name, names[i]) == 0) return *type = (quern_kv_type)i, true;
     return false;

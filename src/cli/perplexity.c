@@ -28,7 +28,8 @@ static double negative_log_likelihood(const float *logits, size_t n_vocab, quern
 }
 
 /* Scores tokens first+1 .. n_ctx-1 of one chunk. */
-static quern_status score_chunk(quern_context *ctx, const quern_token *chunk, size_t n_ctx, size_t n_vocab, scores *s, quern_error *err)
+static quern_status score_chunk(quern_context *ctx, const quern_token *chunk, size_t n_ctx, size_t n_vocab,
+                                scores *s, quern_error *err)
 {
     const size_t first = n_ctx / 2;
     quern_sequence_truncate(ctx, 0, 0);
@@ -36,7 +37,8 @@ static quern_status score_chunk(quern_context *ctx, const quern_token *chunk, si
         const bool scored = done >= first;
         size_t n = scored ? STEP : first - done;
         if (n > n_ctx - done) n = n_ctx - done;
-        const quern_input input = {.tokens = chunk + done, .n_tokens = n, .logits = scored ? QUERN_LOGITS_ALL : QUERN_LOGITS_NONE};
+        const quern_input input = {
+            .tokens = chunk + done, .n_tokens = n, .logits = scored ? QUERN_LOGITS_ALL : QUERN_LOGITS_NONE};
         const quern_status status = quern_decode(ctx, &input, 1, err);
         if (status != QUERN_OK) return status;
         for (size_t i = 0; scored && i < n && done + i + 1 < n_ctx; i++) {
@@ -56,7 +58,8 @@ static double standard_error(const scores *s, double ppl)
     return s->n > 1 && variance > 0 ? sqrt(variance / (double)(s->n - 1)) * ppl : 0;
 }
 
-static int score_text(quern_model *model, quern_token *tokens, size_t n_tokens, long n_ctx, int n_threads, quern_kv_type kv, bool as_json)
+static int score_text(quern_model *model, quern_token *tokens, size_t n_tokens, long n_ctx, int n_threads,
+                      quern_kv_type kv, bool as_json)
 {
     quern_model_info info;
     quern_model_get_info(model, &info);
@@ -84,9 +87,11 @@ static int score_text(quern_model *model, quern_token *tokens, size_t n_tokens, 
     if (s != QUERN_OK) return qn_cli_fail(&err);
     const double ppl = exp(total.sum / (double)total.n), stderr_ppl = standard_error(&total, ppl);
     if (as_json)
-        return qn_cli_print_json(json_pack("{s:f, s:f, s:I, s:I, s:I}", "ppl", ppl, "stderr", stderr_ppl, "tokens", (json_int_t)total.n,
-                                           "chunks", (json_int_t)n_chunks, "ctx", (json_int_t)n_ctx));
-    printf("perplexity %.4f +/- %.4f over %zu tokens in %zu chunks of %ld\n", ppl, stderr_ppl, total.n, n_chunks, n_ctx);
+        return qn_cli_print_json(json_pack("{s:f, s:f, s:I, s:I, s:I}", "ppl", ppl, "stderr", stderr_ppl,
+                                           "tokens", (json_int_t)total.n, "chunks", (json_int_t)n_chunks,
+                                           "ctx", (json_int_t)n_ctx));
+    printf("perplexity %.4f +/- %.4f over %zu tokens in %zu chunks of %ld\n", ppl, stderr_ppl, total.n,
+           n_chunks, n_ctx);
     return qn_cli_flush();
 }
 
@@ -101,22 +106,26 @@ int qn_cli_perplexity(int argc, char **argv)
         {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE", "cached keys and values: f16, f32, q8_0"},
         {"--json", QN_FLAG, &as_json, 0, 0, NULL, "print JSON"},
     };
-    const int code = qn_options_parse("perplexity", options, sizeof options / sizeof options[0], &argc, argv, 2, 2);
+    const int code =
+        qn_options_parse("perplexity", options, sizeof options / sizeof options[0], &argc, argv, 2, 2);
     if (code >= 0) return code;
     quern_kv_type kv;
-    if (!qn_cli_kv_type(kv_name, &kv)) return qn_cli_usage("perplexity: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
+    if (!qn_cli_kv_type(kv_name, &kv))
+        return qn_cli_usage("perplexity: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
     size_t n_bytes, n_tokens = 0;
     char *text = qn_cli_read_text(argv[2], &n_bytes);
     quern_model *model = text != NULL ? qn_cli_open(argv[1], QN_OPEN_FULL, (int)n_threads) : NULL;
     quern_token *tokens = NULL;
     quern_error err;
     int result = QN_EXIT_FAILURE;
-    if (model != NULL && quern_tokenize(model, text, n_bytes, QUERN_TOKENIZE_ADD_SPECIAL, &tokens, &n_tokens, &err) != QUERN_OK)
+    if (model != NULL && quern_tokenize(model, text, n_bytes, QUERN_TOKENIZE_ADD_SPECIAL, &tokens, &n_tokens,
+                                        &err) != QUERN_OK)
         qn_cli_fail(&err);
     else if (model != NULL && n_tokens < (size_t)n_ctx)
-        qn_cli_fail_text("%s: %zu tokens are less than one chunk of %ld (use a longer text or a smaller --ctx)", argv[2], n_tokens, n_ctx);
-    else if (model != NULL)
-        result = score_text(model, tokens, n_tokens, n_ctx, (int)n_threads, kv, as_json);
+        qn_cli_fail_text(
+            "%s: %zu tokens are less than one chunk of %ld (use a longer text or a smaller --ctx)", argv[2],
+            n_tokens, n_ctx);
+    else if (model != NULL) result = score_text(model, tokens, n_tokens, n_ctx, (int)n_threads, kv, as_json);
     quern_free(tokens);
     quern_free(text);
     quern_model_close(model);

@@ -28,8 +28,7 @@ static quern_status render_line(const qn_jinja *t, const char *bytes, size_t n_b
     json_error_t where;
     int64_t now = INT64_MIN;
     json_t *variables = json_loadb(bytes, n_bytes, JSON_ALLOW_NUL, &where);
-    if (variables == NULL)
-        return qn_fail(err, QUERN_ERR_ARGUMENT, "column %d: %s", where.column, where.text);
+    if (variables == NULL) return qn_fail(err, QUERN_ERR_ARGUMENT, "column %d: %s", where.column, where.text);
     quern_status status = QUERN_OK;
     if (!json_is_object(variables)) status = qn_fail(err, QUERN_ERR_ARGUMENT, "the line is no JSON object");
     const json_t *clock = status == QUERN_OK ? json_object_get(variables, "now") : NULL;

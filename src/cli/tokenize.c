@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *error_line(const char *message) { return json_pack("{s:s}", "error", message); }
+static json_t *error_line(const char *message)
+{
+    return json_pack("{s:s}", "error", message);
+}
 
 /* Answers each line of standard input with one line, whatever is wrong with it. */
 static int each_line(const quern_model *model, json_t *(*answer)(const quern_model *, json_t *))
@@ -46,7 +49,8 @@ static json_t *tokenize_line(const quern_model *model, json_t *request)
     quern_token *ids;
     size_t n;
     quern_error err;
-    if (quern_tokenize(model, json_string_value(text), json_string_length(text), flags, &ids, &n, &err) != QUERN_OK)
+    if (quern_tokenize(model, json_string_value(text), json_string_length(text), flags, &ids, &n, &err) !=
+        QUERN_OK)
         return error_line(err.message);
     json_t *reply = json_pack("{s:o}", "ids", ids_to_json(ids, n));
     quern_free(ids);
@@ -68,15 +72,17 @@ static json_t *detokenize_line(const quern_model *model, json_t *request)
     char *text;
     size_t n_bytes;
     quern_error err;
-    const quern_status s = quern_detokenize(model, tokens, n, json_is_true(json_object_get(request, "remove_special")),
-                                            show == NULL || json_is_true(show), &text, &n_bytes, &err);
+    const quern_status s =
+        quern_detokenize(model, tokens, n, json_is_true(json_object_get(request, "remove_special")),
+                         show == NULL || json_is_true(show), &text, &n_bytes, &err);
     free(tokens);
     if (s != QUERN_OK) return error_line(err.message);
     json_t *string = json_stringn(text, n_bytes); /* NULL where the bytes are not UTF-8 */
     json_t *reply = string != NULL ? json_pack("{s:o}", "text", string) : NULL;
     if (reply == NULL) { /* bytes that are no text are given in hexadecimal */
         char *hex = malloc(2 * n_bytes + 1);
-        for (size_t i = 0; hex != NULL && i < n_bytes; i++) snprintf(hex + 2 * i, 3, "%02x", (unsigned char)text[i]);
+        for (size_t i = 0; hex != NULL && i < n_bytes; i++)
+            snprintf(hex + 2 * i, 3, "%02x", (unsigned char)text[i]);
         reply = hex != NULL ? json_pack("{s:s}", "text_hex", hex) : NULL;
         free(hex);
     }
@@ -84,7 +90,8 @@ static json_t *detokenize_line(const quern_model *model, json_t *request)
     return reply;
 }
 
-static int print_tokens(const quern_model *model, const char *text, size_t n_bytes, unsigned flags, bool as_json)
+static int print_tokens(const quern_model *model, const char *text, size_t n_bytes, unsigned flags,
+                        bool as_json)
 {
     quern_token *ids;
     size_t n;
@@ -109,7 +116,8 @@ int qn_cli_tokenize(int argc, char **argv)
         {"--no-bos", QN_FLAG, &no_special, 0, 0, NULL, "do not add begin and end tokens"},
         {"--no-parse-special", QN_FLAG, &plain, 0, 0, NULL, "treat text such as <|im_start|> as plain text"},
     };
-    const int code = qn_options_parse("tokenize", options, sizeof options / sizeof options[0], &argc, argv, 1, 2);
+    const int code =
+        qn_options_parse("tokenize", options, sizeof options / sizeof options[0], &argc, argv, 1, 2);
     if (code >= 0) return code;
     quern_model *model = qn_cli_open(argv[1], QN_OPEN_VOCAB, 1);
     if (model == NULL) return QN_EXIT_FAILURE;
@@ -119,7 +127,8 @@ int qn_cli_tokenize(int argc, char **argv)
     } else {
         size_t n_bytes = argc > 2 ? strlen(argv[2]) : 0;
         char *text = argc > 2 ? argv[2] : qn_cli_read_text("-", &n_bytes);
-        const unsigned flags = (no_special ? 0u : (unsigned)QUERN_TOKENIZE_ADD_SPECIAL) | (plain ? 0u : (unsigned)QUERN_TOKENIZE_PARSE_SPECIAL);
+        const unsigned flags = (no_special ? 0u : (unsigned)QUERN_TOKENIZE_ADD_SPECIAL) |
+                               (plain ? 0u : (unsigned)QUERN_TOKENIZE_PARSE_SPECIAL);
         if (text != NULL) result = print_tokens(model, text, n_bytes, flags, as_json);
         if (argc <= 2) quern_free(text);
     }
@@ -156,10 +165,12 @@ static int print_text(const quern_model *model, int n_args, char **args)
 int qn_cli_detokenize(int argc, char **argv)
 {
     bool jsonl = false;
-    const qn_option options[] = {{"--jsonl", QN_FLAG, &jsonl, 0, 0, NULL, "one JSON object a line, in and out"}};
+    const qn_option options[] = {
+        {"--jsonl", QN_FLAG, &jsonl, 0, 0, NULL, "one JSON object a line, in and out"}};
     const int code = qn_options_parse("detokenize", options, 1, &argc, argv, 1, 1 << 20);
     if (code >= 0) return code;
-    if (!jsonl && argc < 3) return qn_cli_usage("detokenize: ids or --jsonl are needed (see quern detokenize --help)");
+    if (!jsonl && argc < 3)
+        return qn_cli_usage("detokenize: ids or --jsonl are needed (see quern detokenize --help)");
     quern_model *model = qn_cli_open(argv[1], QN_OPEN_VOCAB, 1);
     if (model == NULL) return QN_EXIT_FAILURE;
     const int result = jsonl ? each_line(model, detokenize_line) : print_text(model, argc - 2, argv + 2);

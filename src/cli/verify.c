@@ -16,7 +16,8 @@ typedef struct verification {
 static void record(verification *v, const char *check, bool ok, const char *detail)
 {
     v->ok = v->ok && ok;
-    json_array_append_new(v->checks, json_pack("{s:s, s:b, s:s}", "check", check, "ok", (int)ok, "detail", detail));
+    json_array_append_new(v->checks,
+                          json_pack("{s:s, s:b, s:s}", "check", check, "ok", (int)ok, "detail", detail));
     if (!v->as_json) printf("%-11s %-7s %s\n", check, ok ? "ok" : "FAILED", detail);
 }
 
@@ -35,7 +36,9 @@ static void check_tensors(verification *v, const quern_model *model)
         qn_progress_update(&progress, scan.done_bytes, scan.total_bytes);
     }
     qn_progress_finish(&progress);
-    if (n_bad > 0) snprintf(detail, sizeof detail, "%llu values are NaN or infinite, first in '%s'", (unsigned long long)n_bad, worst);
+    if (n_bad > 0)
+        snprintf(detail, sizeof detail, "%llu values are NaN or infinite, first in '%s'",
+                 (unsigned long long)n_bad, worst);
     else snprintf(detail, sizeof detail, "%zu tensors, every value is finite", i);
     record(v, "tensors", n_bad == 0, detail);
 }
@@ -70,7 +73,9 @@ static void check_generation(verification *v, quern_model *model)
     const double seconds = (double)(qn_clock_ns() - start) * 1e-9;
     if (s != QUERN_OK) snprintf(detail, sizeof detail, "%s", err.message);
     else if (!finite) snprintf(detail, sizeof detail, "logits at position %zu are not finite", done);
-    else snprintf(detail, sizeof detail, "%zu tokens, %.1f tokens/s, all logits finite", done, (double)done / seconds);
+    else
+        snprintf(detail, sizeof detail, "%zu tokens, %.1f tokens/s, all logits finite", done,
+                 (double)done / seconds);
     record(v, "generation", s == QUERN_OK && finite, detail);
     quern_context_destroy(ctx);
 }
@@ -116,8 +121,8 @@ static void verify(verification *v, const char *argument, int n_threads)
     }
     quern_model_info info;
     quern_model_get_info(model, &info);
-    snprintf(detail, sizeof detail, "%s, %s, %.1f M parameters, loaded in %.2f s", info.architecture, info.file_type,
-             (double)info.n_parameters * 1e-6, (double)(qn_clock_ns() - start) * 1e-9);
+    snprintf(detail, sizeof detail, "%s, %s, %.1f M parameters, loaded in %.2f s", info.architecture,
+             info.file_type, (double)info.n_parameters * 1e-6, (double)(qn_clock_ns() - start) * 1e-9);
     record(v, "structure", true, detail);
     check_checksum(v, argument);
     check_tensors(v, model);
@@ -133,12 +138,15 @@ int qn_cli_verify(int argc, char **argv)
         {"-t, --threads", QN_INT, &n_threads, 0, 256, "N", "threads"},
         {"--json", QN_FLAG, &v.as_json, 0, 0, NULL, "print JSON"},
     };
-    const int code = qn_options_parse("verify", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
+    const int code =
+        qn_options_parse("verify", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
     if (code >= 0) return code;
     v.checks = json_array();
     verify(&v, argv[1], (int)n_threads);
     int result = QN_EXIT_OK;
-    if (v.as_json) result = qn_cli_print_json(json_pack("{s:s, s:b, s:O}", "model", argv[1], "ok", (int)v.ok, "checks", v.checks));
+    if (v.as_json)
+        result = qn_cli_print_json(
+            json_pack("{s:s, s:b, s:O}", "model", argv[1], "ok", (int)v.ok, "checks", v.checks));
     else result = qn_cli_flush();
     json_decref(v.checks);
     return v.ok ? result : QN_EXIT_FAILURE;

@@ -18,9 +18,10 @@ typedef struct qn_kv_memory {
 } qn_kv_memory;
 
 typedef struct qn_segment {
-    int32_t position;                       /* of its first token in the sequence */
-    size_t token_begin, n_tokens;           /* its tokens within the batch */
-    const int32_t *pages[QN_CACHE_GROUPS];  /* page of positions [64 i, 64 i + 64), for all up to the last token */
+    int32_t position;             /* of its first token in the sequence */
+    size_t token_begin, n_tokens; /* its tokens within the batch */
+    const int32_t
+        *pages[QN_CACHE_GROUPS]; /* page of positions [64 i, 64 i + 64), for all up to the last token */
 } qn_segment;
 
 typedef struct qn_batch {
@@ -28,9 +29,9 @@ typedef struct qn_batch {
     size_t n_tokens;
     const qn_segment *segments; /* in order of token_begin, covering all tokens; no sequence twice */
     size_t n_segments;
-    const int32_t *outputs;    /* [n_outputs] tokens of the batch whose logits are wanted, ascending */
+    const int32_t *outputs; /* [n_outputs] tokens of the batch whose logits are wanted, ascending */
     size_t n_outputs;
-    size_t first_logits;       /* where their rows go: rows before it belong to earlier steps and stay */
+    size_t first_logits; /* where their rows go: rows before it belong to earlier steps and stay */
     qn_kv_memory kv[QN_CACHE_GROUPS];
 } qn_batch;
 

@@ -26,5 +26,6 @@
 
 const char *quern_build_info(void)
 {
-    return "compiler: " COMPILER "\ninstruction sets: " SETS "\npull: " STORE "\nline editing: " LINEEDIT "\n";
+    return "compiler: " COMPILER "\ninstruction sets: " SETS "\npull: " STORE "\nline editing: " LINEEDIT
+           "\n";
 }

@@ -28,7 +28,8 @@ struct quern_context {
 
 quern_context_params quern_context_params_default(void)
 {
-    return (quern_context_params){.struct_bytes = sizeof(quern_context_params), .n_sequences = 1, .n_batch = 512};
+    return (quern_context_params){
+        .struct_bytes = sizeof(quern_context_params), .n_sequences = 1, .n_batch = 512};
 }
 
 static qn_tensor_type kv_type(quern_kv_type type)
@@ -39,7 +40,8 @@ static qn_tensor_type kv_type(quern_kv_type type)
 /* Bytes of the tokens that all sequences hold. */
 static size_t history_bytes(const qn_context_setup *setup)
 {
-    return setup->cache.n_sequences * setup->cache.n_ctx * sizeof(quern_token); /* both are bounded: at most 2^44 */
+    return setup->cache.n_sequences * setup->cache.n_ctx *
+           sizeof(quern_token); /* both are bounded: at most 2^44 */
 }
 
 static quern_status check_kv_type(const quern_model *m, quern_kv_type type, quern_error *err)
@@ -50,43 +52,62 @@ static quern_status check_kv_type(const quern_model *m, quern_kv_type type, quer
     return QUERN_OK;
 }
 
-quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m, const quern_context_params *given, quern_error *err)
+quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m,
+                                   const quern_context_params *given, quern_error *err)
 {
     quern_context_params p = quern_context_params_default();
     if (given != NULL) memcpy(&p, given, given->struct_bytes < sizeof p ? given->struct_bytes : sizeof p);
-    if (!m->has_program) return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened for its vocabulary only", m->path);
+    if (!m->has_program)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened for its vocabulary only", m->path);
     if (p.n_ctx == 0) p.n_ctx = m->hparams.n_ctx_train < 4096 ? m->hparams.n_ctx_train : 4096;
     if (p.n_threads <= 0) p.n_threads = qn_default_threads();
-    if (p.n_ctx > INT32_MAX / 2) return qn_fail(err, QUERN_ERR_ARGUMENT, "context of %u positions (at most %d are possible)", p.n_ctx, INT32_MAX / 2);
+    if (p.n_ctx > INT32_MAX / 2)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "context of %u positions (at most %d are possible)", p.n_ctx,
+                       INT32_MAX / 2);
     if (p.n_sequences < 1 || p.n_sequences > MAX_SEQUENCES)
-        return qn_fail(err, QUERN_ERR_ARGUMENT, "%u sequences (1 to %d are possible)", p.n_sequences, MAX_SEQUENCES);
-    if (p.n_batch < 1 || p.n_batch > MAX_BATCH) return qn_fail(err, QUERN_ERR_ARGUMENT, "batch of %u tokens (1 to %d are possible)", p.n_batch, MAX_BATCH);
-    if (p.n_threads > QN_MAX_THREADS) return qn_fail(err, QUERN_ERR_ARGUMENT, "%d threads (1 to %d are possible)", p.n_threads, QN_MAX_THREADS);
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%u sequences (1 to %d are possible)", p.n_sequences,
+                       MAX_SEQUENCES);
+    if (p.n_batch < 1 || p.n_batch > MAX_BATCH)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "batch of %u tokens (1 to %d are possible)", p.n_batch,
+                       MAX_BATCH);
+    if (p.n_threads > QN_MAX_THREADS)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%d threads (1 to %d are possible)", p.n_threads,
+                       QN_MAX_THREADS);
     quern_status s = check_kv_type(m, p.type_k, err);
     if (s == QUERN_OK) s = check_kv_type(m, p.type_v, err);
     if (s != QUERN_OK) return s;
     const size_t all = (size_t)p.n_sequences * p.n_ctx;
     if (all > MAX_POSITIONS)
-        return qn_fail(err, QUERN_ERR_ARGUMENT, "%u sequences of %u positions are too many (%zu positions are possible)", p.n_sequences, p.n_ctx,
-                       MAX_POSITIONS);
+        return qn_fail(err, QUERN_ERR_ARGUMENT,
+                       "%u sequences of %u positions are too many (%zu positions are possible)",
+                       p.n_sequences, p.n_ctx, MAX_POSITIONS);
     setup->memory_limit = p.memory_limit > 0 ? p.memory_limit : qn_memory_available();
     const size_t n_batch = qn_min_size(p.n_batch, all);
     if (p.n_outputs == 0) p.n_outputs = p.n_sequences;
-    setup->device = (qn_device_params){.n_threads = p.n_threads, .n_batch = n_batch, .n_segments = qn_min_size(p.n_sequences, n_batch),
-                                       .n_outputs = qn_min_size(p.n_outputs, all), .n_ctx = p.n_ctx};
-    setup->cache = (qn_kv_cache_params){.n_sequences = p.n_sequences, .n_ctx = p.n_ctx, .n_batch = n_batch,
-                                        .type_k = kv_type(p.type_k), .type_v = kv_type(p.type_v)};
+    setup->device = (qn_device_params){.n_threads = p.n_threads,
+                                       .n_batch = n_batch,
+                                       .n_segments = qn_min_size(p.n_sequences, n_batch),
+                                       .n_outputs = qn_min_size(p.n_outputs, all),
+                                       .n_ctx = p.n_ctx};
+    setup->cache = (qn_kv_cache_params){.n_sequences = p.n_sequences,
+                                        .n_ctx = p.n_ctx,
+                                        .n_batch = n_batch,
+                                        .type_k = kv_type(p.type_k),
+                                        .type_v = kv_type(p.type_v)};
     return QUERN_OK;
 }
 
-quern_status quern_model_plan(const quern_model *m, const quern_context_params *params, quern_plan *plan, quern_error *err)
+quern_status quern_model_plan(const quern_model *m, const quern_context_params *params, quern_plan *plan,
+                              quern_error *err)
 {
     qn_context_setup setup;
     const quern_status s = qn_context_setup_init(&setup, m, params, err);
     if (s != QUERN_OK) return s;
-    *plan = (quern_plan){.weight_bytes = m->weights.arena.used, .mapped_bytes = m->weights.mapped_bytes + m->weights.embedding->n_bytes,
+    *plan = (quern_plan){.weight_bytes = m->weights.arena.used,
+                         .mapped_bytes = m->weights.mapped_bytes + m->weights.embedding->n_bytes,
                          .kv_bytes = qn_kv_cache_bytes(&m->program, &setup.cache),
-                         .scratch_bytes = qn_cpu_scratch_bytes(&m->program, &setup.device) + history_bytes(&setup),
+                         .scratch_bytes =
+                             qn_cpu_scratch_bytes(&m->program, &setup.device) + history_bytes(&setup),
                          .n_ctx = (uint32_t)setup.cache.n_ctx};
     plan->total_bytes = plan->weight_bytes + plan->kv_bytes + plan->scratch_bytes;
     return QUERN_OK;
@@ -98,7 +119,8 @@ static uint64_t bytes_of(const quern_model *m, const qn_context_setup *s)
 }
 
 /* Refuses up front what cannot fit, and says what would (contract C6). */
-static quern_status check_memory(const quern_model *m, const qn_context_setup *setup, uint64_t limit, quern_error *err)
+static quern_status check_memory(const quern_model *m, const qn_context_setup *setup, uint64_t limit,
+                                 quern_error *err)
 {
     const uint64_t wanted = bytes_of(m, setup);
     if (wanted <= limit) return QUERN_OK;
@@ -111,18 +133,24 @@ static quern_status check_memory(const quern_model *m, const qn_context_setup *s
         else high = middle - 1;
     }
     if (fits < 64)
-        return qn_fail(err, QUERN_ERR_NOMEM, "context of %zu positions takes %llu bytes, but only %llu are available (close other programs)",
-                       setup->cache.n_ctx, (unsigned long long)wanted, (unsigned long long)limit);
-    return qn_fail(err, QUERN_ERR_NOMEM, "context of %zu positions takes %llu bytes, but only %llu are available (-c %zu would fit)",
-                   setup->cache.n_ctx, (unsigned long long)wanted, (unsigned long long)limit, fits / 64 * 64);
+        return qn_fail(
+            err, QUERN_ERR_NOMEM,
+            "context of %zu positions takes %llu bytes, but only %llu are available (close other programs)",
+            setup->cache.n_ctx, (unsigned long long)wanted, (unsigned long long)limit);
+    return qn_fail(
+        err, QUERN_ERR_NOMEM,
+        "context of %zu positions takes %llu bytes, but only %llu are available (-c %zu would fit)",
+        setup->cache.n_ctx, (unsigned long long)wanted, (unsigned long long)limit, fits / 64 * 64);
 }
 
-quern_status quern_context_create(quern_context **out, const quern_model *m, const quern_context_params *params, quern_error *err)
+quern_status quern_context_create(quern_context **out, const quern_model *m,
+                                  const quern_context_params *params, quern_error *err)
 {
     *out = NULL;
     qn_context_setup setup;
     quern_status s = qn_context_setup_init(&setup, m, params, err);
-    if (s == QUERN_OK && !m->loaded) s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", m->path);
+    if (s == QUERN_OK && !m->loaded)
+        s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", m->path);
     if (s == QUERN_OK) s = check_memory(m, &setup, setup.memory_limit, err);
     if (s != QUERN_OK) return s;
     quern_context *c = qn_calloc(1, sizeof *c);
@@ -132,7 +160,8 @@ quern_status quern_context_create(quern_context **out, const quern_model *m, con
     c->tokens = qn_calloc(setup.device.n_batch, sizeof *c->tokens);
     c->segments = qn_calloc(setup.device.n_segments, sizeof *c->segments);
     c->outputs = qn_calloc(setup.device.n_outputs, sizeof *c->outputs);
-    if (c->tokens == NULL || c->segments == NULL || c->outputs == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "context: no memory");
+    if (c->tokens == NULL || c->segments == NULL || c->outputs == NULL)
+        s = qn_fail(err, QUERN_ERR_NOMEM, "context: no memory");
     if (s == QUERN_OK) s = qn_kv_cache_create(&c->cache, &m->program, &setup.cache, err);
     if (s == QUERN_OK && (c->history = qn_alloc_pages(history_bytes(&setup))) == NULL)
         s = qn_fail(err, QUERN_ERR_NOMEM, "context: %zu bytes for tokens: no memory", history_bytes(&setup));
@@ -158,10 +187,22 @@ void quern_context_destroy(quern_context *c)
     qn_free(c);
 }
 
-uint32_t quern_context_size(const quern_context *c) { return (uint32_t)c->setup.cache.n_ctx; }
-int quern_context_threads(const quern_context *c) { return c->setup.device.n_threads; }
-const quern_model *quern_context_model(const quern_context *c) { return c->model; }
-void quern_cancel(quern_context *c) { atomic_store(&c->canceled, true); }
+uint32_t quern_context_size(const quern_context *c)
+{
+    return (uint32_t)c->setup.cache.n_ctx;
+}
+int quern_context_threads(const quern_context *c)
+{
+    return c->setup.device.n_threads;
+}
+const quern_model *quern_context_model(const quern_context *c)
+{
+    return c->model;
+}
+void quern_cancel(quern_context *c)
+{
+    atomic_store(&c->canceled, true);
+}
 
 uint32_t quern_sequence_length(const quern_context *c, uint32_t sequence)
 {
@@ -185,49 +226,63 @@ uint32_t quern_sequence_truncate(quern_context *c, uint32_t sequence, uint32_t n
 }
 
 /* Everything is checked before anything changes. */
-static quern_status check_inputs(const quern_context *c, const quern_input *inputs, size_t n_inputs, quern_error *err)
+static quern_status check_inputs(const quern_context *c, const quern_input *inputs, size_t n_inputs,
+                                 quern_error *err)
 {
     size_t n_outputs = 0;
     if (n_inputs > c->setup.cache.n_sequences)
-        return qn_fail(err, QUERN_ERR_ARGUMENT, "%zu inputs for %zu sequences", n_inputs, c->setup.cache.n_sequences);
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%zu inputs for %zu sequences", n_inputs,
+                       c->setup.cache.n_sequences);
     for (size_t i = 0; i < n_inputs; i++) {
         const quern_input *in = &inputs[i];
         if (in->sequence >= c->setup.cache.n_sequences)
-            return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: there are %zu", in->sequence, c->setup.cache.n_sequences);
+            return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: there are %zu", in->sequence,
+                           c->setup.cache.n_sequences);
         for (size_t k = 0; k < i; k++)
-            if (inputs[k].sequence == in->sequence) return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: twice in one call", in->sequence);
-        if (in->n_tokens == 0) return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: no tokens", in->sequence);
+            if (inputs[k].sequence == in->sequence)
+                return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: twice in one call", in->sequence);
+        if (in->n_tokens == 0)
+            return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: no tokens", in->sequence);
         const size_t length = qn_kv_cache_length(c->cache, in->sequence);
         if (in->n_tokens > c->setup.cache.n_ctx - length)
-            return qn_fail(err, QUERN_ERR_CTX_FULL, "%zu tokens after %zu do not fit into the context of %zu (use a larger -c, or a shorter text)",
+            return qn_fail(err, QUERN_ERR_CTX_FULL,
+                           "%zu tokens after %zu do not fit into the context of %zu (use a larger -c, or a "
+                           "shorter text)",
                            in->n_tokens, length, c->setup.cache.n_ctx);
         for (size_t k = 0; k < in->n_tokens; k++)
             if (in->tokens[k] < 0 || (uint32_t)in->tokens[k] >= c->model->hparams.n_vocab)
-                return qn_fail(err, QUERN_ERR_ARGUMENT, "token %d at %zu: the vocabulary has %u", in->tokens[k], k, c->model->hparams.n_vocab);
+                return qn_fail(err, QUERN_ERR_ARGUMENT, "token %d at %zu: the vocabulary has %u",
+                               in->tokens[k], k, c->model->hparams.n_vocab);
         n_outputs += in->logits == QUERN_LOGITS_ALL ? in->n_tokens : in->logits == QUERN_LOGITS_LAST ? 1 : 0;
     }
     if (n_outputs > c->setup.device.n_outputs)
-        return qn_fail(err, QUERN_ERR_ARGUMENT, "logits of %zu positions wanted, the context was made for %zu (n_outputs)", n_outputs,
+        return qn_fail(err, QUERN_ERR_ARGUMENT,
+                       "logits of %zu positions wanted, the context was made for %zu (n_outputs)", n_outputs,
                        c->setup.device.n_outputs);
     return QUERN_OK;
 }
 
 /* Fills the step with tokens from *input on, token *offset of it; returns the number of tokens. */
-static size_t fill_step(quern_context *c, const quern_input *inputs, size_t n_inputs, size_t *input, size_t *offset, qn_batch *b)
+static size_t fill_step(quern_context *c, const quern_input *inputs, size_t n_inputs, size_t *input,
+                        size_t *offset, qn_batch *b)
 {
     size_t n_tokens = 0;
-    while (*input < n_inputs && n_tokens < c->setup.device.n_batch && b->n_segments < c->setup.device.n_segments) {
+    while (*input < n_inputs && n_tokens < c->setup.device.n_batch &&
+           b->n_segments < c->setup.device.n_segments) {
         const quern_input *in = &inputs[*input];
         const size_t n = qn_min_size(in->n_tokens - *offset, c->setup.device.n_batch - n_tokens);
         memcpy(c->tokens + n_tokens, in->tokens + *offset, n * sizeof *c->tokens);
         const size_t position = qn_kv_cache_length(c->cache, in->sequence);
-        memcpy(c->history + in->sequence * c->setup.cache.n_ctx + position, in->tokens + *offset, n * sizeof *c->history);
+        memcpy(c->history + in->sequence * c->setup.cache.n_ctx + position, in->tokens + *offset,
+               n * sizeof *c->history);
         qn_kv_cache_reserve(c->cache, in->sequence, n);
         qn_segment *s = &c->segments[b->n_segments++];
         *s = (qn_segment){.position = (int32_t)position, .token_begin = n_tokens, .n_tokens = n};
-        for (size_t g = 0; g < QN_CACHE_GROUPS; g++) s->pages[g] = qn_kv_cache_pages(c->cache, in->sequence, g);
+        for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
+            s->pages[g] = qn_kv_cache_pages(c->cache, in->sequence, g);
         for (size_t k = 0; k < n; k++)
-            if (in->logits == QUERN_LOGITS_ALL || (in->logits == QUERN_LOGITS_LAST && *offset + k + 1 == in->n_tokens))
+            if (in->logits == QUERN_LOGITS_ALL ||
+                (in->logits == QUERN_LOGITS_LAST && *offset + k + 1 == in->n_tokens))
                 c->outputs[b->n_outputs++] = (int32_t)(n_tokens + k);
         n_tokens += n;
         *offset += n;
@@ -238,7 +293,8 @@ static size_t fill_step(quern_context *c, const quern_input *inputs, size_t n_in
 
 static void commit_step(quern_context *c, const quern_input *inputs, size_t first_input, const qn_batch *b)
 {
-    for (size_t s = 0; s < b->n_segments; s++) qn_kv_cache_commit(c->cache, inputs[first_input + s].sequence, b->segments[s].n_tokens);
+    for (size_t s = 0; s < b->n_segments; s++)
+        qn_kv_cache_commit(c->cache, inputs[first_input + s].sequence, b->segments[s].n_tokens);
 }
 
 quern_status quern_decode(quern_context *c, const quern_input *inputs, size_t n_inputs, quern_error *err)
@@ -251,7 +307,8 @@ quern_status quern_decode(quern_context *c, const quern_input *inputs, size_t n_
     while (input < n_inputs) {
         if (atomic_load(&c->canceled)) return qn_fail(err, QUERN_ERR_CANCELED, "stopped");
         const size_t first_input = input;
-        qn_batch b = {.tokens = c->tokens, .segments = c->segments, .outputs = c->outputs, .first_logits = c->n_logits};
+        qn_batch b = {
+            .tokens = c->tokens, .segments = c->segments, .outputs = c->outputs, .first_logits = c->n_logits};
         for (size_t g = 0; g < QN_CACHE_GROUPS; g++) b.kv[g] = *qn_kv_cache_memory(c->cache, g);
         b.n_tokens = fill_step(c, inputs, n_inputs, &input, &offset, &b);
         qn_cpu_step(c->cpu, &b);
@@ -261,7 +318,10 @@ quern_status quern_decode(quern_context *c, const quern_input *inputs, size_t n_
     return QUERN_OK;
 }
 
-float *quern_logits(quern_context *c, size_t i) { return i < c->n_logits ? qn_cpu_logits(c->cpu, i) : NULL; }
+float *quern_logits(quern_context *c, size_t i)
+{
+    return i < c->n_logits ? qn_cpu_logits(c->cpu, i) : NULL;
+}
 
 static quern_status profile_text(const quern_context *c, qn_buffer *out)
 {
@@ -275,7 +335,8 @@ static quern_status profile_text(const quern_context *c, qn_buffer *out)
         if (by_op[op] > 0)
             qn_buffer_printf(out, "%-12s %12.3f %6.1f%%\n", qn_op_name((qn_op)op), (double)by_op[op] * 1e-6,
                              100.0 * (double)by_op[op] / (double)total);
-    return qn_buffer_printf(out, "%-12s %12.3f\n", "total", (double)total * 1e-6) ? QUERN_OK : QUERN_ERR_NOMEM;
+    return qn_buffer_printf(out, "%-12s %12.3f\n", "total", (double)total * 1e-6) ? QUERN_OK
+                                                                                  : QUERN_ERR_NOMEM;
 }
 
 quern_status quern_context_profile(quern_context *c, char **text, quern_error *err)

@@ -9,9 +9,18 @@
 #include <stdio.h>
 #include <string.h>
 
-quern_model_params quern_model_params_default(void) { return (quern_model_params){.struct_bytes = sizeof(quern_model_params)}; }
-int quern_default_threads(void) { return qn_default_threads(); }
-void quern_free(void *p) { qn_free(p); }
+quern_model_params quern_model_params_default(void)
+{
+    return (quern_model_params){.struct_bytes = sizeof(quern_model_params)};
+}
+int quern_default_threads(void)
+{
+    return qn_default_threads();
+}
+void quern_free(void *p)
+{
+    qn_free(p);
+}
 
 /* Callers compiled against an older, shorter struct get defaults for what they do not know. */
 static quern_model_params complete(const quern_model_params *given)
@@ -25,8 +34,8 @@ static quern_model_params complete(const quern_model_params *given)
 static quern_status check_vocabulary(const quern_model *m, quern_error *err)
 {
     if (qn_vocab_size(m->vocab) <= m->hparams.n_vocab) return QUERN_OK;
-    return qn_fail(err, QUERN_ERR_FORMAT, "tokenizer has %zu tokens but 'token_embd.weight' only %u rows", qn_vocab_size(m->vocab),
-                   m->hparams.n_vocab);
+    return qn_fail(err, QUERN_ERR_FORMAT, "tokenizer has %zu tokens but 'token_embd.weight' only %u rows",
+                   qn_vocab_size(m->vocab), m->hparams.n_vocab);
 }
 
 typedef struct progress_bridge {
@@ -45,8 +54,10 @@ static quern_status load_weights(quern_model *m, const quern_model_params *p, qu
     qn_thread_pool *pool = NULL;
     const uint64_t limit = p->memory_limit > 0 ? p->memory_limit : qn_memory_available();
     if (m->weights.arena.used > limit)
-        return qn_fail(err, QUERN_ERR_NOMEM, "weights take %zu bytes, but only %llu are available (use a smaller model or quantization)",
-                       m->weights.arena.used, (unsigned long long)limit);
+        return qn_fail(
+            err, QUERN_ERR_NOMEM,
+            "weights take %zu bytes, but only %llu are available (use a smaller model or quantization)",
+            m->weights.arena.used, (unsigned long long)limit);
     quern_status s = qn_thread_pool_create(&pool, p->n_threads, err);
     if (s != QUERN_OK) return s;
     progress_bridge bridge = {p->progress, p->progress_user};
@@ -73,7 +84,8 @@ static quern_status open_parts(quern_model *m, const quern_model_params *p, quer
 {
     quern_status s = qn_kernels_choose(&m->kernels, err);
     if (s == QUERN_OK) s = keep_names(m, err);
-    if (s == QUERN_OK && !p->vocab_only) s = qn_hparams_read(&m->hparams, &m->gguf, err); /* names an unknown family first */
+    if (s == QUERN_OK && !p->vocab_only)
+        s = qn_hparams_read(&m->hparams, &m->gguf, err); /* names an unknown family first */
     if (s == QUERN_OK) s = qn_vocab_open(&m->vocab, &m->gguf, &m->log, err);
     if (s != QUERN_OK || p->vocab_only) return s;
     s = qn_model_open_chat(m, err);
@@ -88,7 +100,8 @@ static quern_status open_parts(quern_model *m, const quern_model_params *p, quer
     return s;
 }
 
-quern_status quern_model_open(quern_model **out, const char *path, const quern_model_params *params, quern_error *err)
+quern_status quern_model_open(quern_model **out, const char *path, const quern_model_params *params,
+                              quern_error *err)
 {
     const quern_model_params p = complete(params);
     quern_model *m = *out = qn_calloc(1, sizeof *m);
@@ -127,13 +140,25 @@ void quern_model_close(quern_model *m)
 void quern_model_get_info(const quern_model *m, quern_model_info *info)
 {
     const qn_hparams *h = &m->hparams;
-    *info = (quern_model_info){
-        .architecture = m->architecture, .name = m->name, .file_type = m->file_type, .n_parameters = m->weights.n_parameters,
-        .file_bytes = m->gguf.total_bytes, .weight_bytes = m->weights.arena.used, .n_layer = h->n_layer, .n_embd = h->n_embd,
-        .n_head = h->n_head, .n_head_kv = h->n_head_kv, .n_vocab = m->has_program ? h->n_vocab : (uint32_t)qn_vocab_size(m->vocab),
-        .n_ctx_train = h->n_ctx_train, .n_expert = h->n_expert, .n_expert_used = h->n_expert_used, .window = h->window,
-        .tokenizer = qn_vocab_kind_name(m->vocab), .instruction_set = m->kernels->isa,
-        .has_chat_template = m->chat != NULL && qn_chat_template_source(m->chat) != NULL};
+    *info =
+        (quern_model_info){.architecture = m->architecture,
+                           .name = m->name,
+                           .file_type = m->file_type,
+                           .n_parameters = m->weights.n_parameters,
+                           .file_bytes = m->gguf.total_bytes,
+                           .weight_bytes = m->weights.arena.used,
+                           .n_layer = h->n_layer,
+                           .n_embd = h->n_embd,
+                           .n_head = h->n_head,
+                           .n_head_kv = h->n_head_kv,
+                           .n_vocab = m->has_program ? h->n_vocab : (uint32_t)qn_vocab_size(m->vocab),
+                           .n_ctx_train = h->n_ctx_train,
+                           .n_expert = h->n_expert,
+                           .n_expert_used = h->n_expert_used,
+                           .window = h->window,
+                           .tokenizer = qn_vocab_kind_name(m->vocab),
+                           .instruction_set = m->kernels->isa,
+                           .has_chat_template = m->chat != NULL && qn_chat_template_source(m->chat) != NULL};
     if (info->has_chat_template) info->chat_template_problem = qn_chat_template_problem(m->chat);
 }
 
@@ -142,11 +167,16 @@ static void print_scalar(const qn_gguf_value *v, qn_gguf_kind kind, uint64_t i, 
     if (kind == QN_GGUF_BOOL) snprintf(out, size, "%s", qn_gguf_element_int(v, i) != 0 ? "true" : "false");
     else if (qn_gguf_kind_is_float(kind)) snprintf(out, size, "%g", qn_gguf_element_float(v, i));
     else if (kind == QN_GGUF_U64) snprintf(out, size, "%llu", (unsigned long long)qn_gguf_element_int(v, i));
-    else if (kind == QN_GGUF_STRING) snprintf(out, size, "%s", qn_quote(v->strings != NULL ? v->strings[i].bytes : v->data, v->strings != NULL ? v->strings[i].n_bytes : v->n_bytes).text);
+    else if (kind == QN_GGUF_STRING)
+        snprintf(out, size, "%s",
+                 qn_quote(v->strings != NULL ? v->strings[i].bytes : v->data,
+                          v->strings != NULL ? v->strings[i].n_bytes : v->n_bytes)
+                     .text);
     else snprintf(out, size, "%lld", (long long)qn_gguf_element_int(v, i));
 }
 
-bool quern_model_metadata(const quern_model *m, size_t index, char *key, size_t key_size, char *value, size_t value_size)
+bool quern_model_metadata(const quern_model *m, size_t index, char *key, size_t key_size, char *value,
+                          size_t value_size)
 {
     if (index >= m->gguf.n_values) return false;
     const qn_gguf_value *v = &m->gguf.values[index];
@@ -184,7 +214,8 @@ bool quern_model_tensor(const quern_model *m, size_t index, quern_tensor_info *i
 quern_status quern_model_explain(const quern_model *m, bool fold_layers, char **text, quern_error *err)
 {
     *text = NULL;
-    if (!m->has_program) return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened for its vocabulary only", m->path);
+    if (!m->has_program)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened for its vocabulary only", m->path);
     qn_buffer out = {0};
     qn_program_explain(&m->program, fold_layers, &out);
     *text = qn_buffer_take(&out, NULL);

@@ -28,8 +28,8 @@ typedef struct qn_context_setup {
     qn_kv_cache_params cache;
     uint64_t memory_limit; /* bytes */
 } qn_context_setup;
-quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *model, const quern_context_params *params,
-                                   quern_error *err);
+quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *model,
+                                   const quern_context_params *params, quern_error *err);
 
 /* Opens the file's chat template and what stands in where it cannot be used. A bad template is no error. */
 quern_status qn_model_open_chat(quern_model *m, quern_error *err);

@@ -23,9 +23,11 @@ static uint64_t count_not_finite(const qn_gguf_tensor *t)
     return n_bad;
 }
 
-quern_status quern_model_scan_tensor(const quern_model *m, size_t index, quern_tensor_scan *scan, quern_error *err)
+quern_status quern_model_scan_tensor(const quern_model *m, size_t index, quern_tensor_scan *scan,
+                                     quern_error *err)
 {
-    if (index >= m->gguf.n_tensors) return qn_fail(err, QUERN_ERR_NOT_FOUND, "tensor %zu: there are %zu", index, m->gguf.n_tensors);
+    if (index >= m->gguf.n_tensors)
+        return qn_fail(err, QUERN_ERR_NOT_FOUND, "tensor %zu: there are %zu", index, m->gguf.n_tensors);
     const qn_gguf_tensor *t = &m->gguf.tensors[index];
     memset(scan, 0, sizeof *scan);
     quern_tensor_info info;

@@ -7,27 +7,33 @@ _Static_assert((int)QUERN_TOKENIZE_ADD_SPECIAL == (int)QN_TOKENIZE_ADD_SPECIAL &
                    (int)QUERN_TOKENIZE_PARSE_SPECIAL == (int)QN_TOKENIZE_PARSE_SPECIAL,
                "public and internal flags are the same");
 
-quern_status quern_tokenize(const quern_model *m, const char *text, size_t n_bytes, unsigned flags, quern_token **tokens,
-                            size_t *n_tokens, quern_error *err)
+quern_status quern_tokenize(const quern_model *m, const char *text, size_t n_bytes, unsigned flags,
+                            quern_token **tokens, size_t *n_tokens, quern_error *err)
 {
     return qn_vocab_tokenize(m->vocab, text, n_bytes, flags, tokens, n_tokens, err);
 }
 
-quern_status quern_detokenize(const quern_model *m, const quern_token *tokens, size_t n_tokens, bool remove_special, bool show_special,
-                              char **text, size_t *n_bytes, quern_error *err)
+quern_status quern_detokenize(const quern_model *m, const quern_token *tokens, size_t n_tokens,
+                              bool remove_special, bool show_special, char **text, size_t *n_bytes,
+                              quern_error *err)
 {
     size_t ignored;
-    return qn_vocab_detokenize(m->vocab, tokens, n_tokens, remove_special, show_special, text, n_bytes != NULL ? n_bytes : &ignored, err);
+    return qn_vocab_detokenize(m->vocab, tokens, n_tokens, remove_special, show_special, text,
+                               n_bytes != NULL ? n_bytes : &ignored, err);
 }
 
-bool quern_token_is_end(const quern_model *m, quern_token token) { return qn_vocab_is_end(m->vocab, token); }
+bool quern_token_is_end(const quern_model *m, quern_token token)
+{
+    return qn_vocab_is_end(m->vocab, token);
+}
 
 struct quern_text_stream {
     qn_detokenizer detokenizer;
     char *text;
 };
 
-quern_status quern_text_stream_create(quern_text_stream **out, const quern_model *m, bool show_special, quern_error *err)
+quern_status quern_text_stream_create(quern_text_stream **out, const quern_model *m, bool show_special,
+                                      quern_error *err)
 {
     quern_text_stream *s = *out = qn_calloc(1, sizeof *s);
     if (s != NULL) s->text = qn_malloc(qn_vocab_max_piece(m->vocab) * 3 + 17);

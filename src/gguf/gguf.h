@@ -15,8 +15,19 @@
 #include "gguf/tensor_type.h"
 
 typedef enum qn_gguf_kind { /* numbers as in the file */
-    QN_GGUF_U8, QN_GGUF_I8, QN_GGUF_U16, QN_GGUF_I16, QN_GGUF_U32, QN_GGUF_I32, QN_GGUF_F32,
-    QN_GGUF_BOOL, QN_GGUF_STRING, QN_GGUF_ARRAY, QN_GGUF_U64, QN_GGUF_I64, QN_GGUF_F64
+                            QN_GGUF_U8,
+                            QN_GGUF_I8,
+                            QN_GGUF_U16,
+                            QN_GGUF_I16,
+                            QN_GGUF_U32,
+                            QN_GGUF_I32,
+                            QN_GGUF_F32,
+                            QN_GGUF_BOOL,
+                            QN_GGUF_STRING,
+                            QN_GGUF_ARRAY,
+                            QN_GGUF_U64,
+                            QN_GGUF_I64,
+                            QN_GGUF_F64
 } qn_gguf_kind;
 
 typedef struct qn_string { /* borrowed bytes; not NUL-terminated; any bytes may occur */
@@ -36,16 +47,16 @@ typedef struct qn_gguf_value {
 } qn_gguf_value;
 
 typedef struct qn_gguf_tensor {
-    qn_string name;            /* at most 64 bytes */
+    qn_string name; /* at most 64 bytes */
     qn_tensor_type type;
-    uint32_t n_dims;           /* 1..4 */
-    uint64_t dims[4];          /* fastest first; unused ones are 1 */
+    uint32_t n_dims;  /* 1..4 */
+    uint64_t dims[4]; /* fastest first; unused ones are 1 */
     uint64_t n_values;
-    const char *data;          /* whole tensor; a multiple of general.alignment from the file's begin,
-                                * which may be as little as 1 */
+    const char *data; /* whole tensor; a multiple of general.alignment from the file's begin,
+                       * which may be as little as 1 */
     size_t n_bytes;
-    uint32_t file;             /* index of the split part */
-    size_t file_offset;        /* of data within that file */
+    uint32_t file;      /* index of the split part */
+    size_t file_offset; /* of data within that file */
 } qn_gguf_tensor;
 
 typedef struct qn_gguf {
@@ -55,8 +66,8 @@ typedef struct qn_gguf {
     qn_gguf_tensor *tensors;
     qn_hash_map value_index, tensor_index;
     size_t n_files;
-    qn_file_map *files;        /* [n_files]; NULL when parsed from memory */
-    size_t total_bytes;        /* of all parts */
+    qn_file_map *files; /* [n_files]; NULL when parsed from memory */
+    size_t total_bytes; /* of all parts */
 } qn_gguf;
 
 /* Parses one file in memory, which must outlive *g. A header-only parse (tensor data missing) is
@@ -91,7 +102,7 @@ int64_t qn_gguf_element_int(const qn_gguf_value *v, uint64_t i);
 double qn_gguf_element_float(const qn_gguf_value *v, uint64_t i);
 bool qn_gguf_kind_is_integer(qn_gguf_kind kind); /* U8..I64, not bool */
 bool qn_gguf_kind_is_float(qn_gguf_kind kind);
-size_t qn_gguf_kind_bytes(uint32_t kind); /* of a scalar; 0 for string, array and unknown numbers */
+size_t qn_gguf_kind_bytes(uint32_t kind);         /* of a scalar; 0 for string, array and unknown numbers */
 const char *qn_gguf_kind_name(qn_gguf_kind kind); /* "u32", "array", ...; "unknown" */
 
 /* True if a STRING value equals the text. */

@@ -1,9 +1,9 @@
 /* architecture.h: a model family is a row of data (contract C2).
  *
  * A row says what cannot be read from the file: which pairs rotary embedding turns, which activation
- * the feed-forward has, which norms stand where, which layers have a window. Numbers come from the file's metadata
- * (hparams.h); optional tensors (biases, frequency factors) are used where the file has them.
- * A family that is a recombination of these costs a row in architecture.c and nothing else. */
+ * the feed-forward has, which norms stand where, which layers have a window. Numbers come from the file's
+ * metadata (hparams.h); optional tensors (biases, frequency factors) are used where the file has them. A
+ * family that is a recombination of these costs a row in architecture.c and nothing else. */
 #ifndef QN_MODEL_ARCHITECTURE_H
 #define QN_MODEL_ARCHITECTURE_H
 
@@ -21,12 +21,13 @@ typedef struct qn_architecture {
     bool embed_scale;         /* embeddings times sqrt(n_embd) */
     bool softcaps;            /* reads attn_logit_softcapping and final_logit_softcapping */
     float default_attn_softcap, default_final_softcap;
-    uint32_t window_period;   /* 0: no windows; n: of n consecutive layers all but the last have a window */
-    uint32_t default_window;  /* where attention.sliding_window is missing */
-    float window_freq_base;   /* rotary base of windowed layers, unscaled; 0: as the others */
-    uint32_t embd_scaled_attention_layers; /* a model with this many layers scales scores by 1/sqrt(n_embd/n_head) */
-    bool scales;              /* reads embedding_scale, residual_scale, logit_scale, attention.scale */
-    bool reads_experts;       /* expert_count and its tensors may be there */
+    uint32_t window_period;  /* 0: no windows; n: of n consecutive layers all but the last have a window */
+    uint32_t default_window; /* where attention.sliding_window is missing */
+    float window_freq_base;  /* rotary base of windowed layers, unscaled; 0: as the others */
+    uint32_t embd_scaled_attention_layers; /* a model with this many layers scales scores by
+                                              1/sqrt(n_embd/n_head) */
+    bool scales;        /* reads embedding_scale, residual_scale, logit_scale, attention.scale */
+    bool reads_experts; /* expert_count and its tensors may be there */
 } qn_architecture;
 
 /* The row of a family, or NULL. */

@@ -19,7 +19,8 @@ typedef struct compiler {
 static qn_instruction *emit(compiler *c, qn_op op)
 {
     qn_program *p = c->p;
-    if (c->failed || !qn_grow(&p->code, &c->capacity, p->n_code + 1, SIZE_MAX / sizeof *p->code, sizeof *p->code)) {
+    if (c->failed ||
+        !qn_grow(&p->code, &c->capacity, p->n_code + 1, SIZE_MAX / sizeof *p->code, sizeof *p->code)) {
         c->failed = true;
         c->spare = (qn_instruction){.op = op};
         return &c->spare;
@@ -33,7 +34,10 @@ static void use(compiler *c, qn_buffer_name buffer, size_t width)
     c->p->buffer_width[buffer] = qn_max_size(c->p->buffer_width[buffer], width);
 }
 
-static unsigned format_bit(const qn_matrix *m) { return 1u << qn_matrix_act_format(m->type); }
+static unsigned format_bit(const qn_matrix *m)
+{
+    return 1u << qn_matrix_act_format(m->type);
+}
 
 static void use_formats(size_t *widths, unsigned formats, size_t width)
 {
@@ -51,7 +55,8 @@ static void norm(compiler *c, qn_op op, const float *weight, unsigned formats)
     use_formats(c->p->act_width, formats, i->width);
 }
 
-static void product(compiler *c, qn_instruction *i, const qn_matrix *m, const float *bias, qn_buffer_name out, bool add)
+static void product(compiler *c, qn_instruction *i, const qn_matrix *m, const float *bias, qn_buffer_name out,
+                    bool add)
 {
     i->products[i->n_products++] = (qn_product){m, bias, out, add};
     use(c, out, m->n_rows);

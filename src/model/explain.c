@@ -6,26 +6,47 @@
 
 const char *qn_op_name(qn_op op)
 {
-    static const char *const names[QN_OPS] = {
-        [QN_OP_EMBED] = "embed", [QN_OP_NORM] = "norm", [QN_OP_PREPARE] = "prepare", [QN_OP_MATMUL] = "matmul",
-        [QN_OP_ROTATE] = "rotate", [QN_OP_ATTEND] = "attend", [QN_OP_GLU] = "glu", [QN_OP_RESIDUAL] = "residual",
-        [QN_OP_ROUTE] = "route", [QN_OP_EXPERT_UP] = "expert_up", [QN_OP_EXPERT_GLU] = "expert_glu",
-        [QN_OP_EXPERT_DOWN] = "expert_down", [QN_OP_EXPERT_SUM] = "expert_sum", [QN_OP_OUTPUT_NORM] = "output_norm",
-        [QN_OP_OUTPUT] = "output"};
+    static const char *const names[QN_OPS] = {[QN_OP_EMBED] = "embed",
+                                              [QN_OP_NORM] = "norm",
+                                              [QN_OP_PREPARE] = "prepare",
+                                              [QN_OP_MATMUL] = "matmul",
+                                              [QN_OP_ROTATE] = "rotate",
+                                              [QN_OP_ATTEND] = "attend",
+                                              [QN_OP_GLU] = "glu",
+                                              [QN_OP_RESIDUAL] = "residual",
+                                              [QN_OP_ROUTE] = "route",
+                                              [QN_OP_EXPERT_UP] = "expert_up",
+                                              [QN_OP_EXPERT_GLU] = "expert_glu",
+                                              [QN_OP_EXPERT_DOWN] = "expert_down",
+                                              [QN_OP_EXPERT_SUM] = "expert_sum",
+                                              [QN_OP_OUTPUT_NORM] = "output_norm",
+                                              [QN_OP_OUTPUT] = "output"};
     return op < QN_OPS ? names[op] : "?";
 }
 
 const char *qn_buffer_label(qn_buffer_name buffer)
 {
-    static const char *const labels[QN_BUFFERS + 1] = {
-        [QN_BUFFER_X] = "x", [QN_BUFFER_Q] = "q", [QN_BUFFER_K] = "k", [QN_BUFFER_V] = "v", [QN_BUFFER_A] = "a",
-        [QN_BUFFER_GATE] = "gate", [QN_BUFFER_UP] = "up", [QN_BUFFER_T] = "t", [QN_BUFFER_ROUTE] = "route",
-        [QN_BUFFER_EXPERT_GATE] = "expert_gate", [QN_BUFFER_EXPERT_UP] = "expert_up",
-        [QN_BUFFER_EXPERT_DOWN] = "expert_down", [QN_BUFFER_LOGITS] = "logits", [QN_BUFFER_NONE] = "-"};
+    static const char *const labels[QN_BUFFERS + 1] = {[QN_BUFFER_X] = "x",
+                                                       [QN_BUFFER_Q] = "q",
+                                                       [QN_BUFFER_K] = "k",
+                                                       [QN_BUFFER_V] = "v",
+                                                       [QN_BUFFER_A] = "a",
+                                                       [QN_BUFFER_GATE] = "gate",
+                                                       [QN_BUFFER_UP] = "up",
+                                                       [QN_BUFFER_T] = "t",
+                                                       [QN_BUFFER_ROUTE] = "route",
+                                                       [QN_BUFFER_EXPERT_GATE] = "expert_gate",
+                                                       [QN_BUFFER_EXPERT_UP] = "expert_up",
+                                                       [QN_BUFFER_EXPERT_DOWN] = "expert_down",
+                                                       [QN_BUFFER_LOGITS] = "logits",
+                                                       [QN_BUFFER_NONE] = "-"};
     return buffer <= QN_BUFFERS ? labels[buffer] : "?";
 }
 
-static const char *type_name(const qn_matrix *m) { return qn_tensor_type_get((uint32_t)m->type)->name; }
+static const char *type_name(const qn_matrix *m)
+{
+    return qn_tensor_type_get((uint32_t)m->type)->name;
+}
 
 static void print_formats(unsigned formats, qn_buffer *out)
 {
@@ -40,15 +61,16 @@ static void print_products(const qn_instruction *i, qn_buffer *out)
 {
     for (uint32_t k = 0; k < i->n_products; k++) {
         const qn_product *r = &i->products[k];
-        qn_buffer_printf(out, "%s %s %s %s[%zu x %zu]%s", k > 0 ? "," : "", qn_buffer_label(r->out), r->add ? "+=" : "=",
-                         type_name(r->matrix), r->matrix->n_rows, r->matrix->n_cols, r->bias != NULL ? " + bias" : "");
+        qn_buffer_printf(out, "%s %s %s %s[%zu x %zu]%s", k > 0 ? "," : "", qn_buffer_label(r->out),
+                         r->add ? "+=" : "=", type_name(r->matrix), r->matrix->n_rows, r->matrix->n_cols,
+                         r->bias != NULL ? " + bias" : "");
     }
 }
 
 static void print_experts(const qn_expert_matrices *m, const qn_hparams *h, qn_buffer *out)
 {
-    qn_buffer_printf(out, " %u of %u %s[%zu x %zu]", h->n_expert_used, h->n_expert, type_name(&m->first), m->first.n_rows,
-                     m->first.n_cols);
+    qn_buffer_printf(out, " %u of %u %s[%zu x %zu]", h->n_expert_used, h->n_expert, type_name(&m->first),
+                     m->first.n_rows, m->first.n_cols);
 }
 
 static void print_instruction(const qn_program *p, const qn_instruction *i, qn_buffer *out)
@@ -57,7 +79,9 @@ static void print_instruction(const qn_program *p, const qn_instruction *i, qn_b
     qn_buffer_printf(out, "  %-12s", qn_op_name(i->op));
     switch (i->op) {
     case QN_OP_EMBED:
-        qn_buffer_printf(out, " x = %s[%u x %u] row", qn_tensor_type_get((uint32_t)p->weights->embedding->type)->name, h->n_vocab, h->n_embd);
+        qn_buffer_printf(out, " x = %s[%u x %u] row",
+                         qn_tensor_type_get((uint32_t)p->weights->embedding->type)->name, h->n_vocab,
+                         h->n_embd);
         if (i->scale != 1.0f) qn_buffer_printf(out, " * %g", (double)i->scale);
         break;
     case QN_OP_NORM:
@@ -65,18 +89,26 @@ static void print_instruction(const qn_program *p, const qn_instruction *i, qn_b
     case QN_OP_PREPARE:
     case QN_OP_GLU:
         print_formats(i->act_formats, out);
-        qn_buffer_printf(out, " = %s(%s%s)", i->op == QN_OP_PREPARE ? "" : i->op == QN_OP_GLU ? (i->activation == QN_SILU ? "silu" : "gelu") : "rms_norm",
+        qn_buffer_printf(out, " = %s(%s%s)",
+                         i->op == QN_OP_PREPARE ? ""
+                         : i->op == QN_OP_GLU   ? (i->activation == QN_SILU ? "silu" : "gelu")
+                                                : "rms_norm",
                          qn_buffer_label(i->in), i->op == QN_OP_GLU ? ") * (up" : "");
         break;
     case QN_OP_MATMUL:
-    case QN_OP_OUTPUT: print_products(i, out); break;
+    case QN_OP_OUTPUT:
+        print_products(i, out);
+        break;
     case QN_OP_ROTATE:
         qn_buffer_printf(out, " q, k%s by %s pairs of %u of %u dimensions, base %g; k, v to cache %u:%u",
-                         i->weights->q_norm != NULL ? " (normed)" : "", h->arch->rope_neox ? "half" : "adjacent", h->n_rot,
-                         h->head_dim_k, (double)(i->windowed ? h->rope_window.freq_base : h->rope.freq_base), i->group, i->slot);
+                         i->weights->q_norm != NULL ? " (normed)" : "",
+                         h->arch->rope_neox ? "half" : "adjacent", h->n_rot, h->head_dim_k,
+                         (double)(i->windowed ? h->rope_window.freq_base : h->rope.freq_base), i->group,
+                         i->slot);
         break;
     case QN_OP_ATTEND:
-        qn_buffer_printf(out, " a = %u heads over %u, scale %g", h->n_head, h->n_head_kv, (double)h->attn_scale);
+        qn_buffer_printf(out, " a = %u heads over %u, scale %g", h->n_head, h->n_head_kv,
+                         (double)h->attn_scale);
         if (h->attn_softcap > 0) qn_buffer_printf(out, ", soft cap %g", (double)h->attn_softcap);
         if (i->windowed) qn_buffer_printf(out, ", window %u", h->window);
         break;
@@ -84,15 +116,24 @@ static void print_instruction(const qn_program *p, const qn_instruction *i, qn_b
         qn_buffer_printf(out, " x += %s", i->weight != NULL ? "rms_norm(t)" : "t");
         if (i->scale != 1.0f) qn_buffer_printf(out, " * %g", (double)i->scale);
         break;
-    case QN_OP_ROUTE: qn_buffer_printf(out, " best %u of softmax(route), weights to sum 1", h->n_expert_used); break;
-    case QN_OP_EXPERT_UP: print_experts(&i->weights->gate_exps, h, out); break;
-    case QN_OP_EXPERT_DOWN: print_experts(&i->weights->down_exps, h, out); break;
+    case QN_OP_ROUTE:
+        qn_buffer_printf(out, " best %u of softmax(route), weights to sum 1", h->n_expert_used);
+        break;
+    case QN_OP_EXPERT_UP:
+        print_experts(&i->weights->gate_exps, h, out);
+        break;
+    case QN_OP_EXPERT_DOWN:
+        print_experts(&i->weights->down_exps, h, out);
+        break;
     case QN_OP_EXPERT_GLU:
         print_formats(i->act_formats, out);
         qn_buffer_printf(out, " = %s(expert_gate) * expert_up", i->activation == QN_SILU ? "silu" : "gelu");
         break;
-    case QN_OP_EXPERT_SUM: qn_buffer_puts(out, " t = sum of weight * expert_down"); break;
-    case QN_OPS: break;
+    case QN_OP_EXPERT_SUM:
+        qn_buffer_puts(out, " t = sum of weight * expert_down");
+        break;
+    case QN_OPS:
+        break;
     }
     qn_buffer_putc(out, '\n');
 }
@@ -113,7 +154,9 @@ static bool layers_alike(const qn_program *p, uint32_t a, uint32_t b)
         while (k < p->n_code && p->code[k].layer != b) k++;
         if (i == p->n_code || k == p->n_code) return i == p->n_code && k == p->n_code;
         const qn_instruction *x = &p->code[i], *y = &p->code[k];
-        if (x->op != y->op || x->group != y->group || x->act_formats != y->act_formats || x->n_products != y->n_products) return false;
+        if (x->op != y->op || x->group != y->group || x->act_formats != y->act_formats ||
+            x->n_products != y->n_products)
+            return false;
         for (uint32_t r = 0; r < x->n_products; r++)
             if (x->products[r].matrix->type != y->products[r].matrix->type) return false;
     }
@@ -122,8 +165,8 @@ static bool layers_alike(const qn_program *p, uint32_t a, uint32_t b)
 void qn_program_explain(const qn_program *p, bool fold, qn_buffer *out)
 {
     const qn_hparams *h = p->hparams;
-    qn_buffer_printf(out, "%s: %u layers, %u wide, %u tokens, %zu instructions\n", h->arch->name, h->n_layer, h->n_embd, h->n_vocab,
-                     p->n_code);
+    qn_buffer_printf(out, "%s: %u layers, %u wide, %u tokens, %zu instructions\n", h->arch->name, h->n_layer,
+                     h->n_embd, h->n_vocab, p->n_code);
     if (p->n_code > 0) print_instruction(p, &p->code[0], out);
     for (uint32_t layer = 0; layer < h->n_layer;) {
         uint32_t last = layer;

@@ -25,20 +25,23 @@ static bool uniform_array(reader *r, const char *key, uint64_t n_layer, uint64_t
     const qn_gguf_value *v = qn_gguf_find(r->g, key);
     if (v == NULL || v->kind != QN_GGUF_ARRAY) return false;
     if (!qn_gguf_kind_is_integer(v->element_kind) || v->count != n_layer) {
-        r->status = qn_fail(r->err, QUERN_ERR_FORMAT, "key '%s': an array of %llu %s, expected %llu integers, one a layer", key,
-                            (unsigned long long)v->count, qn_gguf_kind_name(v->element_kind), (unsigned long long)n_layer);
+        r->status = qn_fail(r->err, QUERN_ERR_FORMAT,
+                            "key '%s': an array of %llu %s, expected %llu integers, one a layer", key,
+                            (unsigned long long)v->count, qn_gguf_kind_name(v->element_kind),
+                            (unsigned long long)n_layer);
         return true;
     }
     const int64_t first = qn_gguf_element_int(v, 0);
     for (uint64_t i = 1; i < v->count && r->status == QUERN_OK; i++)
         if (qn_gguf_element_int(v, i) != first)
-            r->status = qn_fail(r->err, QUERN_ERR_UNSUPPORTED, "key '%s': differs between layers, which this version cannot run", key);
+            r->status = qn_fail(r->err, QUERN_ERR_UNSUPPORTED,
+                                "key '%s': differs between layers, which this version cannot run", key);
     *out = first < 0 ? 0 : (uint64_t)first;
     return true;
 }
 
-static uint32_t read_uint(reader *r, const char *name, bool required, uint64_t min, uint64_t max, uint64_t fallback,
-                          uint64_t n_layer)
+static uint32_t read_uint(reader *r, const char *name, bool required, uint64_t min, uint64_t max,
+                          uint64_t fallback, uint64_t n_layer)
 {
     char key[128];
     uint64_t value = fallback;
@@ -58,7 +61,8 @@ static float read_float(reader *r, const char *name, bool required, float fallba
 {
     char key[128];
     float value = fallback;
-    if (r->status == QUERN_OK) r->status = qn_gguf_get_float(r->g, full_key(r, name, key), required, &value, r->err);
+    if (r->status == QUERN_OK)
+        r->status = qn_gguf_get_float(r->g, full_key(r, name, key), required, &value, r->err);
     return value;
 }
 
@@ -73,8 +77,8 @@ static void read_attention(reader *r, qn_hparams *h)
     h->n_head = read_uint(r, "attention.head_count", true, 1, 4096, 0, h->n_layer);
     h->n_head_kv = read_uint(r, "attention.head_count_kv", false, 1, 4096, h->n_head, h->n_layer);
     if (r->status != QUERN_OK) return;
-    check(r, h->n_head_kv <= h->n_head && h->n_head % h->n_head_kv == 0, "attention.head_count_kv", h->n_head_kv,
-          "it must divide the number of heads");
+    check(r, h->n_head_kv <= h->n_head && h->n_head % h->n_head_kv == 0, "attention.head_count_kv",
+          h->n_head_kv, "it must divide the number of heads");
     const uint32_t head_dim = h->n_embd / h->n_head;
     const bool named = r->status == QUERN_OK && head_dim * h->n_head == h->n_embd;
     h->head_dim_k = read_uint(r, "attention.key_length", !named, 1, 4096, head_dim, 0);
@@ -93,17 +97,20 @@ static void read_attention(reader *r, qn_hparams *h)
         h->attn_softcap = read_float(r, "attn_logit_softcapping", false, h->arch->default_attn_softcap);
         h->final_softcap = read_float(r, "final_logit_softcapping", false, h->arch->default_final_softcap);
         check(r, h->attn_softcap >= 0, "attn_logit_softcapping", h->attn_softcap, "it must not be negative");
-        check(r, h->final_softcap >= 0, "final_logit_softcapping", h->final_softcap, "it must not be negative");
+        check(r, h->final_softcap >= 0, "final_logit_softcapping", h->final_softcap,
+              "it must not be negative");
     }
     if (h->arch->window_period > 0)
-        h->window = read_uint(r, "attention.sliding_window", false, 1, INT32_MAX / 2, h->arch->default_window, 0);
+        h->window =
+            read_uint(r, "attention.sliding_window", false, 1, INT32_MAX / 2, h->arch->default_window, 0);
 }
 
 static void read_rope_scaling(reader *r, qn_hparams *h)
 {
     qn_string type = {"none", 4};
     char key[128];
-    if (r->status == QUERN_OK) r->status = qn_gguf_get_string(r->g, full_key(r, "rope.scaling.type", key), false, &type, r->err);
+    if (r->status == QUERN_OK)
+        r->status = qn_gguf_get_string(r->g, full_key(r, "rope.scaling.type", key), false, &type, r->err);
     if (r->status != QUERN_OK) return;
     float factor = read_float(r, "rope.scale_linear", false, 0.0f); /* the older name */
     const bool old_linear = factor != 0.0f;
@@ -117,10 +124,12 @@ static void read_rope_scaling(reader *r, qn_hparams *h)
         h->rope.ext_factor = read_float(r, "rope.scaling.yarn_ext_factor", false, 1.0f);
         h->rope.beta_fast = read_float(r, "rope.scaling.yarn_beta_fast", false, 32.0f);
         h->rope.beta_slow = read_float(r, "rope.scaling.yarn_beta_slow", false, 1.0f);
-        h->rope.n_ctx_orig = read_uint(r, "rope.scaling.original_context_length", false, 1, INT32_MAX, h->n_ctx_train, 0);
+        h->rope.n_ctx_orig =
+            read_uint(r, "rope.scaling.original_context_length", false, 1, INT32_MAX, h->n_ctx_train, 0);
     } else if (!qn_string_is(type, "none") && !qn_string_is(type, "")) {
-        r->status = qn_fail(r->err, QUERN_ERR_UNSUPPORTED, "key '%s': rotary scaling '%s' is not supported (none, linear, yarn are)",
-                            key, qn_quote(type.bytes, type.n_bytes).text);
+        r->status = qn_fail(r->err, QUERN_ERR_UNSUPPORTED,
+                            "key '%s': rotary scaling '%s' is not supported (none, linear, yarn are)", key,
+                            qn_quote(type.bytes, type.n_bytes).text);
     }
 }
 
@@ -137,7 +146,8 @@ static void read_rope(reader *r, qn_hparams *h)
     if (h->arch->window_freq_base > 0) { /* windowed layers see near positions only: own base, no scaling */
         h->rope_window = (qn_rope_params){.n_rot = h->n_rot, .freq_scale = 1.0f, .attn_factor = 1.0f};
         h->rope_window.freq_base = read_float(r, "rope.freq_base_swa", false, h->arch->window_freq_base);
-        check(r, h->rope_window.freq_base > 0, "rope.freq_base_swa", h->rope_window.freq_base, "it must be above 0");
+        check(r, h->rope_window.freq_base > 0, "rope.freq_base_swa", h->rope_window.freq_base,
+              "it must be above 0");
     }
 }
 
@@ -147,7 +157,8 @@ static void read_feed_forward(reader *r, qn_hparams *h)
     h->n_ff = read_uint(r, "feed_forward_length", h->n_expert == 0, 1, QN_MAX_WIDTH, 0, h->n_layer);
     if (h->n_expert == 0) return;
     h->n_expert_used = read_uint(r, "expert_used_count", true, 1, QN_MAX_EXPERTS_USED, 0, 0);
-    check(r, h->n_expert_used <= h->n_expert, "expert_used_count", h->n_expert_used, "there are fewer experts than that");
+    check(r, h->n_expert_used <= h->n_expert, "expert_used_count", h->n_expert_used,
+          "there are fewer experts than that");
     h->n_ff_expert = read_uint(r, "expert_feed_forward_length", h->n_ff == 0, 1, QN_MAX_WIDTH, h->n_ff, 0);
 }
 

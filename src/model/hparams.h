@@ -12,11 +12,11 @@ typedef struct qn_hparams {
     const qn_architecture *arch;
     uint32_t n_layer, n_embd, n_vocab, n_ctx_train;
     uint32_t n_head, n_head_kv, head_dim_k, head_dim_v;
-    uint32_t n_ff;                             /* of the dense feed-forward; 0 where all layers have experts */
+    uint32_t n_ff; /* of the dense feed-forward; 0 where all layers have experts */
     uint32_t n_expert, n_expert_used, n_ff_expert;
-    uint32_t window;                           /* positions a windowed layer sees; 0: no layer has one */
-    uint32_t n_rot;                            /* rotated dimensions of a head */
-    qn_rope_params rope, rope_window;          /* of layers without and with a window */
+    uint32_t window;                  /* positions a windowed layer sees; 0: no layer has one */
+    uint32_t n_rot;                   /* rotated dimensions of a head */
+    qn_rope_params rope, rope_window; /* of layers without and with a window */
     float norm_eps;
     float attn_scale, attn_softcap, final_softcap;
     float embed_scale, residual_scale, logit_scale; /* factors; 1 where the family has none */

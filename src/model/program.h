@@ -8,40 +8,41 @@
 #include "base/buffer.h"
 #include "model/weights.h"
 
-typedef enum qn_buffer_name { /* float32 rows */
-    QN_BUFFER_X,      /* the residual stream, [n_embd] */
-    QN_BUFFER_Q,      /* queries, [n_head * head_dim_k] */
-    QN_BUFFER_K,      /* keys, [n_head_kv * head_dim_k] */
-    QN_BUFFER_V,      /* values, [n_head_kv * head_dim_v] */
-    QN_BUFFER_A,      /* what attention gives, [n_head * head_dim_v] */
-    QN_BUFFER_GATE,   /* feed-forward, [n_ff] */
-    QN_BUFFER_UP,     /* [n_ff] */
-    QN_BUFFER_T,      /* a block's result before it is normed and added, [n_embd] */
-    QN_BUFFER_ROUTE,  /* scores of the experts, [n_expert] */
-    QN_BUFFER_EXPERT_GATE, /* [n_expert_used * n_ff_expert], a row for each chosen expert */
-    QN_BUFFER_EXPERT_UP,
-    QN_BUFFER_EXPERT_DOWN, /* [n_expert_used * n_embd] */
-    QN_BUFFER_LOGITS, /* [n_vocab], rows only for the outputs */
-    QN_BUFFERS,
-    QN_BUFFER_NONE = QN_BUFFERS
+typedef enum qn_buffer_name {                  /* float32 rows */
+                              QN_BUFFER_X,     /* the residual stream, [n_embd] */
+                              QN_BUFFER_Q,     /* queries, [n_head * head_dim_k] */
+                              QN_BUFFER_K,     /* keys, [n_head_kv * head_dim_k] */
+                              QN_BUFFER_V,     /* values, [n_head_kv * head_dim_v] */
+                              QN_BUFFER_A,     /* what attention gives, [n_head * head_dim_v] */
+                              QN_BUFFER_GATE,  /* feed-forward, [n_ff] */
+                              QN_BUFFER_UP,    /* [n_ff] */
+                              QN_BUFFER_T,     /* a block's result before it is normed and added, [n_embd] */
+                              QN_BUFFER_ROUTE, /* scores of the experts, [n_expert] */
+                              QN_BUFFER_EXPERT_GATE, /* [n_expert_used * n_ff_expert], a row for each chosen
+                                                        expert */
+                              QN_BUFFER_EXPERT_UP,
+                              QN_BUFFER_EXPERT_DOWN, /* [n_expert_used * n_embd] */
+                              QN_BUFFER_LOGITS,      /* [n_vocab], rows only for the outputs */
+                              QN_BUFFERS,
+                              QN_BUFFER_NONE = QN_BUFFERS
 } qn_buffer_name;
 
 typedef enum qn_op {
-    QN_OP_EMBED,      /* X = embedding row * scale */
-    QN_OP_NORM,       /* act = rms_norm(in) * weight, made ready in every format that follows */
-    QN_OP_PREPARE,    /* act = in, made ready */
-    QN_OP_MATMUL,     /* up to three products of the same activations */
-    QN_OP_ROTATE,     /* norm of q and k heads, rotary embedding, k and v into the cache */
-    QN_OP_ATTEND,     /* A = attention of Q over the cache */
-    QN_OP_GLU,        /* act = activation(GATE) * UP, made ready */
-    QN_OP_RESIDUAL,   /* X += scale * (norm of T, or T) */
-    QN_OP_ROUTE,      /* choose experts from ROUTE, sort tokens by expert */
-    QN_OP_EXPERT_UP,  /* EXPERT_GATE, EXPERT_UP = chosen experts' products of act */
-    QN_OP_EXPERT_GLU, /* slot act = activation(EXPERT_GATE) * EXPERT_UP, a row for each chosen expert */
-    QN_OP_EXPERT_DOWN,/* EXPERT_DOWN = chosen experts' products of the slot act */
-    QN_OP_EXPERT_SUM, /* T = sum of weight * EXPERT_DOWN over the chosen */
-    QN_OP_OUTPUT_NORM,/* as NORM, for the rows whose logits are wanted */
-    QN_OP_OUTPUT,     /* LOGITS = output matrix * act, scaled and capped */
+    QN_OP_EMBED,       /* X = embedding row * scale */
+    QN_OP_NORM,        /* act = rms_norm(in) * weight, made ready in every format that follows */
+    QN_OP_PREPARE,     /* act = in, made ready */
+    QN_OP_MATMUL,      /* up to three products of the same activations */
+    QN_OP_ROTATE,      /* norm of q and k heads, rotary embedding, k and v into the cache */
+    QN_OP_ATTEND,      /* A = attention of Q over the cache */
+    QN_OP_GLU,         /* act = activation(GATE) * UP, made ready */
+    QN_OP_RESIDUAL,    /* X += scale * (norm of T, or T) */
+    QN_OP_ROUTE,       /* choose experts from ROUTE, sort tokens by expert */
+    QN_OP_EXPERT_UP,   /* EXPERT_GATE, EXPERT_UP = chosen experts' products of act */
+    QN_OP_EXPERT_GLU,  /* slot act = activation(EXPERT_GATE) * EXPERT_UP, a row for each chosen expert */
+    QN_OP_EXPERT_DOWN, /* EXPERT_DOWN = chosen experts' products of the slot act */
+    QN_OP_EXPERT_SUM,  /* T = sum of weight * EXPERT_DOWN over the chosen */
+    QN_OP_OUTPUT_NORM, /* as NORM, for the rows whose logits are wanted */
+    QN_OP_OUTPUT,      /* LOGITS = output matrix * act, scaled and capped */
     QN_OPS
 } qn_op;
 
@@ -54,7 +55,7 @@ typedef struct qn_product {
 
 typedef struct qn_instruction {
     qn_op op;
-    uint32_t layer;           /* QN_NO_LAYER before and after the layers */
+    uint32_t layer; /* QN_NO_LAYER before and after the layers */
     qn_buffer_name in;
     unsigned act_formats;     /* bit f: the act buffer of format f is written */
     const float *weight;      /* of a norm, or NULL */
@@ -82,8 +83,8 @@ typedef struct qn_program {
     const qn_weights *weights;
     qn_instruction *code;
     size_t n_code;
-    size_t buffer_width[QN_BUFFERS];     /* float32 values a token; 0: unused */
-    size_t act_width[QN_ACT_FORMATS];    /* values a token; 0: unused */
+    size_t buffer_width[QN_BUFFERS];       /* float32 values a token; 0: unused */
+    size_t act_width[QN_ACT_FORMATS];      /* values a token; 0: unused */
     size_t slot_act_width[QN_ACT_FORMATS]; /* values of a chosen expert's row */
     qn_cache_group groups[QN_CACHE_GROUPS];
 } qn_program;

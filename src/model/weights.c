@@ -13,7 +13,7 @@ typedef struct binder { /* carries the first error */
     const qn_gguf *g;
     quern_error *err;
     quern_status status;
-    bool real;              /* second run: memory is there, jobs are noted */
+    bool real; /* second run: memory is there, jobs are noted */
     uint32_t layer;
 } binder;
 
@@ -24,11 +24,12 @@ static const qn_gguf_tensor *find(binder *b, const char *name, int required)
     if (b->status != QUERN_OK) return NULL;
     const qn_gguf_tensor *t = qn_gguf_find_tensor(b->g, name);
     if (t == NULL && required)
-        b->status = qn_fail(b->err, QUERN_ERR_FORMAT, "tensor '%s' is missing (architecture '%s' needs it; is the file complete?)",
+        b->status = qn_fail(b->err, QUERN_ERR_FORMAT,
+                            "tensor '%s' is missing (architecture '%s' needs it; is the file complete?)",
                             name, b->h->arch->name);
     if (t != NULL && qn_decode_get(t->type) == NULL) {
-        b->status = qn_fail(b->err, QUERN_ERR_UNSUPPORTED, "tensor '%s': type %s cannot be used for weights", name,
-                            qn_tensor_type_get((uint32_t)t->type)->name);
+        b->status = qn_fail(b->err, QUERN_ERR_UNSUPPORTED, "tensor '%s': type %s cannot be used for weights",
+                            name, qn_tensor_type_get((uint32_t)t->type)->name);
         return NULL;
     }
     return t;
@@ -37,10 +38,11 @@ static const qn_gguf_tensor *find(binder *b, const char *name, int required)
 static bool shape_is(binder *b, const qn_gguf_tensor *t, uint64_t d0, uint64_t d1, uint64_t d2)
 {
     if (t->dims[0] == d0 && t->dims[1] == d1 && t->dims[2] == d2 && t->dims[3] == 1) return true;
-    b->status = qn_fail(b->err, QUERN_ERR_FORMAT, "tensor '%s': shape %llu x %llu x %llu x %llu, expected %llu x %llu x %llu",
-                        qn_quote(t->name.bytes, t->name.n_bytes).text, (unsigned long long)t->dims[0],
-                        (unsigned long long)t->dims[1], (unsigned long long)t->dims[2], (unsigned long long)t->dims[3],
-                        (unsigned long long)d0, (unsigned long long)d1, (unsigned long long)d2);
+    b->status = qn_fail(
+        b->err, QUERN_ERR_FORMAT, "tensor '%s': shape %llu x %llu x %llu x %llu, expected %llu x %llu x %llu",
+        qn_quote(t->name.bytes, t->name.n_bytes).text, (unsigned long long)t->dims[0],
+        (unsigned long long)t->dims[1], (unsigned long long)t->dims[2], (unsigned long long)t->dims[3],
+        (unsigned long long)d0, (unsigned long long)d1, (unsigned long long)d2);
     return false;
 }
 
@@ -70,16 +72,21 @@ static void bind_vector(binder *b, const float **out, const char *name, uint64_t
 }
 
 /* n_matrices matrices of [n_rows][n_cols] in one tensor. */
-static void bind_matrices(binder *b, qn_expert_matrices *out, const qn_gguf_tensor *t, size_t n_matrices, size_t n_rows,
-                          size_t n_cols)
+static void bind_matrices(binder *b, qn_expert_matrices *out, const qn_gguf_tensor *t, size_t n_matrices,
+                          size_t n_rows, size_t n_cols)
 {
     if (t == NULL || !shape_is(b, t, n_cols, n_rows, n_matrices)) return;
     if (!qn_matrix_supported(t->type, n_cols)) {
-        b->status = qn_fail(b->err, QUERN_ERR_UNSUPPORTED, "tensor '%s': no product for type %s with %zu columns",
-                            qn_quote(t->name.bytes, t->name.n_bytes).text, qn_tensor_type_get((uint32_t)t->type)->name, n_cols);
+        b->status =
+            qn_fail(b->err, QUERN_ERR_UNSUPPORTED, "tensor '%s': no product for type %s with %zu columns",
+                    qn_quote(t->name.bytes, t->name.n_bytes).text,
+                    qn_tensor_type_get((uint32_t)t->type)->name, n_cols);
         return;
     }
-    out->first = (qn_matrix){.type = t->type, .n_rows = n_rows, .n_cols = n_cols, .panel_bytes = qn_matrix_panel_bytes(t->type, n_cols)};
+    out->first = (qn_matrix){.type = t->type,
+                             .n_rows = n_rows,
+                             .n_cols = n_cols,
+                             .panel_bytes = qn_matrix_panel_bytes(t->type, n_cols)};
     if (qn_matrix_is_packed(t->type)) {
         out->expert_bytes = qn_matrix_panels(n_rows) * out->first.panel_bytes;
         uint8_t *dst = qn_arena_alloc(&b->w->arena, n_matrices, out->expert_bytes);
@@ -93,7 +100,8 @@ static void bind_matrices(binder *b, qn_expert_matrices *out, const qn_gguf_tens
     if (!b->real) b->w->n_parameters += t->n_values;
 }
 
-static void bind_matrix(binder *b, qn_matrix *out, const char *name, size_t n_rows, size_t n_cols, int required)
+static void bind_matrix(binder *b, qn_matrix *out, const char *name, size_t n_rows, size_t n_cols,
+                        int required)
 {
     qn_expert_matrices one = {.first = *out};
     bind_matrices(b, &one, find(b, name, required), 1, n_rows, n_cols);
@@ -143,7 +151,8 @@ static void bind_attention(binder *b, qn_layer_weights *l)
         layer_vector(b, &l->q_norm, "attn_q_norm.weight", h->head_dim_k, REQUIRED);
         layer_vector(b, &l->k_norm, "attn_k_norm.weight", h->head_dim_k, REQUIRED);
     }
-    if (h->arch->post_norms) layer_vector(b, &l->attn_post_norm, "post_attention_norm.weight", h->n_embd, REQUIRED);
+    if (h->arch->post_norms)
+        layer_vector(b, &l->attn_post_norm, "post_attention_norm.weight", h->n_embd, REQUIRED);
 }
 
 static void bind_feed_forward(binder *b, qn_layer_weights *l)
@@ -152,7 +161,8 @@ static void bind_feed_forward(binder *b, qn_layer_weights *l)
     char buffer[96];
     layer_vector(b, &l->ffn_norm, "ffn_norm.weight", h->n_embd, REQUIRED);
     if (h->arch->post_norms) layer_vector(b, &l->ffn_post_norm, "post_ffw_norm.weight", h->n_embd, REQUIRED);
-    l->has_experts = h->n_expert > 0 && qn_gguf_find_tensor(b->g, layer_name(b, "ffn_gate_inp.weight", buffer)) != NULL;
+    l->has_experts =
+        h->n_expert > 0 && qn_gguf_find_tensor(b->g, layer_name(b, "ffn_gate_inp.weight", buffer)) != NULL;
     if (l->has_experts) {
         layer_matrix(b, &l->router, "ffn_gate_inp.weight", h->n_expert, h->n_embd);
         layer_experts(b, &l->gate_exps, "ffn_gate_exps.weight", h->n_ff_expert, h->n_embd);
@@ -161,7 +171,8 @@ static void bind_feed_forward(binder *b, qn_layer_weights *l)
         return;
     }
     if (h->n_expert > 0) {
-        b->status = qn_fail(b->err, QUERN_ERR_FORMAT, "tensor '%s' is missing (expert_count is %u)", buffer, h->n_expert);
+        b->status = qn_fail(b->err, QUERN_ERR_FORMAT, "tensor '%s' is missing (expert_count is %u)", buffer,
+                            h->n_expert);
         return;
     }
     layer_matrix(b, &l->gate, "ffn_gate.weight", h->n_ff, h->n_embd);
@@ -178,7 +189,8 @@ static void bind_embedding(binder *b, qn_hparams *h)
     const qn_gguf_tensor *t = find(b, "token_embd.weight", REQUIRED);
     if (t == NULL) return;
     if (t->n_dims > 2 || t->dims[0] != h->n_embd || t->dims[1] > (1u << 24)) {
-        b->status = qn_fail(b->err, QUERN_ERR_FORMAT, "tensor 'token_embd.weight': shape %llu x %llu, expected %u x the vocabulary",
+        b->status = qn_fail(b->err, QUERN_ERR_FORMAT,
+                            "tensor 'token_embd.weight': shape %llu x %llu, expected %u x the vocabulary",
                             (unsigned long long)t->dims[0], (unsigned long long)t->dims[1], h->n_embd);
         return;
     }
@@ -200,7 +212,8 @@ static void bind_all(binder *b, qn_hparams *h)
     bind_vector(b, &w->rope_factors, "rope_freqs.weight", h->n_rot / 2, OPTIONAL);
     w->tied = qn_gguf_find_tensor(b->g, "output.weight") == NULL;
     const uint64_t before = w->n_parameters;
-    bind_matrix(b, &w->output, w->tied ? "token_embd.weight" : "output.weight", h->n_vocab, h->n_embd, REQUIRED);
+    bind_matrix(b, &w->output, w->tied ? "token_embd.weight" : "output.weight", h->n_vocab, h->n_embd,
+                REQUIRED);
     if (w->tied) w->n_parameters = before;
 }
 
@@ -223,7 +236,10 @@ typedef struct load_run {
     bool stopped; /* written by worker 0 between barriers */
 } load_run;
 
-static void decode_vector(const qn_load_job *j) { qn_decode_get(j->tensor->type)(j->tensor->data, j->dst, j->n_rows); }
+static void decode_vector(const qn_load_job *j)
+{
+    qn_decode_get(j->tensor->type)(j->tensor->data, j->dst, j->n_rows);
+}
 
 static void pack_panels(const qn_load_job *j, size_t begin, size_t end)
 {
@@ -253,8 +269,10 @@ static void load_all(const qn_worker *worker, void *user)
         done += j->tensor->n_bytes;
         if (worker->index == 0) {
             if (run->g->n_files > 0)
-                qn_file_map_release(&run->g->files[j->tensor->file], j->tensor->file_offset, j->tensor->n_bytes);
-            if (run->progress != NULL && !run->progress(run->user, done, run->total_bytes)) run->stopped = true;
+                qn_file_map_release(&run->g->files[j->tensor->file], j->tensor->file_offset,
+                                    j->tensor->n_bytes);
+            if (run->progress != NULL && !run->progress(run->user, done, run->total_bytes))
+                run->stopped = true;
         }
         qn_worker_barrier(worker);
     }

@@ -18,11 +18,12 @@ typedef struct qn_expert_matrices {
 } qn_expert_matrices;
 
 typedef struct qn_layer_weights { /* pointers are NULL where the model has no such tensor */
-    const float *attn_norm, *attn_post_norm, *q_norm, *k_norm, *ffn_norm, *ffn_post_norm; /* [n_embd], [head_dim_k] */
+    const float *attn_norm, *attn_post_norm, *q_norm, *k_norm, *ffn_norm,
+        *ffn_post_norm; /* [n_embd], [head_dim_k] */
     const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
-    qn_matrix q, k, v, o;                          /* [n_head * head_dim_k][n_embd] ... */
-    qn_matrix gate, up, down;                      /* [n_ff][n_embd], [n_ff][n_embd], [n_embd][n_ff] */
-    qn_matrix router;                              /* [n_expert][n_embd] */
+    qn_matrix q, k, v, o;     /* [n_head * head_dim_k][n_embd] ... */
+    qn_matrix gate, up, down; /* [n_ff][n_embd], [n_ff][n_embd], [n_embd][n_ff] */
+    qn_matrix router;         /* [n_expert][n_embd] */
     qn_expert_matrices gate_exps, up_exps, down_exps;
     bool has_experts;
 } qn_layer_weights;
@@ -35,17 +36,17 @@ typedef struct qn_load_job { /* one tensor to bring into the arena */
 } qn_load_job;
 
 typedef struct qn_weights {
-    qn_layer_weights *layers;       /* [n_layer] */
+    qn_layer_weights *layers;        /* [n_layer] */
     const qn_gguf_tensor *embedding; /* rows are read from the mapped file */
     size_t embedding_row_bytes;
-    const float *output_norm;       /* [n_embd] */
-    const float *rope_factors;      /* [n_rot / 2] or NULL */
-    qn_matrix output;               /* [n_vocab][n_embd], the embedding where tied */
+    const float *output_norm;  /* [n_embd] */
+    const float *rope_factors; /* [n_rot / 2] or NULL */
+    qn_matrix output;          /* [n_vocab][n_embd], the embedding where tied */
     bool tied;
     qn_arena arena;
     qn_load_job *jobs;
     size_t n_jobs, jobs_capacity;
-    size_t mapped_bytes;            /* of matrices multiplied straight from the file */
+    size_t mapped_bytes; /* of matrices multiplied straight from the file */
     uint64_t n_parameters;
 } qn_weights;
 

@@ -35,8 +35,7 @@ static const struct {
     {"{{ 'ell' in s }} {{ 'x' not in s }} {{ 1 in l }} {{ 'a' in d }} {{ 4 in range(0,10,2) }} {{ '"
      "b' in ['b'] and not false }} {{ not 1 in l }}",
      "True True True True True True False"},
-    {"{{ i if b else z }} {{ (i if z) is defined }} {{ 'x' if z else 'y' if n else 'w' }}",
-     "7 False w"},
+    {"{{ i if b else z }} {{ (i if z) is defined }} {{ 'x' if z else 'y' if n else 'w' }}", "7 False w"},
     {"{{ s.upper() }} {{ u.upper() }} {{ u.lower() }} {{ s.title() }} {{ 'it\\'s a-b c'.title() }} "
      "{{ s.swapcase() }} {{ 'ΑΣΣ'.lower() }} {{ 'ßx'.capitalize() }} {{ 'ǆx'.title() }} {{ 'straße'"
      ".casefold() }} {{ 'ŉ'.upper() }} {{ 'ﬁn'.title() }}",
@@ -226,10 +225,8 @@ static const struct {
     {"{% raw %}{{ not }} {% if %}{% endraw %}{# comment {{ x }} #}a{#- c -#}  b {%- raw -%}  x  {%-"
      " endraw -%}  c",
      "{{ not }} {% if %}abxc"},
-    {"    a",
-     "    a"},
-    {"b",
-     "b"},
+    {"    a", "    a"},
+    {"b", "b"},
     {"{{ [1,2,3][1] }} {{ {'a': {'b': 1}}.a.b }} {{ (1, 2, 3)[::-1] }} {{ 'abc'[1] }} {{ [[1,2],[3]"
      "][0][1] }} {{ {'a':1}['a'] }} {{ d.C['x'] }} {{ l.0 }} {{ nested.0.1.0 }}",
      "2 1 (3, 2, 1) b 2 1 None 3 2"},
@@ -262,64 +259,42 @@ static const struct {
      ").split()[-1] }} {{ d.items()|map('first')|list }} {{ d|length }} {{ d.items()|length }} {{ n"
      "ested|map('last')|list }} {{ [u]|join }} {{ 'x'.join(s) }}",
      "Hello, World W0rld ß ['b', 'a', 'C'] 3 3 [[2, 3], 4] Zürich ☃ 😀 ß Hxexlxlxox,x xWxoxrxlxd"},
-    {"  {% if b %}  \n    a\n  {% endif %}\nb\n",
-     "  \n    a\nb"},
+    {"  {% if b %}  \n    a\n  {% endif %}\nb\n", "  \n    a\nb"},
     {"{%- if b -%}   x   {%- endif -%}   c {{- ' d ' -}} e {%+ if b %} f {%+ endif %} g {% if b +%}"
      "\nh{% endif %}\n\n",
      "xc d e  f  g \nh"},
-    {"a\r\nb\r{{ 1 }}\r\n",
-     "a\nb\n1"},
-    {"\n\n{{ 1 }}\n\n",
-     "\n\n1\n"},
-    {"x{% raw %}\n a {% endraw %}\nb",
-     "x\n a b"},
-    {"  {% raw %}\n a {% endraw %}\nb",
-     "\n a b"},
-    {"  {#- c #}\n x\n  {# c #}\n y {# c #}\n z",
-     " x\n y  z"},
-    {"{% for x in l %}\n  {{ x }}\n{% endfor %}\nend",
-     "  3\n  1\n  2\nend"},
-    {"a\n   {%- if b %}\n  b\n   {%- endif %}\nc",
-     "a  bc"},
-    {"a {% if b %}\nb{% endif %}\n  {{ 'x' }}\n",
-     "a b  x"},
-    {"{{ '}}' }} {{ {'a':{}} }} {% if '%}' %}x{% endif %}",
-     "}} {'a': {}} x"},
-    {"\t {% set x = 1 %}\t\n{{ x }}",
-     "\t\n1"},
-    {"{% if b %}{% endif %}  {% if b %}x{% endif %}",
-     "  x"},
-    {"\302\240 {% if b %}x{% endif %}",
-     "x"},
-    {"{{ s }}\n{{ s }}\n",
-     "Hello, World\nHello, World"},
-    {"{#\n#}\n\n{%\nif b\n%}\nx\n{%\nendif\n%}\n",
-     "\nx\n"},
-    {"{% set x = namespace() %}{% set x.a = [1] %}{{ x.a }}",
-     "[1]"},
+    {"a\r\nb\r{{ 1 }}\r\n", "a\nb\n1"},
+    {"\n\n{{ 1 }}\n\n", "\n\n1\n"},
+    {"x{% raw %}\n a {% endraw %}\nb", "x\n a b"},
+    {"  {% raw %}\n a {% endraw %}\nb", "\n a b"},
+    {"  {#- c #}\n x\n  {# c #}\n y {# c #}\n z", " x\n y  z"},
+    {"{% for x in l %}\n  {{ x }}\n{% endfor %}\nend", "  3\n  1\n  2\nend"},
+    {"a\n   {%- if b %}\n  b\n   {%- endif %}\nc", "a  bc"},
+    {"a {% if b %}\nb{% endif %}\n  {{ 'x' }}\n", "a b  x"},
+    {"{{ '}}' }} {{ {'a':{}} }} {% if '%}' %}x{% endif %}", "}} {'a': {}} x"},
+    {"\t {% set x = 1 %}\t\n{{ x }}", "\t\n1"},
+    {"{% if b %}{% endif %}  {% if b %}x{% endif %}", "  x"},
+    {"\302\240 {% if b %}x{% endif %}", "x"},
+    {"{{ s }}\n{{ s }}\n", "Hello, World\nHello, World"},
+    {"{#\n#}\n\n{%\nif b\n%}\nx\n{%\nendif\n%}\n", "\nx\n"},
+    {"{% set x = namespace() %}{% set x.a = [1] %}{{ x.a }}", "[1]"},
     {"{{ loop is defined }}{% for i in l %}{% for j in l %}{{ loop.index }}{% endfor %}{{ loop.inde"
      "x }}{% endfor %}",
      "False123112321233"},
-    {"{% for x in l %}{% set y = x %}{% endfor %}{{ y is defined }}",
-     "False"},
-    {"{% if b %}{% set y = 1 %}{% endif %}{{ y }}",
-     "1"},
-    {"{% if not zz is defined %}{% set zz = 1 %}{% endif %}{{ zz }}",
-     "1"},
-    {"{% macro a() %}{% set s = 'in' %}{{ s }}{% endmacro %}{{ a() }}{{ s }}",
-     "inHello, World"},
-    {"{% for s in l %}{{ s }}{% endfor %}{{ s }}",
-     "312Hello, World"},
-    {"{% macro o() %}{% macro p() %}P{{ s }}{% endmacro %}{{ p() }}{% endmacro %}{{ o() }}",
-     "PHello, World"},
-    {"{% for x in l recursive %}{{ x }}{% endfor %}",
-     "312"},
+    {"{% for x in l %}{% set y = x %}{% endfor %}{{ y is defined }}", "False"},
+    {"{% if b %}{% set y = 1 %}{% endif %}{{ y }}", "1"},
+    {"{% if not zz is defined %}{% set zz = 1 %}{% endif %}{{ zz }}", "1"},
+    {"{% macro a() %}{% set s = 'in' %}{{ s }}{% endmacro %}{{ a() }}{{ s }}", "inHello, World"},
+    {"{% for s in l %}{{ s }}{% endfor %}{{ s }}", "312Hello, World"},
+    {"{% macro o() %}{% macro p() %}P{{ s }}{% endmacro %}{{ p() }}{% endmacro %}{{ o() }}", "PHello, World"},
+    {"{% for x in l recursive %}{{ x }}{% endfor %}", "312"},
 };
 
 static void constructs_render_as_in_python(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) ASSERT_RENDERS(rows[i].source, variables, rows[i].expected);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        ASSERT_RENDERS(rows[i].source, variables, rows[i].expected);
     print_message("%zu templates\n", sizeof rows / sizeof rows[0]);
 }
 

@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-#define LIMIT QUERN_ERR_LIMIT
+#define LIMIT    QUERN_ERR_LIMIT
 #define TEMPLATE QUERN_ERR_TEMPLATE
 
 static void too_much_is_refused_before_it_is_built(void **state)
@@ -39,7 +39,8 @@ static void too_much_is_refused_before_it_is_built(void **state)
     ASSERT_FAILS("{% set l = [1] %}{% for x in l %}{% do l.append(x) %}{% endfor %}", NULL, LIMIT,
                  "evaluation steps");
     ASSERT_FAILS("{% set n = namespace(l=[]) %}{% for i in range(300) %}{% set n.l = n.l + ['x' * 1000000] %}"
-                 "{% endfor %}{{ n.l|length }}", NULL, LIMIT, "values take more than 256 MiB");
+                 "{% endfor %}{{ n.l|length }}",
+                 NULL, LIMIT, "values take more than 256 MiB");
     ASSERT_FAILS("{{ range(-9223372036854775807, 9223372036854775807) }}", NULL, LIMIT, "range: more items");
 }
 
@@ -180,13 +181,15 @@ static void recursion_ends(void **state)
 static void late_calls_see_their_own_variables(void **state)
 {
     (void)state;
-    ASSERT_RENDERS("{% set n = namespace() %}{% macro m(a) %}{% for x in [1] recursive %}{{ a }}{{ x }}"
-                   "{% set n.loop = loop %}{% endfor %}{% endmacro %}{{ m('q') }}"
-                   "{% macro other(b) %}{% with c = b %}{{ n.loop([2, 3]) }}{% endwith %}{% endmacro %}{{ other('z') }}",
-                   NULL, "q1q2q3");
-    ASSERT_RENDERS("{% set n = namespace() %}{% for x in [1, 2] %}{% macro m() %}{{ x }}{% endmacro %}"
-                   "{% if x == 1 %}{% set n.m = m %}{% endif %}{% endfor %}{% for y in [7, 8] %}{{ n.m() }}{% endfor %}",
-                   NULL, "11");
+    ASSERT_RENDERS(
+        "{% set n = namespace() %}{% macro m(a) %}{% for x in [1] recursive %}{{ a }}{{ x }}"
+        "{% set n.loop = loop %}{% endfor %}{% endmacro %}{{ m('q') }}"
+        "{% macro other(b) %}{% with c = b %}{{ n.loop([2, 3]) }}{% endwith %}{% endmacro %}{{ other('z') }}",
+        NULL, "q1q2q3");
+    ASSERT_RENDERS(
+        "{% set n = namespace() %}{% for x in [1, 2] %}{% macro m() %}{{ x }}{% endmacro %}"
+        "{% if x == 1 %}{% set n.m = m %}{% endif %}{% endfor %}{% for y in [7, 8] %}{{ n.m() }}{% endfor %}",
+        NULL, "11");
 }
 
 static void values_that_contain_themselves_are_cut(void **state)
@@ -228,11 +231,12 @@ static void integers_do_not_overflow(void **state)
         NULL, "0 -9223372036854775808 9223372036854775807 -9223372036854775808 20");
     ASSERT_RENDERS("{{ 'abc'[-9223372036854775807 - 1:9223372036854775807:9223372036854775807] }}"
                    "{{ 'abc'[::-9223372036854775807 - 1] }}{{ [1, 2][9223372036854775807:] }}"
-                   "{{ range(0, 9223372036854775807, 4611686018427387904)|list }}", NULL,
-                   "ac[][0, 4611686018427387904]");
+                   "{{ range(0, 9223372036854775807, 4611686018427387904)|list }}",
+                   NULL, "ac[][0, 4611686018427387904]");
     ASSERT_RENDERS("{{ 9007199254740993 == 9007199254740992.0 }} {{ 9007199254740993 > 9007199254740992.0 }}"
                    " {{ 9223372036854775807 < 1e19 }} {{ {1: 'a'}[1.0] }} {{ (1e308 * 10) > 5 }}"
-                   " {{ (1e308 * 10 - 1e308 * 10) < 1 }}", NULL, "False True True a True False");
+                   " {{ (1e308 * 10 - 1e308 * 10) < 1 }}",
+                   NULL, "False True True a True False");
     ASSERT_FAILS("{{ 1 / 0 }}", NULL, TEMPLATE, "line 1: division by zero");
     ASSERT_FAILS("{{ 1 % 0.0 }}", NULL, TEMPLATE, "division by zero");
 }
@@ -399,8 +403,9 @@ static void *render_often(void *user)
 static void one_template_serves_many_threads(void **state)
 {
     (void)state;
-    static const char source[] = "{% macro m(x, y='ü') %}{{ x }}{{ y|length }}{{ 'äö'[1] }}{% endmacro %}"
-                                 "{% for k, v in d|dictsort %}{{ m(k) ~ v|tojson }}{{ strftime_now('%d %b') }}{% endfor %}";
+    static const char source[] =
+        "{% macro m(x, y='ü') %}{{ x }}{{ y|length }}{{ 'äö'[1] }}{% endmacro %}"
+        "{% for k, v in d|dictsort %}{{ m(k) ~ v|tojson }}{{ strftime_now('%d %b') }}{% endfor %}";
     json_t *variables = json_loads("{\"d\": {\"b\": \"é\", \"a\": [1.5, null]}}", 0, NULL);
     qn_jinja *t;
     pthread_t threads[4];

@@ -46,7 +46,7 @@ static void assert_chat(const char *source, const char *messages, const char *to
 }
 
 #define SYSTEM "{\"role\": \"system\", \"content\": \"Be kind.\"}"
-#define USER "{\"role\": \"user\", \"content\": \"Hi\"}"
+#define USER   "{\"role\": \"user\", \"content\": \"Hi\"}"
 #define PARTS                                                                                                \
     "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, {\"type\": \"image_url\"}, "  \
     "{\"type\": \"text\", \"text\": \"b\"}]}"
@@ -80,7 +80,8 @@ static const char parts_only[] =
 /* shows a call only where there is no content, and its arguments as they are */
 static const char calls_without_content[] =
     "{% for m in messages %}<{{ m.role }}>{% if m.content is none %}{% for c in m.tool_calls %}"
-    "{{ '[' + c.function.name + ' ' + c.function.arguments + ']' }}{% endfor %}{% else %}{{ m.content }}{% endif %}"
+    "{{ '[' + c.function.name + ' ' + c.function.arguments + ']' }}{% endfor %}{% else %}{{ m.content }}{% "
+    "endif %}"
     "{% endfor %}";
 
 static void messages_take_the_form_that_the_template_renders(void **state)
@@ -98,7 +99,8 @@ static void messages_take_the_form_that_the_template_renders(void **state)
     assert_chat(calls_without_content, "[" USER "," CALL("{\"a\": 1}") "]", NULL, NULL,
                 "<user>Hi<assistant>[f {\"a\": 1}]");
     assert_chat(calls_without_content,
-                "[" USER ",{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"function\": {\"name\": "
+                "[" USER
+                ",{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"function\": {\"name\": "
                 "\"f\", \"arguments\": \"{}\"}}]}]",
                 NULL, NULL, "<user>Hi<assistant>[f {}]");
     assert_chat(able, "[" SYSTEM "," USER "]", NULL, NULL, "<system>Be kind.<user>Hi");

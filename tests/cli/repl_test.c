@@ -84,8 +84,9 @@ static void at_prompt(terminal *t)
     expect(t, ">>> ");
 }
 
-/* Waits for the program's end; `again` (or NULL) is typed every second: a Ctrl-D that comes between the prompt
- * and the switch of the terminal to single characters is taken for something else, also with people. */
+/* Waits for the program's end; `again` (or NULL) is typed every second: a Ctrl-D that comes between the
+ * prompt and the switch of the terminal to single characters is taken for something else, also with people.
+ */
 static int end_typing(terminal *t, const char *again)
 {
     int status = 0;
@@ -93,7 +94,8 @@ static int end_typing(terminal *t, const char *again)
     double typed = now();
     struct pollfd p = {t->fd, POLLIN, 0};
     while (waitpid(t->pid, &status, WNOHANG) == 0) {
-        if (poll(&p, 1, 20) > 0 && read(t->fd, rest, sizeof rest) < 0) usleep(1000); /* it must not wait for us */
+        if (poll(&p, 1, 20) > 0 && read(t->fd, rest, sizeof rest) < 0)
+            usleep(1000); /* it must not wait for us */
         if (again == NULL || now() - typed < 1) continue;
         type(t, again);
         typed = now();

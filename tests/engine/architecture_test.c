@@ -88,18 +88,22 @@ static int check_case(const json_t *item)
     const size_t n_vocab = (size_t)json_integer_value(json_object_get(item, "n_vocab"));
     const size_t first = (size_t)json_integer_value(json_object_get(item, "first_position"));
     const double tolerance = json_real_value(json_object_get(item, "tolerance_nmse"));
-    float *whole = run(model, ids, n_ids, n_ids, QUERN_KV_F16), *single = run(model, ids, n_ids, 1, QUERN_KV_F16);
+    float *whole = run(model, ids, n_ids, n_ids, QUERN_KV_F16),
+          *single = run(model, ids, n_ids, 1, QUERN_KV_F16);
     float *exact = run(model, ids, n_ids, n_ids, QUERN_KV_F32);
     const double error = nmse(reference, whole + first * n_vocab, n_bytes / sizeof(float));
     const double exact_error = nmse(reference, exact + first * n_vocab, n_bytes / sizeof(float));
     const json_t *strict = json_object_get(item, "strict_nmse");
     int failed = 0;
-    if (!(error <= tolerance)) failed = 1, print_error("%s: NMSE %.3g, at most %.3g is allowed\n", name, error, tolerance);
+    if (!(error <= tolerance))
+        failed = 1, print_error("%s: NMSE %.3g, at most %.3g is allowed\n", name, error, tolerance);
     if (json_is_number(strict) && !(exact_error <= json_number_value(strict)))
-        failed = 1, print_error("%s: with an F32 cache NMSE %.3g, at most %.3g is allowed\n", name, exact_error, json_number_value(strict));
+        failed = 1, print_error("%s: with an F32 cache NMSE %.3g, at most %.3g is allowed\n", name,
+                                exact_error, json_number_value(strict));
     if (memcmp(whole, single, n_ids * n_vocab * sizeof *whole) != 0)
         failed = 1, print_error("%s: one by one differs from all at once\n", name);
-    if (!failed) printf("%-32s NMSE %.2e (limit %.2e), F32 cache %.2e\n", name, error, tolerance, exact_error);
+    if (!failed)
+        printf("%-32s NMSE %.2e (limit %.2e), F32 cache %.2e\n", name, error, tolerance, exact_error);
     free(whole), free(single), free(exact), free(reference), free(ids);
     quern_model_close(model);
     return failed;

@@ -34,8 +34,8 @@ static bool find_model(char out[1024], const char *file, const char *name)
     }
     quern_store *store = NULL;
     const quern_store_entry *entry = NULL;
-    bool found = quern_store_open(&store, NULL, NULL) == QUERN_OK && quern_store_resolve(store, name, &entry, NULL) == QUERN_OK &&
-                 entry->path != NULL;
+    bool found = quern_store_open(&store, NULL, NULL) == QUERN_OK &&
+                 quern_store_resolve(store, name, &entry, NULL) == QUERN_OK && entry->path != NULL;
     if (found) snprintf(out, 1024, "%s", entry->path);
     quern_store_close(store);
     if (!found) printf("skipped: %s is not installed (quern pull %s, or QUERN_MODELS_REAL)\n", file, name);
@@ -66,7 +66,8 @@ static void close_all(json_t *all)
 
 static size_t read_ids(const json_t *array, quern_token *ids)
 {
-    for (size_t i = 0; i < json_array_size(array); i++) ids[i] = (quern_token)json_integer_value(json_array_get(array, i));
+    for (size_t i = 0; i < json_array_size(array); i++)
+        ids[i] = (quern_token)json_integer_value(json_array_get(array, i));
     return json_array_size(array);
 }
 
@@ -87,7 +88,9 @@ static int check_tokens(const json_t *prompt, const quern_token *ids, size_t n)
     if (json_is_true(json_object_get(prompt, "parse_special"))) flags |= QUERN_TOKENIZE_PARSE_SPECIAL;
     quern_token *own;
     size_t n_own;
-    assert_int_equal(quern_tokenize(model, json_string_value(text), json_string_length(text), flags, &own, &n_own, NULL), QUERN_OK);
+    assert_int_equal(
+        quern_tokenize(model, json_string_value(text), json_string_length(text), flags, &own, &n_own, NULL),
+        QUERN_OK);
     const bool same = n_own == n && memcmp(own, ids, n * sizeof *ids) == 0;
     quern_free(own);
     if (!same) print_error("%s: tokens differ\n", json_string_value(json_object_get(prompt, "name")));
@@ -105,7 +108,9 @@ static int check_top20(const json_t *prompt, const float *logits)
         for (uint32_t k = 0; k < info.n_vocab; k++) better += logits[k] > logits[id] + 0.5f;
         n_missing += better >= 20;
     }
-    if (n_missing > 0) print_error("%s: %d of the 20 best differ\n", json_string_value(json_object_get(prompt, "name")), n_missing);
+    if (n_missing > 0)
+        print_error("%s: %d of the 20 best differ\n", json_string_value(json_object_get(prompt, "name")),
+                    n_missing);
     return n_missing;
 }
 
@@ -122,11 +127,14 @@ static int check_exact(const json_t *prompt, const float *logits)
     size_t n_bytes;
     float *exact = (float *)(void *)golden_read(path, &n_bytes);
     double sum = 0;
-    for (uint32_t i = 0; i < info.n_vocab; i++) sum += ((double)exact[i] - logits[i]) * ((double)exact[i] - logits[i]);
+    for (uint32_t i = 0; i < info.n_vocab; i++)
+        sum += ((double)exact[i] - logits[i]) * ((double)exact[i] - logits[i]);
     free(exact);
     const double rms = sqrt(sum / info.n_vocab);
-    const double reference = json_real_value(json_object_get(json_object_get(prompt, "reference_vs_exact"), "rms"));
-    printf("  %-14s rms from exact %.4f, the reference's %.4f\n", json_string_value(json_object_get(prompt, "name")), rms, reference);
+    const double reference =
+        json_real_value(json_object_get(json_object_get(prompt, "reference_vs_exact"), "rms"));
+    printf("  %-14s rms from exact %.4f, the reference's %.4f\n",
+           json_string_value(json_object_get(prompt, "name")), rms, reference);
     sum_of_rms += rms;
     sum_of_reference_rms += reference;
     return rms > 2 * reference;
@@ -135,14 +143,17 @@ static int check_exact(const json_t *prompt, const float *logits)
 static bool choice_is_right(const json_t *step, quern_token choice, const float *logits)
 {
     if (choice == json_integer_value(json_object_get(step, "id"))) return true;
-    if (choice == json_integer_value(json_object_get(step, "second")) && json_real_value(json_object_get(step, "gap")) < 0.5) return true;
+    if (choice == json_integer_value(json_object_get(step, "second")) &&
+        json_real_value(json_object_get(step, "gap")) < 0.5)
+        return true;
     const json_t *top = json_object_get(step, "exact_top3");
     const double best = json_number_value(json_array_get(json_array_get(top, 0), 1));
     const double third = json_number_value(json_array_get(json_array_get(top, 2), 1));
     const quern_token exact = (quern_token)json_integer_value(json_array_get(json_array_get(top, 0), 0));
     for (size_t i = 0; i < json_array_size(top); i++) {
         const json_t *pair = json_array_get(top, i);
-        if (choice == json_integer_value(json_array_get(pair, 0))) return json_number_value(json_array_get(pair, 1)) >= best - 0.5;
+        if (choice == json_integer_value(json_array_get(pair, 0)))
+            return json_number_value(json_array_get(pair, 1)) >= best - 0.5;
     }
     return third > best - 0.5 && logits[choice] - logits[exact] < 0.5f;
 }
@@ -187,7 +198,8 @@ static void check_model(const char *file, const char *name, const char *prompts)
         n_failed += check_steps(prompt, logits, &n_equal);
         n_steps += (int)json_array_size(json_object_get(prompt, "steps"));
     }
-    printf("%s: %zu prompts, %d of %d greedy choices equal, the others near-ties; %d failures\n", name, i, n_equal, n_steps, n_failed);
+    printf("%s: %zu prompts, %d of %d greedy choices equal, the others near-ties; %d failures\n", name, i,
+           n_equal, n_steps, n_failed);
     close_all(all);
     assert_int_equal(n_failed, 0);
     assert_true(sum_of_rms <= 1.5 * sum_of_reference_rms);

@@ -21,11 +21,14 @@ typedef struct change { /* of a sound model */
     enum { NOTHING, U32, I32, F32, TEXT, STRINGS, U32_ARRAY } kind;
     double number;
     const char *text;
-    size_t count;         /* of an array */
+    size_t count;              /* of an array */
     const char *resize_tensor; /* its first two dimensions are swapped */
 } change;
 
-static bool same(qn_string s, const char *text) { return text != NULL && qn_string_is(s, text); }
+static bool same(qn_string s, const char *text)
+{
+    return text != NULL && qn_string_is(s, text);
+}
 
 static void copy_tensor(qn_gguf_writer *w, const qn_gguf_tensor *t, const change *c)
 {
@@ -34,7 +37,8 @@ static void copy_tensor(qn_gguf_writer *w, const qn_gguf_tensor *t, const change
     if (same(t->name, c->remove_tensor)) return;
     uint64_t dims[4] = {t->dims[0], t->dims[1], t->dims[2], t->dims[3]};
     if (same(t->name, c->resize_tensor)) dims[0] = t->dims[1], dims[1] = t->dims[0];
-    qn_gguf_writer_add_tensor(w, same(t->name, c->rename_tensor) ? c->new_name : name, t->type, t->n_dims, dims, t->data);
+    qn_gguf_writer_add_tensor(w, same(t->name, c->rename_tensor) ? c->new_name : name, t->type, t->n_dims,
+                              dims, t->data);
 }
 
 static void apply(qn_gguf_writer *w, const change *c)
@@ -44,13 +48,26 @@ static void apply(qn_gguf_writer *w, const change *c)
     qn_string strings[4] = {{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}};
     for (size_t i = 0; i < 64; i++) numbers[i] = (uint32_t)whole + (uint32_t)i;
     switch (c->kind) {
-    case NOTHING: break;
-    case U32: qn_gguf_writer_set_u32(w, c->key, (uint32_t)whole); break;
-    case I32: qn_gguf_writer_set_i32(w, c->key, (int32_t)whole); break;
-    case F32: qn_gguf_writer_set_f32(w, c->key, (float)c->number); break;
-    case TEXT: qn_gguf_writer_set_string(w, c->key, c->text); break;
-    case STRINGS: qn_gguf_writer_set_strings(w, c->key, strings, c->count); break;
-    case U32_ARRAY: qn_gguf_writer_set_array(w, c->key, QN_GGUF_U32, numbers, c->count); break;
+    case NOTHING:
+        break;
+    case U32:
+        qn_gguf_writer_set_u32(w, c->key, (uint32_t)whole);
+        break;
+    case I32:
+        qn_gguf_writer_set_i32(w, c->key, (int32_t)whole);
+        break;
+    case F32:
+        qn_gguf_writer_set_f32(w, c->key, (float)c->number);
+        break;
+    case TEXT:
+        qn_gguf_writer_set_string(w, c->key, c->text);
+        break;
+    case STRINGS:
+        qn_gguf_writer_set_strings(w, c->key, strings, c->count);
+        break;
+    case U32_ARRAY:
+        qn_gguf_writer_set_array(w, c->key, QN_GGUF_U32, numbers, c->count);
+        break;
     }
 }
 
@@ -96,15 +113,24 @@ static const struct {
     {"llama", 0, {.key = "llama.attention.head_count_kv", .kind = U32, .number = 0}, "head_count_kv"},
     {"llama", 0, {.key = "llama.attention.head_count_kv", .kind = U32, .number = 3}, "head_count_kv"},
     {"llama", 0, {.key = "llama.attention.head_count_kv", .kind = U32, .number = 16}, "head_count_kv"},
-    {"llama", 0, {.key = "llama.attention.head_count_kv", .kind = U32_ARRAY, .number = 2, .count = 3}, "head_count_kv"},
-    {"llama", 0, {.key = "llama.attention.head_count_kv", .kind = U32_ARRAY, .number = 2, .count = 2}, "head_count_kv"},
+    {"llama",
+     0,
+     {.key = "llama.attention.head_count_kv", .kind = U32_ARRAY, .number = 2, .count = 3},
+     "head_count_kv"},
+    {"llama",
+     0,
+     {.key = "llama.attention.head_count_kv", .kind = U32_ARRAY, .number = 2, .count = 2},
+     "head_count_kv"},
     {"llama", 0, {.key = "llama.attention.key_length", .kind = U32, .number = 0}, "key_length"},
     {"llama", 0, {.key = "llama.attention.key_length", .kind = U32, .number = 33}, "key_length"},
     {"llama", 0, {.key = "llama.attention.key_length", .kind = U32, .number = 64}, "attn_q.weight"},
     {"llama", 0, {.key = "llama.attention.value_length", .kind = U32, .number = 16}, "attn_v.weight"},
     {"llama", 0, {.key = "llama.context_length", .kind = U32, .number = 0}, "context_length"},
     {"llama", 0, {.key = "llama.feed_forward_length", .kind = U32, .number = 0}, "feed_forward_length"},
-    {"llama", 0, {.key = "llama.feed_forward_length", .kind = U32, .number = 4294967295.0}, "feed_forward_length"},
+    {"llama",
+     0,
+     {.key = "llama.feed_forward_length", .kind = U32, .number = 4294967295.0},
+     "feed_forward_length"},
     {"llama", 0, {.key = "llama.rope.dimension_count", .kind = U32, .number = 31}, "rope.dimension_count"},
     {"llama", 0, {.key = "llama.rope.dimension_count", .kind = U32, .number = 64}, "rope.dimension_count"},
     {"llama", 0, {.key = "llama.rope.freq_base", .kind = F32, .number = 0}, "rope.freq_base"},
@@ -118,7 +144,10 @@ static const struct {
     {"llama", 0, {.remove_tensor = "output_norm.weight"}, "output_norm.weight"},
     {"llama", 0, {.remove_tensor = "blk.1.attn_k.weight"}, "blk.1.attn_k.weight"},
     {"llama", 0, {.remove_tensor = "blk.2.ffn_down.weight"}, "blk.2.ffn_down.weight"},
-    {"llama", 0, {.rename_tensor = "blk.0.ffn_norm.weight", .new_name = "blk.0.ffn_norm.bias"}, "blk.0.ffn_norm.weight"},
+    {"llama",
+     0,
+     {.rename_tensor = "blk.0.ffn_norm.weight", .new_name = "blk.0.ffn_norm.bias"},
+     "blk.0.ffn_norm.weight"},
     {"llama", 0, {.resize_tensor = "blk.0.ffn_up.weight"}, "blk.0.ffn_up.weight"},
     {"llama", 4, {.key = "llama.expert_used_count", .kind = U32, .number = 5}, "expert_used_count"},
     {"llama", 4, {.key = "llama.expert_used_count", .kind = U32, .number = 0}, "expert_used_count"},
@@ -126,7 +155,10 @@ static const struct {
     {"llama", 4, {.remove_tensor = "blk.0.ffn_gate_inp.weight"}, "blk.0.ffn_gate_inp.weight"},
     {"llama", 4, {.remove_tensor = "blk.1.ffn_up_exps.weight"}, "blk.1.ffn_up_exps.weight"},
     {"llama", 0, {.key = "llama.expert_count", .kind = U32, .number = 4}, "expert"},
-    {"gemma2", 0, {.key = "gemma2.attn_logit_softcapping", .kind = F32, .number = -1}, "attn_logit_softcapping"},
+    {"gemma2",
+     0,
+     {.key = "gemma2.attn_logit_softcapping", .kind = F32, .number = -1},
+     "attn_logit_softcapping"},
     {"gemma2", 0, {.key = "gemma2.attention.sliding_window", .kind = U32, .number = 0}, "sliding_window"},
     {"qwen3", 0, {.remove_tensor = "blk.0.attn_q_norm.weight"}, "blk.0.attn_q_norm.weight"},
     {"llama", 0, {.remove_key = "tokenizer.ggml.model"}, "tokenizer.ggml.model"},
@@ -141,7 +173,9 @@ static void each_flaw_is_named(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
-        assert_true(tiny_model_write(sound_path, &(tiny_model){.arch = refusals[i].arch, .n_expert = refusals[i].n_expert, .type = QN_TYPE_Q8_0}));
+        assert_true(tiny_model_write(
+            sound_path,
+            &(tiny_model){.arch = refusals[i].arch, .n_expert = refusals[i].n_expert, .type = QN_TYPE_Q8_0}));
         write_changed(&refusals[i].change);
         const long before = qn_alloc_live();
         quern_error err = {0};
@@ -149,7 +183,8 @@ static void each_flaw_is_named(void **state)
         const quern_status s = quern_model_open(&model, broken_path, NULL, &err);
         if (s == QUERN_OK) fail_msg("case %zu (%s) was accepted", i, refusals[i].named);
         assert_null(model);
-        if (strstr(err.message, refusals[i].named) == NULL) fail_msg("case %zu: '%s' does not name '%s'", i, err.message, refusals[i].named);
+        if (strstr(err.message, refusals[i].named) == NULL)
+            fail_msg("case %zu: '%s' does not name '%s'", i, err.message, refusals[i].named);
         assert_non_null(strstr(err.message, "quern_broken_")); /* the file is named too */
         assert_true(s == QUERN_ERR_FORMAT || s == QUERN_ERR_UNSUPPORTED);
         assert_int_equal(qn_alloc_live(), before);
@@ -167,7 +202,8 @@ static void more_tokens_than_rows_are_refused(void **state)
     for (size_t i = 0; i < g.n_values; i++) qn_gguf_writer_set_value(w, &g.values[i]);
     for (size_t i = 0; i < g.n_tensors; i++) {
         const qn_gguf_tensor *t = &g.tensors[i];
-        const bool wide = qn_string_is(t->name, "token_embd.weight") || qn_string_is(t->name, "output.weight");
+        const bool wide =
+            qn_string_is(t->name, "token_embd.weight") || qn_string_is(t->name, "output.weight");
         const uint64_t dims[2] = {t->dims[0], wide ? t->dims[1] - 1 : t->dims[1]};
         char name[80];
         snprintf(name, sizeof name, "%.*s", (int)t->name.n_bytes, t->name.bytes);
@@ -246,9 +282,12 @@ static void bad_calls_are_refused(void **state)
         size_t n;
         quern_status status;
     } cases[] = {
-        {{{0, tokens, 17, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_CTX_FULL}, {{{0, tokens, 0, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_ARGUMENT},
-        {{{2, tokens, 1, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_ARGUMENT},  {{{0, &beyond, 1, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_ARGUMENT},
-        {{{0, &negative, 1, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_ARGUMENT}, {{{0, tokens, 3, QUERN_LOGITS_ALL}}, 1, QUERN_ERR_ARGUMENT},
+        {{{0, tokens, 17, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_CTX_FULL},
+        {{{0, tokens, 0, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_ARGUMENT},
+        {{{2, tokens, 1, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_ARGUMENT},
+        {{{0, &beyond, 1, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_ARGUMENT},
+        {{{0, &negative, 1, QUERN_LOGITS_NONE}}, 1, QUERN_ERR_ARGUMENT},
+        {{{0, tokens, 3, QUERN_LOGITS_ALL}}, 1, QUERN_ERR_ARGUMENT},
         {{{1, tokens, 1, QUERN_LOGITS_NONE}, {1, tokens, 1, QUERN_LOGITS_NONE}}, 2, QUERN_ERR_ARGUMENT},
         {{{1, tokens, 1, QUERN_LOGITS_NONE}, {0, tokens, 17, QUERN_LOGITS_NONE}}, 2, QUERN_ERR_CTX_FULL}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -262,9 +301,11 @@ static void bad_calls_are_refused(void **state)
     static const struct {
         uint32_t n_ctx, n_sequences, n_batch;
         int n_threads;
-    } bad[] = {{UINT32_MAX, 1, 512, 1}, {64, 0, 512, 1}, {64, 100000, 512, 1}, {64, 1, 0, 1}, {64, 1, 1 << 20, 1}, {64, 1, 512, 1000}};
+    } bad[] = {{UINT32_MAX, 1, 512, 1}, {64, 0, 512, 1},     {64, 100000, 512, 1},
+               {64, 1, 0, 1},           {64, 1, 1 << 20, 1}, {64, 1, 512, 1000}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        params.n_ctx = bad[i].n_ctx, params.n_sequences = bad[i].n_sequences, params.n_batch = bad[i].n_batch, params.n_threads = bad[i].n_threads;
+        params.n_ctx = bad[i].n_ctx, params.n_sequences = bad[i].n_sequences, params.n_batch = bad[i].n_batch,
+        params.n_threads = bad[i].n_threads;
         assert_int_equal(quern_context_create(&ctx, model, &params, &err), QUERN_ERR_ARGUMENT);
         assert_null(ctx);
     }
@@ -284,8 +325,9 @@ static void bad_calls_are_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_flaw_is_named), cmocka_unit_test(more_tokens_than_rows_are_refused),
-                                       cmocka_unit_test(opening_survives_each_failing_allocation), cmocka_unit_test(bad_calls_are_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_flaw_is_named), cmocka_unit_test(more_tokens_than_rows_are_refused),
+        cmocka_unit_test(opening_survives_each_failing_allocation), cmocka_unit_test(bad_calls_are_refused)};
     const int a = mkstemp(sound_path), b = mkstemp(broken_path);
     if (a >= 0) close(a);
     if (b >= 0) close(b);

@@ -12,7 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { N_TOKENS = 290, N_VOCAB = 320, ROWS = 40 }; /* past a chunk of attention and five pages; the last ROWS rows are compared */
+enum {
+    N_TOKENS = 290,
+    N_VOCAB = 320,
+    ROWS = 40
+}; /* past a chunk of attention and five pages; the last ROWS rows are compared */
 
 static char model_path[] = "/tmp/quern_same_bits_XXXXXX";
 
@@ -33,10 +37,12 @@ static quern_model *open_model(const tiny_model *m)
     return model;
 }
 
-static quern_context *open_context(const quern_model *model, int n_threads, uint32_t n_batch, uint32_t n_sequences, quern_kv_type kv)
+static quern_context *open_context(const quern_model *model, int n_threads, uint32_t n_batch,
+                                   uint32_t n_sequences, quern_kv_type kv)
 {
     quern_context_params params = quern_context_params_default();
-    params.n_ctx = N_TOKENS + 64, params.n_threads = n_threads, params.n_batch = n_batch, params.n_sequences = n_sequences;
+    params.n_ctx = N_TOKENS + 64, params.n_threads = n_threads, params.n_batch = n_batch,
+    params.n_sequences = n_sequences;
     params.n_outputs = ROWS * n_sequences, params.type_k = params.type_v = kv;
     quern_error err = {0};
     quern_context *ctx;
@@ -60,7 +66,8 @@ static void feed(quern_context *ctx, uint32_t sequence, const quern_token *token
         const quern_input input = {sequence, tokens + done, n, wanted ? QUERN_LOGITS_ALL : QUERN_LOGITS_NONE};
         decode(ctx, &input, 1);
         for (size_t i = 0; wanted && i < n; i++)
-            memcpy(rows + (done + i - (N_TOKENS - ROWS)) * N_VOCAB, quern_logits(ctx, i), N_VOCAB * sizeof *rows);
+            memcpy(rows + (done + i - (N_TOKENS - ROWS)) * N_VOCAB, quern_logits(ctx, i),
+                   N_VOCAB * sizeof *rows);
         done += n;
     }
 }
@@ -85,7 +92,8 @@ static void check_splits(const quern_model *model, quern_kv_type kv, const char 
         ctx = open_context(model, cases[i].threads, cases[i].batch, 1, kv);
         feed(ctx, 0, tokens, cases[i].piece, rows);
         if (memcmp(reference, rows, sizeof rows) != 0)
-            fail_msg("%s: %d threads, batch %u, pieces of %zu differ", what, cases[i].threads, cases[i].batch, cases[i].piece);
+            fail_msg("%s: %d threads, batch %u, pieces of %zu differ", what, cases[i].threads, cases[i].batch,
+                     cases[i].piece);
         quern_context_destroy(ctx);
     }
 }
@@ -112,10 +120,12 @@ static void check_company(const quern_model *model, quern_kv_type kv, const char
                                        {0, other + N_TOKENS - 1 - done, 1, QUERN_LOGITS_NONE}};
         decode(ctx, inputs, 3);
         for (size_t i = 0; wanted && i < n; i++)
-            memcpy(rows + (done + i - (N_TOKENS - ROWS)) * N_VOCAB, quern_logits(ctx, 1 + i), N_VOCAB * sizeof *rows);
+            memcpy(rows + (done + i - (N_TOKENS - ROWS)) * N_VOCAB, quern_logits(ctx, 1 + i),
+                   N_VOCAB * sizeof *rows);
         done += n;
     }
-    if (memcmp(reference, rows, sizeof rows) != 0) fail_msg("%s: in company of other sequences differs", what);
+    if (memcmp(reference, rows, sizeof rows) != 0)
+        fail_msg("%s: in company of other sequences differs", what);
     quern_context_destroy(ctx);
 }
 
@@ -132,14 +142,18 @@ static void check_truncate(const quern_model *model, quern_kv_type kv, const cha
     const quern_input rest = {0, tokens + kept, N_TOKENS - kept, QUERN_LOGITS_LAST};
     decode(ctx, &rest, 1);
     memcpy(rows, quern_logits(ctx, 0), N_VOCAB * sizeof *rows);
-    if (memcmp(reference + (ROWS - 1) * N_VOCAB, rows, N_VOCAB * sizeof *rows) != 0) fail_msg("%s: cut back and gone on differs", what);
+    if (memcmp(reference + (ROWS - 1) * N_VOCAB, rows, N_VOCAB * sizeof *rows) != 0)
+        fail_msg("%s: cut back and gone on differs", what);
     kept = quern_sequence_truncate(ctx, 0, 100); /* far behind any window */
     assert_true(kept == 100 || kept == 0);
     quern_context_destroy(ctx);
 }
 
 /* The scalar set is slow; what it shares with the others is held by instruction_sets_agree. */
-static bool is_slow(const char *isa) { return strcmp(isa, "scalar") == 0; }
+static bool is_slow(const char *isa)
+{
+    return strcmp(isa, "scalar") == 0;
+}
 
 static void check(const tiny_model *m, quern_kv_type kv, const char *isa)
 {
@@ -174,15 +188,32 @@ static void with_instruction_set(const char *isa)
     }
     check(&(tiny_model){.arch = "gemma3", .type = QN_TYPE_Q8_0, .seed = 2, .n_layer = 6}, QUERN_KV_F16, isa);
     check(&(tiny_model){.arch = "gemma2", .type = QN_TYPE_F16, .seed = 3}, QUERN_KV_F32, isa);
-    check(&(tiny_model){.arch = "qwen3moe", .type = QN_TYPE_Q5_0, .seed = 4, .n_expert = 6, .n_layer = 1}, QUERN_KV_Q8_0, isa);
+    check(&(tiny_model){.arch = "qwen3moe", .type = QN_TYPE_Q5_0, .seed = 4, .n_expert = 6, .n_layer = 1},
+          QUERN_KV_Q8_0, isa);
     check(&(tiny_model){.arch = "llama", .type = QN_TYPE_Q2_K, .seed = 6, .n_layer = 1}, QUERN_KV_F16, isa);
     unsetenv("QUERN_ISA");
 }
 
-static void scalar(void **state) { (void)state; with_instruction_set("scalar"); }
-static void avx2(void **state) { (void)state; with_instruction_set("avx2"); }
-static void avx512(void **state) { (void)state; with_instruction_set("avx512"); }
-static void neon(void **state) { (void)state; with_instruction_set("neon"); }
+static void scalar(void **state)
+{
+    (void)state;
+    with_instruction_set("scalar");
+}
+static void avx2(void **state)
+{
+    (void)state;
+    with_instruction_set("avx2");
+}
+static void avx512(void **state)
+{
+    (void)state;
+    with_instruction_set("avx512");
+}
+static void neon(void **state)
+{
+    (void)state;
+    with_instruction_set("neon");
+}
 
 /* Whole models give the same bits on every instruction set: they are one definition. */
 static void instruction_sets_agree(void **state)
@@ -192,19 +223,23 @@ static void instruction_sets_agree(void **state)
     static quern_token tokens[N_TOKENS];
     static float reference[ROWS * N_VOCAB], rows[ROWS * N_VOCAB];
     fill_tokens(tokens, N_TOKENS, 1);
-    static const qn_tensor_type types[] = {QN_TYPE_F32, QN_TYPE_BF16, QN_TYPE_Q4_0, QN_TYPE_Q4_1, QN_TYPE_Q5_1, QN_TYPE_Q4_K,
-                                           QN_TYPE_Q5_K, QN_TYPE_IQ4_XS, QN_TYPE_IQ4_NL, QN_TYPE_IQ3_S, QN_TYPE_MXFP4};
+    static const qn_tensor_type types[] = {QN_TYPE_F32,    QN_TYPE_BF16,  QN_TYPE_Q4_0, QN_TYPE_Q4_1,
+                                           QN_TYPE_Q5_1,   QN_TYPE_Q4_K,  QN_TYPE_Q5_K, QN_TYPE_IQ4_XS,
+                                           QN_TYPE_IQ4_NL, QN_TYPE_IQ3_S, QN_TYPE_MXFP4};
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
-        assert_true(tiny_model_write(model_path, &(tiny_model){.arch = "gemma2", .type = types[t], .seed = 9}));
+        assert_true(
+            tiny_model_write(model_path, &(tiny_model){.arch = "gemma2", .type = types[t], .seed = 9}));
         bool have_reference = false;
         for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
             quern_model *model;
             setenv("QUERN_ISA", sets[i], 1);
-            if (quern_model_open(&model, model_path, NULL, NULL) != QUERN_OK) continue; /* not on this machine */
+            if (quern_model_open(&model, model_path, NULL, NULL) != QUERN_OK)
+                continue; /* not on this machine */
             quern_context *ctx = open_context(model, 2, 512, 1, QUERN_KV_F16);
             feed(ctx, 0, tokens, 512, have_reference ? rows : reference);
             if (have_reference && memcmp(reference, rows, sizeof rows) != 0)
-                fail_msg("%s differs from scalar with %s", sets[i], qn_tensor_type_get((uint32_t)types[t])->name);
+                fail_msg("%s differs from scalar with %s", sets[i],
+                         qn_tensor_type_get((uint32_t)types[t])->name);
             have_reference = true;
             quern_context_destroy(ctx);
             quern_model_close(model);
@@ -215,7 +250,8 @@ static void instruction_sets_agree(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(scalar), cmocka_unit_test(avx2), cmocka_unit_test(avx512), cmocka_unit_test(neon),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(scalar), cmocka_unit_test(avx2),
+                                       cmocka_unit_test(avx512), cmocka_unit_test(neon),
                                        cmocka_unit_test(instruction_sets_agree)};
     const int fd = mkstemp(model_path);
     if (fd >= 0) close(fd);

@@ -45,7 +45,8 @@ static void vector(builder *b, const char *name, uint64_t n, float scale, float 
     qn_gguf_writer_add_tensor(b->w, name, QN_TYPE_F32, 1, &n, random_values(b, n, scale, offset));
 }
 
-static void matrix_of(builder *b, const char *name, uint64_t rows, uint64_t cols, uint64_t count, qn_tensor_type type)
+static void matrix_of(builder *b, const char *name, uint64_t rows, uint64_t cols, uint64_t count,
+                      qn_tensor_type type)
 {
     const size_t n = rows * cols * count;
     const uint64_t dims[3] = {cols, rows, count};
@@ -65,7 +66,8 @@ static void matrix_of(builder *b, const char *name, uint64_t rows, uint64_t cols
     qn_gguf_writer_add_tensor(b->w, name, type, count > 1 ? 3 : 2, dims, data);
 }
 
-static void layer_matrix(builder *b, uint32_t layer, const char *name, uint64_t rows, uint64_t cols, uint64_t count)
+static void layer_matrix(builder *b, uint32_t layer, const char *name, uint64_t rows, uint64_t cols,
+                         uint64_t count)
 {
     char full[64];
     snprintf(full, sizeof full, "blk.%u.%s.weight", layer, name);
@@ -130,15 +132,19 @@ static void key_f32(builder *b, const char *name, float value)
 
 static void vocabulary(builder *b)
 {
-    static const char *const words[] = {"\u2581", "\u2581the", "\u2581a", "e", "t", "a", "o", "i", "n", "s", "r", "h", "l", "d",
-                                        "th", "in", "er", "\u2581s", "\u2581w", "on", "an", "\u2581hello", "\u2581world", "he", "ll"};
+    static const char *const words[] = {
+        "\u2581",  "\u2581the", "\u2581a", "e",           "t",           "a",  "o",  "i",  "n",
+        "s",       "r",         "h",       "l",           "d",           "th", "in", "er", "\u2581s",
+        "\u2581w", "on",        "an",      "\u2581hello", "\u2581world", "he", "ll"};
     enum { N_WORDS = sizeof words / sizeof words[0] };
     char(*text)[32] = own(b, N_VOCAB * sizeof *text);
     qn_string tokens[N_VOCAB];
     float scores[N_VOCAB] = {0};
     int32_t kinds[N_VOCAB];
     for (int i = 0; i < N_VOCAB; i++) {
-        if (i < 3) snprintf(text[i], 32, "%s", (const char *[]){"<unk>", "<s>", "</s>"}[i]), kinds[i] = i == 0 ? 2 : 3;
+        if (i < 3)
+            snprintf(text[i], 32, "%s", (const char *[]){"<unk>", "<s>", "</s>"}[i]),
+                kinds[i] = i == 0 ? 2 : 3;
         else if (i < 259) snprintf(text[i], 32, "<0x%02X>", (unsigned)i - 3), kinds[i] = 6;
         else if (i - 259 < N_WORDS) snprintf(text[i], 32, "%s", words[i - 259]), kinds[i] = 1;
         else snprintf(text[i], 32, "\u2581word%d", i), kinds[i] = 1;
@@ -153,7 +159,8 @@ static void vocabulary(builder *b)
     qn_gguf_writer_set_u32(b->w, "tokenizer.ggml.eos_token_id", 2);
     qn_gguf_writer_set_u32(b->w, "tokenizer.ggml.unknown_token_id", 0);
     qn_gguf_writer_set_bool(b->w, "tokenizer.ggml.add_bos_token", true);
-    if (b->m->chat_template != NULL) qn_gguf_writer_set_string(b->w, "tokenizer.chat_template", b->m->chat_template);
+    if (b->m->chat_template != NULL)
+        qn_gguf_writer_set_string(b->w, "tokenizer.chat_template", b->m->chat_template);
 }
 
 static void metadata(builder *b, const qn_architecture *row, uint32_t n_layer)

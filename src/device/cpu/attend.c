@@ -10,25 +10,30 @@ static void plan_blocks(qn_cpu *c, qn_attention_work *work, uint32_t segment, si
     for (size_t blocks = (n_tokens + block - 1) / block; blocks-- > 0;) { /* the longest first */
         const size_t begin = blocks * block, end = qn_min_size(begin + block, n_tokens);
         for (uint32_t head = 0; head < heads; head++)
-            work->items[work->n_items++] = (qn_attention_item){segment, head, (uint32_t)begin, (uint32_t)end, 0, -1};
+            work->items[work->n_items++] =
+                (qn_attention_item){segment, head, (uint32_t)begin, (uint32_t)end, 0, -1};
     }
 }
 
 /* Returns false if there is no room for the partial results. */
-static bool plan_chunks(qn_cpu *c, qn_attention_work *work, uint32_t segment, size_t token, int32_t position, uint32_t window,
-                        size_t *n_partials)
+static bool plan_chunks(qn_cpu *c, qn_attention_work *work, uint32_t segment, size_t token, int32_t position,
+                        uint32_t window, size_t *n_partials)
 {
     const qn_hparams *h = c->program->hparams;
-    const size_t unit = qn_attention_partial_floats(&c->batch->kv[0].layout) / 16 * (h->n_head / h->n_head_kv);
+    const size_t unit =
+        qn_attention_partial_floats(&c->batch->kv[0].layout) / 16 * (h->n_head / h->n_head_kv);
     size_t begin, end;
     qn_attention_chunks(position, (int32_t)window, &begin, &end);
     const size_t n = end - begin;
-    if (n < 2 || *n_partials + n * h->n_head_kv * unit > c->max_partials || work->n_joins + h->n_head_kv > c->max_joins) return false;
+    if (n < 2 || *n_partials + n * h->n_head_kv * unit > c->max_partials ||
+        work->n_joins + h->n_head_kv > c->max_joins)
+        return false;
     for (uint32_t head = 0; head < h->n_head_kv; head++) {
-        work->joins[work->n_joins++] = (qn_attention_join_item){segment, head, (uint32_t)token, (uint32_t)n, (int32_t)*n_partials};
+        work->joins[work->n_joins++] =
+            (qn_attention_join_item){segment, head, (uint32_t)token, (uint32_t)n, (int32_t)*n_partials};
         for (size_t chunk = begin; chunk < end; chunk++, *n_partials += unit)
-            work->items[work->n_items++] = (qn_attention_item){segment, head, (uint32_t)token, (uint32_t)token + 1, (uint32_t)chunk,
-                                                               (int32_t)*n_partials};
+            work->items[work->n_items++] = (qn_attention_item){
+                segment, head, (uint32_t)token, (uint32_t)token + 1, (uint32_t)chunk, (int32_t)*n_partials};
     }
     return true;
 }
@@ -41,8 +46,9 @@ static void plan_group(qn_cpu *c, uint32_t group)
     size_t n_partials = 0;
     for (uint32_t s = 0; s < c->batch->n_segments; s++) {
         const qn_segment *segment = &c->batch->segments[s];
-        const bool split = segment->n_tokens == 1 &&
-                           plan_chunks(c, work, s, 0, segment->position, c->program->groups[group].window, &n_partials);
+        const bool split =
+            segment->n_tokens == 1 &&
+            plan_chunks(c, work, s, 0, segment->position, c->program->groups[group].window, &n_partials);
         if (!split) plan_blocks(c, work, s, segment->n_tokens);
     }
 }
@@ -82,14 +88,18 @@ void qn_cpu_attend(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
     while (qn_worker_take(w, work->n_items, 1, &begin, &end)) {
         const qn_attention_item *item = &work->items[begin];
         const qn_attention a = describe(c, i, item->segment);
-        if (item->partial < 0) c->kernels->attention(&a, item->head_kv, item->token_begin, item->token_end, scratch);
-        else c->kernels->attention_chunk(&a, item->head_kv, item->token_begin, item->chunk, c->partials + (size_t)item->partial * 16, scratch);
+        if (item->partial < 0)
+            c->kernels->attention(&a, item->head_kv, item->token_begin, item->token_end, scratch);
+        else
+            c->kernels->attention_chunk(&a, item->head_kv, item->token_begin, item->chunk,
+                                        c->partials + (size_t)item->partial * 16, scratch);
     }
     if (work->n_joins == 0) return;
     qn_worker_barrier(w);
     while (qn_worker_take(w, work->n_joins, 1, &begin, &end)) {
         const qn_attention_join_item *join = &work->joins[begin];
         const qn_attention a = describe(c, i, join->segment);
-        c->kernels->attention_join(&a, join->head_kv, join->token, join->n_chunks, c->partials + (size_t)join->partial * 16, stride);
+        c->kernels->attention_join(&a, join->head_kv, join->token, join->n_chunks,
+                                   c->partials + (size_t)join->partial * 16, stride);
     }
 }

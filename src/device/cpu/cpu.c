@@ -6,7 +6,10 @@
 
 #include <string.h>
 
-static size_t chunks_of(size_t n_ctx) { return (n_ctx + QN_ATTENTION_CHUNK - 1) / QN_ATTENTION_CHUNK; }
+static size_t chunks_of(size_t n_ctx)
+{
+    return (n_ctx + QN_ATTENTION_CHUNK - 1) / QN_ATTENTION_CHUNK;
+}
 
 static void layout_attention(qn_cpu *c, qn_arena *a)
 {
@@ -51,10 +54,12 @@ static void layout(qn_cpu *c, qn_arena *a)
     const size_t n_batch = c->params.n_batch;
     for (int b = 0; b < QN_BUFFERS; b++) {
         const size_t rows = b == QN_BUFFER_LOGITS ? c->params.n_outputs : n_batch;
-        if (p->buffer_width[b] > 0) c->buffers[b] = qn_arena_alloc(a, rows * p->buffer_width[b], sizeof(float));
+        if (p->buffer_width[b] > 0)
+            c->buffers[b] = qn_arena_alloc(a, rows * p->buffer_width[b], sizeof(float));
     }
     for (int f = 0; f < QN_ACT_FORMATS; f++) {
-        if (p->act_width[f] > 0) c->act[f] = qn_arena_alloc(a, n_batch, qn_act_row_bytes((qn_act_format)f, p->act_width[f]));
+        if (p->act_width[f] > 0)
+            c->act[f] = qn_arena_alloc(a, n_batch, qn_act_row_bytes((qn_act_format)f, p->act_width[f]));
     }
     for (int t = 0; t < 2; t++) {
         c->radians[t] = qn_arena_alloc(a, p->hparams->n_rot / 2, sizeof(double));
@@ -78,8 +83,8 @@ size_t qn_cpu_scratch_bytes(const qn_program *p, const qn_device_params *params)
     return measuring.used;
 }
 
-quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *kernels, const qn_device_params *params,
-                           quern_error *err)
+quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *kernels,
+                           const qn_device_params *params, quern_error *err)
 {
     *out = NULL;
     qn_cpu *c = qn_calloc(1, sizeof *c);
@@ -110,7 +115,19 @@ void qn_cpu_destroy(qn_cpu *c)
     qn_free(c);
 }
 
-float *qn_cpu_logits(const qn_cpu *c, size_t row) { return qn_cpu_row(c, QN_BUFFER_LOGITS, row); }
-size_t qn_cpu_taken_bytes(const qn_cpu *c) { return c->arena.size; }
-int qn_cpu_threads(const qn_cpu *c) { return c->params.n_threads; }
-void qn_cpu_profile(qn_cpu *c, uint64_t *ns_by_instruction) { c->profile = ns_by_instruction; }
+float *qn_cpu_logits(const qn_cpu *c, size_t row)
+{
+    return qn_cpu_row(c, QN_BUFFER_LOGITS, row);
+}
+size_t qn_cpu_taken_bytes(const qn_cpu *c)
+{
+    return c->arena.size;
+}
+int qn_cpu_threads(const qn_cpu *c)
+{
+    return c->params.n_threads;
+}
+void qn_cpu_profile(qn_cpu *c, uint64_t *ns_by_instruction)
+{
+    c->profile = ns_by_instruction;
+}

@@ -13,8 +13,8 @@ typedef struct qn_cpu qn_cpu;
 size_t qn_cpu_scratch_bytes(const qn_program *p, const qn_device_params *params);
 
 /* Takes all memory and threads that running will ever need. The program must outlive it. */
-quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *kernels, const qn_device_params *params,
-                           quern_error *err);
+quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *kernels,
+                           const qn_device_params *params, quern_error *err);
 void qn_cpu_destroy(qn_cpu *c); /* NULL is fine */
 
 /* Runs one step within the limits given at creation. Cannot fail. One call at a time. */

@@ -26,7 +26,8 @@ static void choose(qn_cpu *c, size_t token)
         weights[k] = scores[best];
         sum += weights[k];
     }
-    for (uint32_t k = 0; k < h->n_expert_used; k++) weights[k] = sum > 0.0f ? weights[k] / sum : 1.0f / (float)h->n_expert_used;
+    for (uint32_t k = 0; k < h->n_expert_used; k++)
+        weights[k] = sum > 0.0f ? weights[k] / sum : 1.0f / (float)h->n_expert_used;
 }
 
 static void sort_by_expert(qn_cpu *c)
@@ -59,13 +60,18 @@ void qn_cpu_route(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 }
 
 static void multiply(const qn_cpu *c, const qn_expert_matrices *matrices, uint32_t expert, char *const *act,
-                     const int32_t *act_index, qn_buffer_name out, size_t out_width, size_t panel, size_t last)
+                     const int32_t *act_index, qn_buffer_name out, size_t out_width, size_t panel,
+                     size_t last)
 {
     const qn_matrix one = qn_expert_matrix(matrices, expert);
     const qn_act_format format = qn_matrix_act_format(one.type);
     const uint32_t first = c->expert_begin[expert], n = c->expert_begin[expert + 1] - first;
-    const qn_matmul m = {.w = &one, .act = act[format], .y = c->buffers[out],
-                         .y_stride = out_width, .act_index = act_index + first, .y_index = c->expert_slots + first};
+    const qn_matmul m = {.w = &one,
+                         .act = act[format],
+                         .y = c->buffers[out],
+                         .y_stride = out_width,
+                         .act_index = act_index + first,
+                         .y_index = c->expert_slots + first};
     for (size_t token = 0; token < n; token += QN_TOKEN_BLOCK)
         c->kernels->matmul[one.type](&m, panel, last, token, qn_min_size(n, token + QN_TOKEN_BLOCK));
 }
@@ -90,9 +96,12 @@ void qn_cpu_expert_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
     qn_glu_fn *fn = i->activation == QN_SILU ? c->kernels->silu_mul : c->kernels->gelu_mul;
     size_t begin, end;
     while (qn_worker_take(w, slots, 1, &begin, &end)) {
-        fn(y, c->buffers[QN_BUFFER_EXPERT_GATE] + begin * i->width, c->buffers[QN_BUFFER_EXPERT_UP] + begin * i->width, i->width);
+        fn(y, c->buffers[QN_BUFFER_EXPERT_GATE] + begin * i->width,
+           c->buffers[QN_BUFFER_EXPERT_UP] + begin * i->width, i->width);
         for (unsigned f = 0; f < QN_ACT_FORMATS; f++)
-            if (i->act_formats >> f & 1) c->kernels->act_row[f](c->slot_act[f] + begin * qn_act_row_bytes((qn_act_format)f, i->width), y, i->width);
+            if (i->act_formats >> f & 1)
+                c->kernels->act_row[f](c->slot_act[f] + begin * qn_act_row_bytes((qn_act_format)f, i->width),
+                                       y, i->width);
     }
 }
 

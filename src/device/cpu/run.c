@@ -11,14 +11,20 @@
 static void prepare_row(const qn_cpu *c, const qn_instruction *i, size_t row, const float *x)
 {
     for (unsigned f = 0; f < QN_ACT_FORMATS; f++)
-        if (i->act_formats >> f & 1) c->kernels->act_row[f](c->act[f] + row * qn_act_row_bytes((qn_act_format)f, i->width), x, i->width);
+        if (i->act_formats >> f & 1)
+            c->kernels->act_row[f](c->act[f] + row * qn_act_row_bytes((qn_act_format)f, i->width), x,
+                                   i->width);
 }
 
-static float *norm_row(const qn_cpu *c, const qn_worker *w) { return c->norm_scratch + (size_t)w->index * c->norm_width; }
+static float *norm_row(const qn_cpu *c, const qn_worker *w)
+{
+    return c->norm_scratch + (size_t)w->index * c->norm_width;
+}
 
 static void fill_rotation(const qn_cpu *c, int table, size_t token, int32_t position, const qn_rope_params *p)
 {
-    qn_rope_table_fill(c->cos_sin[table] + token * p->n_rot, position, c->radians[table], p->n_rot / 2, qn_rope_magnitude(p));
+    qn_rope_table_fill(c->cos_sin[table] + token * p->n_rot, position, c->radians[table], p->n_rot / 2,
+                       qn_rope_magnitude(p));
 }
 
 /* Also the rotation tables of the step: once, for all layers. */
@@ -30,7 +36,8 @@ static void embed(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
     size_t begin, end;
     while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) {
         float *x = qn_cpu_row(c, QN_BUFFER_X, begin);
-        decode(weights->embedding->data + (size_t)c->batch->tokens[begin] * weights->embedding_row_bytes, x, h->n_embd);
+        decode(weights->embedding->data + (size_t)c->batch->tokens[begin] * weights->embedding_row_bytes, x,
+               h->n_embd);
         if (i->scale != 1.0f) c->kernels->scale(x, i->scale, h->n_embd);
         const qn_segment *s = &c->batch->segments[c->token_segment[begin]];
         const int32_t position = s->position + (int32_t)(begin - s->token_begin);
@@ -46,7 +53,8 @@ static void norm(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
     const bool output = i->op == QN_OP_OUTPUT_NORM;
     while (qn_worker_take(w, output ? c->batch->n_outputs : c->batch->n_tokens, 1, &begin, &end)) {
         const size_t token = output ? (size_t)c->batch->outputs[begin] : begin;
-        c->kernels->rms_norm(y, qn_cpu_row(c, i->in, token), i->weight, i->width, c->program->hparams->norm_eps);
+        c->kernels->rms_norm(y, qn_cpu_row(c, i->in, token), i->weight, i->width,
+                             c->program->hparams->norm_eps);
         prepare_row(c, i, begin, y);
     }
 }
@@ -54,7 +62,8 @@ static void norm(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 static void prepare(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     size_t begin, end;
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) prepare_row(c, i, begin, qn_cpu_row(c, i->in, begin));
+    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end))
+        prepare_row(c, i, begin, qn_cpu_row(c, i->in, begin));
 }
 
 static void glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
@@ -91,14 +100,19 @@ static void matmul(qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_
             const size_t token = begin / panels * QN_TOKEN_BLOCK;
             size_t panel = begin % panels;
             uint32_t k = 0;
-            while (panel >= qn_matrix_panels(i->products[k].matrix->n_rows)) panel -= qn_matrix_panels(i->products[k++].matrix->n_rows);
+            while (panel >= qn_matrix_panels(i->products[k].matrix->n_rows))
+                panel -= qn_matrix_panels(i->products[k++].matrix->n_rows);
             const qn_product *r = &i->products[k];
             const size_t last = qn_min_size(qn_matrix_panels(r->matrix->n_rows), panel + (end - begin));
             const qn_act_format format = qn_matrix_act_format(r->matrix->type);
-            const qn_matmul m = {.w = r->matrix, .act = c->act[format],
-                                 .y = qn_cpu_row(c, r->out, first_row), .y_stride = c->program->buffer_width[r->out],
-                                 .bias = r->bias, .add = r->add};
-            c->kernels->matmul[r->matrix->type](&m, panel, last, token, qn_min_size(n_tokens, token + QN_TOKEN_BLOCK));
+            const qn_matmul m = {.w = r->matrix,
+                                 .act = c->act[format],
+                                 .y = qn_cpu_row(c, r->out, first_row),
+                                 .y_stride = c->program->buffer_width[r->out],
+                                 .bias = r->bias,
+                                 .add = r->add};
+            c->kernels->matmul[r->matrix->type](&m, panel, last, token,
+                                                qn_min_size(n_tokens, token + QN_TOKEN_BLOCK));
             begin += last - panel;
         }
     }
@@ -120,12 +134,14 @@ static void output(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
     }
 }
 
-static void rotate_heads(const qn_cpu *c, float *x, size_t n_head, const float *norm_weight, const float *cos_sin)
+static void rotate_heads(const qn_cpu *c, float *x, size_t n_head, const float *norm_weight,
+                         const float *cos_sin)
 {
     const qn_hparams *h = c->program->hparams;
     if (norm_weight != NULL)
         for (size_t head = 0; head < n_head; head++)
-            c->kernels->rms_norm(x + head * h->head_dim_k, x + head * h->head_dim_k, norm_weight, h->head_dim_k, h->norm_eps);
+            c->kernels->rms_norm(x + head * h->head_dim_k, x + head * h->head_dim_k, norm_weight,
+                                 h->head_dim_k, h->norm_eps);
     c->kernels->rope(x, n_head, h->head_dim_k, h->n_rot, h->arch->rope_neox, cos_sin);
 }
 
@@ -143,29 +159,59 @@ static void rotate(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
         rotate_heads(c, k, h->n_head_kv, i->weights->k_norm, cos_sin);
         const int32_t page = s->pages[i->group][position / QN_PAGE_POSITIONS];
         char *layer = kv->base + (size_t)page * kv->page_stride + i->slot * kv->layout.layer_bytes;
-        c->kernels->kv_write(&kv->layout, layer, position % QN_PAGE_POSITIONS, k, qn_cpu_row(c, QN_BUFFER_V, begin));
+        c->kernels->kv_write(&kv->layout, layer, position % QN_PAGE_POSITIONS, k,
+                             qn_cpu_row(c, QN_BUFFER_V, begin));
     }
 }
 
 static void run_instruction(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     switch (i->op) {
-    case QN_OP_EMBED: embed(c, w, i); break;
+    case QN_OP_EMBED:
+        embed(c, w, i);
+        break;
     case QN_OP_NORM:
-    case QN_OP_OUTPUT_NORM: norm(c, w, i); break;
-    case QN_OP_PREPARE: prepare(c, w, i); break;
-    case QN_OP_MATMUL: matmul(c, w, i, c->batch->n_tokens, 0); break;
-    case QN_OP_ROTATE: rotate(c, w, i); break;
-    case QN_OP_ATTEND: qn_cpu_attend(c, w, i); break;
-    case QN_OP_GLU: glu(c, w, i); break;
-    case QN_OP_RESIDUAL: residual(c, w, i); break;
-    case QN_OP_ROUTE: qn_cpu_route(c, w, i); break;
-    case QN_OP_EXPERT_UP: qn_cpu_expert_up(c, w, i); break;
-    case QN_OP_EXPERT_GLU: qn_cpu_expert_glu(c, w, i); break;
-    case QN_OP_EXPERT_DOWN: qn_cpu_expert_down(c, w, i); break;
-    case QN_OP_EXPERT_SUM: qn_cpu_expert_sum(c, w, i); break;
-    case QN_OP_OUTPUT: output(c, w, i); break;
-    case QN_OPS: break;
+    case QN_OP_OUTPUT_NORM:
+        norm(c, w, i);
+        break;
+    case QN_OP_PREPARE:
+        prepare(c, w, i);
+        break;
+    case QN_OP_MATMUL:
+        matmul(c, w, i, c->batch->n_tokens, 0);
+        break;
+    case QN_OP_ROTATE:
+        rotate(c, w, i);
+        break;
+    case QN_OP_ATTEND:
+        qn_cpu_attend(c, w, i);
+        break;
+    case QN_OP_GLU:
+        glu(c, w, i);
+        break;
+    case QN_OP_RESIDUAL:
+        residual(c, w, i);
+        break;
+    case QN_OP_ROUTE:
+        qn_cpu_route(c, w, i);
+        break;
+    case QN_OP_EXPERT_UP:
+        qn_cpu_expert_up(c, w, i);
+        break;
+    case QN_OP_EXPERT_GLU:
+        qn_cpu_expert_glu(c, w, i);
+        break;
+    case QN_OP_EXPERT_DOWN:
+        qn_cpu_expert_down(c, w, i);
+        break;
+    case QN_OP_EXPERT_SUM:
+        qn_cpu_expert_sum(c, w, i);
+        break;
+    case QN_OP_OUTPUT:
+        output(c, w, i);
+        break;
+    case QN_OPS:
+        break;
     }
 }
 
@@ -175,7 +221,8 @@ static void walk(const qn_worker *w, void *user)
     const qn_program *p = c->program;
     uint64_t before = c->profile != NULL ? qn_clock_ns() : 0;
     for (size_t i = 0; i < p->n_code; i++) {
-        if (c->batch->n_outputs == 0 && p->code[i].op == QN_OP_OUTPUT_NORM) break; /* nobody asks for logits */
+        if (c->batch->n_outputs == 0 && p->code[i].op == QN_OP_OUTPUT_NORM)
+            break; /* nobody asks for logits */
         run_instruction(c, w, &p->code[i]);
         qn_worker_barrier(w);
         if (c->profile != NULL && w->index == 0) {
@@ -190,7 +237,8 @@ void qn_cpu_step(qn_cpu *c, const qn_batch *batch)
 {
     c->batch = batch;
     for (size_t s = 0; s < batch->n_segments; s++)
-        for (size_t t = 0; t < batch->segments[s].n_tokens; t++) c->token_segment[batch->segments[s].token_begin + t] = (uint32_t)s;
+        for (size_t t = 0; t < batch->segments[s].n_tokens; t++)
+            c->token_segment[batch->segments[s].token_begin + t] = (uint32_t)s;
     qn_cpu_plan_attention(c);
     qn_thread_pool_run(c->pool, walk, c);
     c->batch = NULL;

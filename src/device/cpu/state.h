@@ -34,32 +34,33 @@ struct qn_cpu {
     qn_device_params params;
     qn_thread_pool *pool;
     qn_arena arena;
-    const qn_batch *batch;                 /* of the running step */
+    const qn_batch *batch; /* of the running step */
     uint64_t *profile;
 
-    float *buffers[QN_BUFFERS];            /* [n_batch][buffer_width], logits [n_outputs][n_vocab] */
-    char *act[QN_ACT_FORMATS];             /* [n_batch] rows of qn_act_row_bytes(format, width of the instruction) */
-    char *slot_act[QN_ACT_FORMATS];        /* [n_batch * n_expert_used] rows */
-    double *radians[2];                    /* [n_rot / 2] a position: without and with a window */
-    float *cos_sin[2];                     /* [n_batch][n_rot] */
-    uint32_t *token_segment;               /* [n_batch] */
-    char *attention_scratch;               /* [n_threads][attention_scratch_bytes] */
+    float *buffers[QN_BUFFERS];     /* [n_batch][buffer_width], logits [n_outputs][n_vocab] */
+    char *act[QN_ACT_FORMATS];      /* [n_batch] rows of qn_act_row_bytes(format, width of the instruction) */
+    char *slot_act[QN_ACT_FORMATS]; /* [n_batch * n_expert_used] rows */
+    double *radians[2];             /* [n_rot / 2] a position: without and with a window */
+    float *cos_sin[2];              /* [n_batch][n_rot] */
+    uint32_t *token_segment;        /* [n_batch] */
+    char *attention_scratch;        /* [n_threads][attention_scratch_bytes] */
     size_t attention_scratch_bytes;
     qn_attention_work attention[QN_CACHE_GROUPS];
     size_t max_items, max_joins, max_partials; /* max_partials: units of 16 floats */
     float *partials;
 
-    float *norm_scratch;                   /* [n_threads][widest normed row] */
+    float *norm_scratch; /* [n_threads][widest normed row] */
     size_t norm_width;
-    int32_t *expert_of;                    /* [n_batch][n_expert_used] chosen experts */
-    float *expert_weight;                  /* [n_batch][n_expert_used] */
-    uint32_t *expert_begin;                /* [n_expert + 1] into the lists */
-    uint32_t *active_experts;              /* [n_expert] those with tokens */
+    int32_t *expert_of;       /* [n_batch][n_expert_used] chosen experts */
+    float *expert_weight;     /* [n_batch][n_expert_used] */
+    uint32_t *expert_begin;   /* [n_expert + 1] into the lists */
+    uint32_t *active_experts; /* [n_expert] those with tokens */
     size_t n_active_experts;
     int32_t *expert_tokens, *expert_slots; /* [n_batch * n_expert_used], by expert, tokens ascending */
 };
 
-/* Queries of one piece of attention work: with their group of heads, as many rows as a kernel takes at once. */
+/* Queries of one piece of attention work: with their group of heads, as many rows as a kernel takes at once.
+ */
 static inline size_t qn_query_block(const qn_hparams *h)
 {
     return qn_max_size(1, QN_ATTENTION_ROWS / (h->n_head / h->n_head_kv));
