@@ -95,10 +95,11 @@ quern_status qn_chat_check_tools(const json_t *tools, quern_error *err)
 
 /* ---- variables ---- */
 
+/* One more reference; j is not changed. */
 static json_t *borrowed(const json_t *j)
 {
     return json_incref((json_t *)(uintptr_t)j);
-} /* a reference, no change */
+}
 
 json_t *qn_chat_variables(json_t *messages, json_t *tools, const json_t *extra, bool null_tools,
                           bool add_generation_prompt, const char *bos_token, const char *eos_token)

@@ -8,9 +8,8 @@
 
 #include "sample/candidates.h"
 
-enum {
-    QN_MIROSTAT_ESTIMATE = 100
-}; /* most probable tokens from which version 1 estimates the distribution */
+/* The most probable tokens, from which version 1 estimates the distribution. */
+enum { QN_MIROSTAT_ESTIMATE = 100 };
 
 /* Version 1: the k most probable, k from an estimate of Zipf's exponent. */
 void qn_mirostat_1(qn_candidates *c, double mu, size_t n_vocab);

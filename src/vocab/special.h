@@ -8,9 +8,8 @@
 
 #include "vocab/vocab.h"
 
-enum {
-    QN_SPECIAL_MAX_BYTES = 256
-}; /* longer texts are not looked for, so that the work per byte is bounded */
+/* Longer texts are not looked for, so that the work per byte is bounded. */
+enum { QN_SPECIAL_MAX_BYTES = 256 };
 
 typedef struct qn_special_entry {
     qn_string text;

@@ -15,7 +15,7 @@ static char body[N], body_sha[QN_SHA256_HEX + 1];
 static const char *program;
 
 typedef struct origin {
-    int port, delay_ms;
+    atomic_int port, delay_ms;
     atomic_uint n_bodies; /* answers that began at the first byte */
 } origin;
 

@@ -73,6 +73,15 @@ static served serve(void **state, const http_test_reply *replies, int n)
     return v;
 }
 
+/* So far: the server may still be writing. */
+static unsigned n_requests(served *v)
+{
+    pthread_mutex_lock(&v->s->mutex);
+    const unsigned n = v->s->n_requests;
+    pthread_mutex_unlock(&v->s->mutex);
+    return n;
+}
+
 static void stop(served *v)
 {
     http_test_server_stop(v->server);
@@ -126,7 +135,7 @@ static void plain(void **state)
     expect_status(v.f, pull(&v, NULL), QUERN_OK);
     expect_pulled(&v);
     expect_status(v.f, pull(&v, NULL), QUERN_OK); /* installed: nothing is asked */
-    assert_int_equal(v.s->n_requests, 1);
+    assert_int_equal(n_requests(&v), 1);
     assert_string_equal(request_header(&v, 0, "Accept-Encoding"), "identity");
     assert_string_equal(request_header(&v, 0, "Authorization"), "");
     const quern_store_entry *const *entries;
@@ -172,7 +181,7 @@ static void cuts(void **state)
         serve(state, (http_test_reply[]){cut(1), cut(99999), cut(16384), cut(50000), cut(1), good()}, 6);
     expect_status(v.f, pull(&v, body_sha), QUERN_OK);
     expect_pulled(&v);
-    assert_int_equal(v.s->n_requests, 6);
+    assert_int_equal(n_requests(&v), 6);
     assert_string_equal(request_header(&v, 2, "Range"), "bytes=100000-");
     assert_string_equal(request_header(&v, 2, "If-Range"), "\"v1\"");
     stop(&v);
@@ -231,7 +240,7 @@ static void rotten_part(void **state)
     close(fd);
     expect_status(v.f, pull(&v, body_sha), QUERN_OK);
     expect_pulled(&v);
-    assert_int_equal(v.s->n_requests, 4);
+    assert_int_equal(n_requests(&v), 4);
     assert_string_equal(request_header(&v, 3, "Range"), "");
     stop(&v);
 }
@@ -320,7 +329,7 @@ static void refused(void **state)
         served v = serve(state, (http_test_reply[]){status_only(rows[i].status)}, 1);
         expect_status(v.f, pull(&v, NULL), rows[i].wanted);
         expect_message(v.f, rows[i].part);
-        assert_int_equal(v.s->n_requests, rows[i].n_requests);
+        assert_int_equal(n_requests(&v), rows[i].n_requests);
         expect_nothing_visible(&v);
         stop(&v);
     }
@@ -332,7 +341,7 @@ static void wait_too_long(void **state)
     strcpy(later.headers, "Retry-After: 86400\r\n");
     served v = serve(state, (http_test_reply[]){later}, 1);
     expect_status(v.f, pull(&v, NULL), QUERN_ERR_NETWORK);
-    assert_int_equal(v.s->n_requests, 1);
+    assert_int_equal(n_requests(&v), 1);
     stop(&v);
 }
 
@@ -401,7 +410,7 @@ static void endless_redirects(void **state)
     served v = serve(state, (http_test_reply[]){a}, 1);
     expect_status(v.f, pull(&v, NULL), QUERN_ERR_NETWORK);
     expect_message(v.f, "redirects");
-    assert_true(v.s->n_requests <= 12);
+    assert_true(n_requests(&v) <= 12);
     strcpy(v.s->replies[0].headers, "Location: file:///etc/passwd\r\n");
     expect_status(v.f, pull(&v, NULL), QUERN_ERR_NETWORK);
     strcpy(v.s->replies[0].headers, "Location: ftp://127.0.0.1/x\r\n");
@@ -417,7 +426,7 @@ static void silent_server(void **state)
     v.f->store->network.stall_timeout_s = 1;
     v.f->store->network.max_attempts = 2;
     expect_status(v.f, pull(&v, NULL), QUERN_ERR_NETWORK);
-    assert_int_equal(v.s->n_requests, 2);
+    assert_int_equal(n_requests(&v), 2);
     stop(&v);
 }
 
@@ -447,7 +456,7 @@ static void offline(void **state)
     fixture_reopen(v.f);
     expect_status(v.f, pull(&v, NULL), QUERN_ERR_NETWORK);
     expect_message(v.f, "offline");
-    assert_int_equal(v.s->n_requests, 0);
+    assert_int_equal(n_requests(&v), 0);
     unsetenv("QUERN_OFFLINE");
     stop(&v);
 }
