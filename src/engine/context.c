@@ -44,11 +44,10 @@ static size_t history_bytes(const qn_context_setup *setup)
            sizeof(quern_token); /* both are bounded: at most 2^44 */
 }
 
-static quern_status check_kv_type(const quern_model *m, quern_kv_type type, quern_error *err)
+static quern_status check_kv_type(quern_kv_type type, quern_error *err)
 {
     if (type != QUERN_KV_F16 && type != QUERN_KV_F32 && type != QUERN_KV_Q8_0)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "cache type %d: unknown", (int)type);
-    (void)m;
     return QUERN_OK;
 }
 
@@ -73,8 +72,8 @@ quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m
     if (p.n_threads > QN_MAX_THREADS)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "%d threads (1 to %d are possible)", p.n_threads,
                        QN_MAX_THREADS);
-    quern_status s = check_kv_type(m, p.type_k, err);
-    if (s == QUERN_OK) s = check_kv_type(m, p.type_v, err);
+    quern_status s = check_kv_type(p.type_k, err);
+    if (s == QUERN_OK) s = check_kv_type(p.type_v, err);
     if (s != QUERN_OK) return s;
     const size_t all = (size_t)p.n_sequences * p.n_ctx;
     if (all > MAX_POSITIONS)
