@@ -4,8 +4,6 @@
 #include "kernel/pack.h"
 #include "quant/blocks.h"
 
-#include <string.h>
-
 enum { NIBBLES = 0x0f0f0f0f };
 
 /* Eight words of codes (32 columns of one row) to nibble lines; only the low four bits of a code count. */
@@ -41,20 +39,6 @@ static void put_bit(uint8_t line[64], size_t r, const uint8_t bytes[32], unsigne
     qn_line_put(line, r, codes);
 }
 
-#define QN_DEFINE_PACK(name, PUT)                                                                            \
-    void qn_pack_##name(void *panel, const uint8_t *source, size_t row_bytes, size_t n_rows, size_t n_cols)  \
-    {                                                                                                        \
-        const size_t n_blocks = n_cols / 256;                                                                \
-        qn_panel_##name *p = panel;                                                                          \
-        if (n_rows < QN_PANEL_ROWS) memset(p, 0, n_blocks * sizeof *p);                                      \
-        for (size_t b = 0; b < n_blocks; b++, p++) {                                                         \
-            for (size_t r = 0; r < n_rows; r++) {                                                            \
-                const qn_block_##name *block = (const qn_block_##name *)(source + r * row_bytes) + b;        \
-                PUT(p, r, block);                                                                            \
-            }                                                                                                \
-        }                                                                                                    \
-    }
-
 static void put_q2_k(qn_panel_q2_k *p, size_t r, const qn_block_q2_k *b)
 {
     for (unsigned j = 0; j < 8; j++) put_two(p->two[j], r, b->qs + 32 * (j / 4), 2 * (j % 4));
@@ -62,7 +46,7 @@ static void put_q2_k(qn_panel_q2_k *p, size_t r, const qn_block_q2_k *b)
     p->d[r] = b->d;
     p->dmin[r] = b->dmin;
 }
-QN_DEFINE_PACK(q2_k, put_q2_k)
+QN_DEFINE_PACK(q2_k, 256)
 
 static void put_q3_k(qn_panel_q3_k *p, size_t r, const qn_block_q3_k *b)
 {
@@ -73,7 +57,7 @@ static void put_q3_k(qn_panel_q3_k *p, size_t r, const qn_block_q3_k *b)
     for (size_t i = 0; i < 12; i++) p->scales[i][r] = b->scales[i];
     p->d[r] = b->d;
 }
-QN_DEFINE_PACK(q3_k, put_q3_k)
+QN_DEFINE_PACK(q3_k, 256)
 
 static void put_q4_k(qn_panel_q4_k *p, size_t r, const qn_block_q4_k *b)
 {
@@ -82,7 +66,7 @@ static void put_q4_k(qn_panel_q4_k *p, size_t r, const qn_block_q4_k *b)
     p->d[r] = b->d;
     p->dmin[r] = b->dmin;
 }
-QN_DEFINE_PACK(q4_k, put_q4_k)
+QN_DEFINE_PACK(q4_k, 256)
 
 static void put_q5_k(qn_panel_q5_k *p, size_t r, const qn_block_q5_k *b)
 {
@@ -94,7 +78,7 @@ static void put_q5_k(qn_panel_q5_k *p, size_t r, const qn_block_q5_k *b)
     p->d[r] = b->d;
     p->dmin[r] = b->dmin;
 }
-QN_DEFINE_PACK(q5_k, put_q5_k)
+QN_DEFINE_PACK(q5_k, 256)
 
 static void put_q6_k(qn_panel_q6_k *p, size_t r, const qn_block_q6_k *b)
 {
@@ -109,7 +93,7 @@ static void put_q6_k(qn_panel_q6_k *p, size_t r, const qn_block_q6_k *b)
     for (size_t i = 0; i < 16; i++) p->scales[i][r] = b->scales[i];
     p->d[r] = b->d;
 }
-QN_DEFINE_PACK(q6_k, put_q6_k)
+QN_DEFINE_PACK(q6_k, 256)
 
 static void put_iq4_xs(qn_panel_iq4_xs *p, size_t r, const qn_block_iq4_xs *b)
 {
@@ -120,4 +104,4 @@ static void put_iq4_xs(qn_panel_iq4_xs *p, size_t r, const qn_block_iq4_xs *b)
     p->scales_h[1][r] = (uint8_t)(b->scales_h >> 8);
     p->d[r] = b->d;
 }
-QN_DEFINE_PACK(iq4_xs, put_iq4_xs)
+QN_DEFINE_PACK(iq4_xs, 256)

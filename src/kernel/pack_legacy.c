@@ -3,8 +3,6 @@
 #include "kernel/pack.h"
 #include "quant/blocks.h"
 
-#include <string.h>
-
 static void put_nibbles(uint8_t low[4][64], size_t r, const uint8_t qs[16])
 {
     for (size_t g = 0; g < 4; g++) qn_line_put(low[g], r, qn_load_u32(qs + 4 * g));
@@ -18,27 +16,12 @@ static void put_fifth(uint8_t fifth[64], size_t r, uint32_t qh)
     qn_line_put(fifth, r, codes);
 }
 
-/* The walk over blocks and rows is the same for all; PUT moves block b of row r to *p. */
-#define QN_DEFINE_PACK(name, PUT)                                                                            \
-    void qn_pack_##name(void *panel, const uint8_t *source, size_t row_bytes, size_t n_rows, size_t n_cols)  \
-    {                                                                                                        \
-        const size_t n_blocks = n_cols / 32;                                                                 \
-        qn_panel_##name *p = panel;                                                                          \
-        if (n_rows < QN_PANEL_ROWS) memset(p, 0, n_blocks * sizeof *p);                                      \
-        for (size_t b = 0; b < n_blocks; b++, p++) {                                                         \
-            for (size_t r = 0; r < n_rows; r++) {                                                            \
-                const qn_block_##name *block = (const qn_block_##name *)(source + r * row_bytes) + b;        \
-                PUT(p, r, block);                                                                            \
-            }                                                                                                \
-        }                                                                                                    \
-    }
-
 static void put_q4_0(qn_panel_q4_0 *p, size_t r, const qn_block_q4_0 *b)
 {
     put_nibbles(p->low, r, b->qs);
     p->d[r] = b->d;
 }
-QN_DEFINE_PACK(q4_0, put_q4_0)
+QN_DEFINE_PACK(q4_0, 32)
 
 static void put_q4_1(qn_panel_q4_1 *p, size_t r, const qn_block_q4_1 *b)
 {
@@ -46,7 +29,7 @@ static void put_q4_1(qn_panel_q4_1 *p, size_t r, const qn_block_q4_1 *b)
     p->d[r] = b->d;
     p->m[r] = b->m;
 }
-QN_DEFINE_PACK(q4_1, put_q4_1)
+QN_DEFINE_PACK(q4_1, 32)
 
 static void put_q5_0(qn_panel_q5_0 *p, size_t r, const qn_block_q5_0 *b)
 {
@@ -54,7 +37,7 @@ static void put_q5_0(qn_panel_q5_0 *p, size_t r, const qn_block_q5_0 *b)
     put_fifth(p->fifth, r, b->qh);
     p->d[r] = b->d;
 }
-QN_DEFINE_PACK(q5_0, put_q5_0)
+QN_DEFINE_PACK(q5_0, 32)
 
 static void put_q5_1(qn_panel_q5_1 *p, size_t r, const qn_block_q5_1 *b)
 {
@@ -63,7 +46,7 @@ static void put_q5_1(qn_panel_q5_1 *p, size_t r, const qn_block_q5_1 *b)
     p->d[r] = b->d;
     p->m[r] = b->m;
 }
-QN_DEFINE_PACK(q5_1, put_q5_1)
+QN_DEFINE_PACK(q5_1, 32)
 
 static void put_q8_0(qn_panel_q8_0 *p, size_t r, const qn_block_q8_0 *b)
 {
@@ -71,11 +54,11 @@ static void put_q8_0(qn_panel_q8_0 *p, size_t r, const qn_block_q8_0 *b)
     for (size_t g = 0; g < 8; g++) qn_line_put(p->byte[g], r, qn_load_u32(bytes + 4 * g));
     p->d[r] = b->d;
 }
-QN_DEFINE_PACK(q8_0, put_q8_0)
+QN_DEFINE_PACK(q8_0, 32)
 
 static void put_mxfp4(qn_panel_mxfp4 *p, size_t r, const qn_block_mxfp4 *b)
 {
     put_nibbles(p->low, r, b->qs);
     p->e[r] = b->e;
 }
-QN_DEFINE_PACK(mxfp4, put_mxfp4)
+QN_DEFINE_PACK(mxfp4, 32)

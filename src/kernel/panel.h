@@ -17,10 +17,10 @@
 
 #include "kernel/matrix.h"
 
-typedef struct qn_panel_q4_0 { /* also IQ4_NL */
+typedef struct qn_panel_q4_0 {
     uint8_t low[4][64];
     uint16_t d[16];
-} qn_panel_q4_0;
+} qn_panel_q4_0, qn_panel_iq4_nl;
 
 typedef struct qn_panel_mxfp4 {
     uint8_t low[4][64];
