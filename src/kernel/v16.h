@@ -7,13 +7,12 @@
 #ifndef QN_KERNEL_V16_H
 #define QN_KERNEL_V16_H
 
+#include "kernel/inline.h"
 #include "kernel/ref/math.h"
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-
-#define QN_INLINE static inline __attribute__((always_inline))
 
 #ifdef QN_EMULATED
 #include "kernel/x86/v16_avx512.h"

@@ -8,21 +8,11 @@
 #define QN_KERNEL_X86_MATMUL_AVX2_H
 
 #include "kernel/matmul.h"
+#include "kernel/panel_facts.h"
 #include "quant/codebooks.h"
 
 #include <immintrin.h>
 #include <string.h>
-
-#define QN_INLINE static inline __attribute__((always_inline))
-/* Loops over registers. Builds that are for testing only are left as loops: they compile much faster. */
-#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define QN_UNROLL
-#elif defined(__clang__)
-#define QN_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define QN_UNROLL _Pragma("GCC unroll 16")
-#endif
-#define QN_EACH(i, n) QN_UNROLL for (int i = 0; i < (n); i++)
 
 enum {
     GROUP = 4,         /* tokens at once at most; accumulators and weights then fill the 16 registers */
@@ -143,9 +133,9 @@ typedef struct matmul_type {
 } matmul_type;
 
 /* Where a block of a packed panel lies. */
-QN_INLINE const uint8_t *panel_block(const qn_matrix *w, size_t panel, size_t block, size_t block_bytes)
+QN_INLINE const uint8_t *panel_block(const qn_matrix *w, qn_tensor_type type, size_t panel, size_t block)
 {
-    return w->data + panel * w->panel_bytes + block * block_bytes;
+    return w->data + panel * w->panel_bytes + block * panel_block_bytes(type);
 }
 
 /* Few tokens: the packed panel is read once. */
@@ -196,5 +186,68 @@ QN_INLINE void multiply(const matmul_type *type, const qn_matmul *m, size_t pane
         else multiply_expanded(type, m, panel_begin, panel_end, t, n_tokens, act_bytes, chunk);
     }
 }
+
+/* ---- one set of functions per type ----
+ *
+ * A file has for each kind of its types kind_direct(type, T, panel, n_blocks, act, acc),
+ * kind_expand(type, chunk, panel, n_blocks) and kind_chunk(type, T, chunk, n_blocks, act, act_offset, acc).
+ * They are inlined into the functions below, which know the type and the number of tokens T. */
+#define QN_DEFINE_DIRECT(kind, name, TYPE, T)                                                                \
+    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],       \
+                                    float *acc)                                                              \
+    {                                                                                                        \
+        kind##_direct(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                         \
+    }
+#define QN_DEFINE_CHUNK(kind, name, TYPE, T)                                                                 \
+    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[],           \
+                                   size_t act_offset, float *acc)                                            \
+    {                                                                                                        \
+        kind##_chunk(QN_TYPE_##TYPE, T, chunk, n_blocks, act, act_offset, acc);                              \
+    }
+#define QN_DEFINE_EXPAND(kind, name, TYPE)                                                                   \
+    static void expand_##name(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)  \
+    {                                                                                                        \
+        kind##_expand(QN_TYPE_##TYPE, chunk, panel_block(w, QN_TYPE_##TYPE, panel, block), n_blocks);        \
+    }
+
+/* For up to 2 or 4 tokens: DEFINE is one of the above; a list names what it has defined. */
+#define QN_TOKENS_2(DEFINE, kind, name, TYPE)                                                                \
+    DEFINE(kind, name, TYPE, 1)                                                                              \
+    DEFINE(kind, name, TYPE, 2)
+#define QN_TOKENS_4(DEFINE, kind, name, TYPE)                                                                \
+    QN_TOKENS_2(DEFINE, kind, name, TYPE)                                                                    \
+    DEFINE(kind, name, TYPE, 3)                                                                              \
+    DEFINE(kind, name, TYPE, 4)
+#define QN_LIST_0(fn) NULL
+#define QN_LIST_2(fn) fn##_1, fn##_2
+#define QN_LIST_4(fn) fn##_1, fn##_2, fn##_3, fn##_4
+
+/* The members of matmul_type that follow from the activations. */
+#define QN_ACT_TRAITS_Q8_32 .block_columns = 32, .act = QN_ACT_Q8_32, .act_block_bytes = sizeof(qn_act_q8_32)
+#define QN_ACT_TRAITS_Q8_256                                                                                 \
+    .block_columns = 256, .act = QN_ACT_Q8_256, .act_block_bytes = sizeof(qn_act_q8_256)
+
+/* The table of a type, and its function in the kernel table. Up to n_direct tokens read the panel; from a
+ * chunk of n_blocks expanded ones, n_group at once meet the functions chunk_CHUNK. */
+#define QN_DEFINE_MATMUL(name, n_direct, CHUNK, n_group, block_type, n_blocks, ACT)                          \
+    static const matmul_type type_##name = {.direct = {QN_LIST_##n_direct(direct_##name)},                   \
+                                            .expand = expand_##name,                                         \
+                                            .chunk = {QN_LIST_##n_group(chunk_##CHUNK)},                     \
+                                            .group = n_group,                                                \
+                                            .chunk_blocks = n_blocks,                                        \
+                                            QN_ACT_TRAITS_##ACT};                                            \
+    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end,                   \
+                                 size_t token_begin, size_t token_end)                                       \
+    {                                                                                                        \
+        _Alignas(64) block_type chunk[n_blocks];                                                             \
+        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                    \
+    }
+
+/* All of it, for up to 4 tokens. */
+#define QN_DEFINE_GROUP_4(kind, name, TYPE, block_type, n_blocks, ACT)                                       \
+    QN_TOKENS_4(QN_DEFINE_DIRECT, kind, name, TYPE)                                                          \
+    QN_TOKENS_4(QN_DEFINE_CHUNK, kind, name, TYPE)                                                           \
+    QN_DEFINE_EXPAND(kind, name, TYPE)                                                                       \
+    QN_DEFINE_MATMUL(name, 4, name, 4, block_type, n_blocks, ACT)
 
 #endif

@@ -7,22 +7,11 @@
 #define QN_KERNEL_X86_MATMUL_AVX512_H
 
 #include "kernel/matmul.h"
+#include "kernel/panel_facts.h"
 #include "kernel/x86/avx512.h"
 #include "quant/codebooks.h"
 
 #include <string.h>
-
-#define QN_INLINE static inline __attribute__((always_inline))
-/* Loops over registers. Builds that are for testing only are left as loops: they compile much faster. */
-#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||               \
-    defined(QN_EMULATED)
-#define QN_UNROLL
-#elif defined(__clang__)
-#define QN_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define QN_UNROLL _Pragma("GCC unroll 16")
-#endif
-#define QN_EACH(i, n) QN_UNROLL for (int i = 0; i < (n); i++)
 
 /* Compilers do not agree on the type of a shift count. */
 #if defined(__clang__) || defined(QN_EMULATED)
@@ -131,19 +120,20 @@ QN_INLINE void multiply(panel_fn *const fn[GROUP_SIZES], const qn_matmul *m, qn_
     }
 }
 
-/* Defines the five instances and the function of the table. PRODUCT(T) is a call. */
-#define QN_DEFINE_PANEL(name, T, PRODUCT)                                                                    \
+/* Defines the five instances and the function of the table. product(type, T, panel, n_blocks, act, acc) is
+ * inlined into each instance. */
+#define QN_DEFINE_PANEL(name, TYPE, T, product)                                                              \
     static void panel_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],        \
                                    float *acc)                                                               \
     {                                                                                                        \
-        PRODUCT(T);                                                                                          \
+        product(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                               \
     }
-#define QN_DEFINE_MATMUL(name, format, block_columns, PRODUCT)                                               \
-    QN_DEFINE_PANEL(name, 16, PRODUCT)                                                                       \
-    QN_DEFINE_PANEL(name, 8, PRODUCT)                                                                        \
-    QN_DEFINE_PANEL(name, 4, PRODUCT)                                                                        \
-    QN_DEFINE_PANEL(name, 2, PRODUCT)                                                                        \
-    QN_DEFINE_PANEL(name, 1, PRODUCT)                                                                        \
+#define QN_DEFINE_MATMUL(name, TYPE, format, block_columns, product)                                         \
+    QN_DEFINE_PANEL(name, TYPE, 16, product)                                                                 \
+    QN_DEFINE_PANEL(name, TYPE, 8, product)                                                                  \
+    QN_DEFINE_PANEL(name, TYPE, 4, product)                                                                  \
+    QN_DEFINE_PANEL(name, TYPE, 2, product)                                                                  \
+    QN_DEFINE_PANEL(name, TYPE, 1, product)                                                                  \
     void QN_AVX512(qn_matmul_##name)(const qn_matmul *m, size_t panel_begin, size_t panel_end,               \
                                      size_t token_begin, size_t token_end)                                   \
     {                                                                                                        \

@@ -7,6 +7,10 @@
 
 enum { COLUMNS = 256, UNIT = 32 }; /* of a chunk; UNIT divides the block of every decoded type */
 
+/* Expanded blocks, of one column or of UNIT. */
+typedef float column_block[16];
+typedef float unit_block[UNIT][16];
+
 /* Eight weights of one column. */
 QN_INLINE __m256 load_weights(const uint8_t *p, qn_tensor_type type, size_t index)
 {
@@ -20,7 +24,7 @@ QN_INLINE __m256 load_weights(const uint8_t *p, qn_tensor_type type, size_t inde
 QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *w, size_t n,
                              const uint8_t *const act[], size_t act_offset, float *acc, bool prefetch)
 {
-    const size_t column_bytes = type == QN_TYPE_F32 ? 64 : 32;
+    const size_t column_bytes = panel_block_bytes(type);
     const float *x[GROUP];
     __m256 sum[GROUP][2];
     QN_EACH (t, T) {
@@ -38,6 +42,24 @@ QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *w, size_
     }
     QN_EACH (t, T)
         QN_EACH (h, 2) _mm256_storeu_ps(acc + 16 * t + 8 * h, sum[t][h]);
+}
+
+QN_INLINE void float_direct(qn_tensor_type type, int T, const uint8_t *panel, size_t n,
+                            const uint8_t *const act[], float *acc)
+{
+    memset(acc, 0, (size_t)T * 16 * sizeof *acc);
+    float_product(type, T, panel, n, act, 0, acc, true);
+}
+
+QN_INLINE void column_chunk(qn_tensor_type type, int T, const uint8_t *chunk, size_t n_blocks,
+                            const uint8_t *const act[], size_t act_offset, float *acc)
+{
+    float_product(type, T, chunk, n_blocks, act, act_offset, acc, false);
+}
+QN_INLINE void unit_chunk(qn_tensor_type type, int T, const uint8_t *chunk, size_t n_blocks,
+                          const uint8_t *const act[], size_t act_offset, float *acc)
+{
+    float_product(type, T, chunk, n_blocks * UNIT, act, act_offset, acc, false);
 }
 
 QN_INLINE void float_expand(qn_tensor_type type, float *chunk, const uint8_t *p, size_t n)
@@ -82,64 +104,19 @@ static void expand_decoded(void *chunk, const qn_matrix *w, size_t panel, size_t
 
 /* ---- one set of functions per type ---- */
 
-#define CHUNK(name, T, columns)                                                                              \
-    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[],           \
-                                   size_t act_offset, float *acc)                                            \
-    {                                                                                                        \
-        float_product(QN_TYPE_F32, T, chunk, n_blocks *(columns), act, act_offset, acc, false);              \
-    }
-#define DIRECT(name, TYPE, T)                                                                                \
-    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],       \
-                                    float *acc)                                                              \
-    {                                                                                                        \
-        memset(acc, 0, T * 16 * sizeof *acc);                                                                \
-        float_product(QN_TYPE_##TYPE, T, panel, n_blocks, act, 0, acc, true);                                \
-    }
-#define MATMUL(name)                                                                                         \
-    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end,                   \
-                                 size_t token_begin, size_t token_end)                                       \
-    {                                                                                                        \
-        _Alignas(64) float chunk[COLUMNS * 16];                                                              \
-        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                    \
-    }
-#define FLOAT(name, TYPE)                                                                                    \
-    DIRECT(name, TYPE, 1)                                                                                    \
-    DIRECT(name, TYPE, 2)                                                                                    \
-    DIRECT(name, TYPE, 3)                                                                                    \
-    DIRECT(name, TYPE, 4) static void expand_##name(void *chunk, const qn_matrix *w, size_t panel,           \
-                                                    size_t block, size_t n_blocks)                           \
-    {                                                                                                        \
-        float_expand(QN_TYPE_##TYPE, chunk,                                                                  \
-                     panel_block(w, panel, block, QN_TYPE_##TYPE == QN_TYPE_F32 ? 64 : 32), n_blocks);       \
-    }                                                                                                        \
-    static const matmul_type type_##name = {                                                                 \
-        .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},              \
-        .expand = expand_##name,                                                                             \
-        .chunk = {chunk_column_1, chunk_column_2, chunk_column_3, chunk_column_4},                           \
-        .group = 4,                                                                                          \
-        .block_columns = 1,                                                                                  \
-        .chunk_blocks = COLUMNS,                                                                             \
-        .act = QN_ACT_F32,                                                                                   \
-        .act_block_bytes = sizeof(float)};                                                                   \
-    MATMUL(name)
+#define QN_ACT_TRAITS_COLUMN .block_columns = 1, .act = QN_ACT_F32, .act_block_bytes = sizeof(float)
+#define QN_ACT_TRAITS_UNIT   .block_columns = UNIT, .act = QN_ACT_F32, .act_block_bytes = UNIT * sizeof(float)
 
-CHUNK(column, 1, 1)
-CHUNK(column, 2, 1)
-CHUNK(column, 3, 1)
-CHUNK(column, 4, 1)
+/* Whatever the type, a chunk is float32. */
+QN_TOKENS_4(QN_DEFINE_CHUNK, column, column, F32)
+QN_TOKENS_4(QN_DEFINE_CHUNK, unit, unit, F32)
+
+#define FLOAT(name, TYPE)                                                                                    \
+    QN_TOKENS_4(QN_DEFINE_DIRECT, float, name, TYPE)                                                         \
+    QN_DEFINE_EXPAND(float, name, TYPE)                                                                      \
+    QN_DEFINE_MATMUL(name, 4, column, 4, column_block, COLUMNS, COLUMN)
 FLOAT(f32, F32)
 FLOAT(f16, F16)
 FLOAT(bf16, BF16)
 
-CHUNK(unit, 1, UNIT)
-CHUNK(unit, 2, UNIT)
-CHUNK(unit, 3, UNIT)
-CHUNK(unit, 4, UNIT)
-static const matmul_type type_decoded = {.expand = expand_decoded,
-                                         .chunk = {chunk_unit_1, chunk_unit_2, chunk_unit_3, chunk_unit_4},
-                                         .group = 4,
-                                         .block_columns = UNIT,
-                                         .chunk_blocks = COLUMNS / UNIT,
-                                         .act = QN_ACT_F32,
-                                         .act_block_bytes = UNIT * sizeof(float)};
-MATMUL(decoded)
+QN_DEFINE_MATMUL(decoded, 0, unit, 4, unit_block, COLUMNS / UNIT, UNIT)

@@ -20,7 +20,7 @@ QN_INLINE __m512 load_weights(const uint8_t *p, qn_tensor_type type)
 QN_INLINE void add_columns(qn_tensor_type type, int T, const uint8_t *w, size_t n, const uint8_t *const act[],
                            size_t first, float *acc)
 {
-    const size_t column_bytes = type == QN_TYPE_F32 ? 64 : 32;
+    const size_t column_bytes = panel_block_bytes(type);
     __m512 sum[GROUP];
     QN_EACH (t, T) sum[t] = _mm512_loadu_ps(acc + 16 * t);
     for (size_t k = first; k < first + n; k++, w += column_bytes) {
@@ -39,13 +39,9 @@ QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *panel, s
     add_columns(type, T, panel, n_cols, act, 0, acc);
 }
 
-#define PRODUCT_F32(T)  float_product(QN_TYPE_F32, T, panel, n_blocks, act, acc)
-#define PRODUCT_F16(T)  float_product(QN_TYPE_F16, T, panel, n_blocks, act, acc)
-#define PRODUCT_BF16(T) float_product(QN_TYPE_BF16, T, panel, n_blocks, act, acc)
-
-QN_DEFINE_MATMUL(f32, QN_ACT_F32, 1, PRODUCT_F32)
-QN_DEFINE_MATMUL(f16, QN_ACT_F32, 1, PRODUCT_F16)
-QN_DEFINE_MATMUL(bf16, QN_ACT_F32, 1, PRODUCT_BF16)
+QN_DEFINE_MATMUL(f32, F32, QN_ACT_F32, 1, float_product)
+QN_DEFINE_MATMUL(f16, F16, QN_ACT_F32, 1, float_product)
+QN_DEFINE_MATMUL(bf16, BF16, QN_ACT_F32, 1, float_product)
 
 /* ---- decoded ---- */
 

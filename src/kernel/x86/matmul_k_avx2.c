@@ -6,6 +6,7 @@
  * times the sum of the activations, which takes the zero point off as well (Q3_K does the same with -4).
  * IQ4_XS: as bytes w + 128, in two codes of 4 bits (see matmul_legacy_avx2.c). */
 #include "kernel/table_matrix.h"
+#include "kernel/x86/k_scales.h"
 #include "kernel/x86/matmul_avx2.h"
 
 enum { CHUNK_NARROW = 2, CHUNK_WIDE = 1 };
@@ -29,33 +30,6 @@ typedef struct wide_block {
     k_scales s;
 } wide_block;
 
-QN_INLINE int code_bits(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q6_K   ? 6
-           : type == QN_TYPE_Q5_K ? 5
-           : type == QN_TYPE_Q3_K ? 3
-           : type == QN_TYPE_Q2_K ? 2
-                                  : 4;
-}
-QN_INLINE size_t sub_block_bytes(qn_tensor_type type)
-{
-    return (size_t)code_bits(type) * 64;
-}
-QN_INLINE bool has_min(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q2_K || type == QN_TYPE_Q4_K || type == QN_TYPE_Q5_K;
-}
-/* Scales for 16 columns, not 32. */
-QN_INLINE bool is_fine(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q2_K || type == QN_TYPE_Q3_K || type == QN_TYPE_Q6_K;
-}
-/* Sums begin where they take the zero point off. */
-QN_INLINE bool has_start(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q3_K || type == QN_TYPE_Q6_K;
-}
-
 QN_INLINE const qn_act_q8_256 *act_block(const uint8_t *row, size_t b)
 {
     return (const qn_act_q8_256 *)(const void *)(row + b * sizeof(qn_act_q8_256));
@@ -63,13 +37,8 @@ QN_INLINE const qn_act_q8_256 *act_block(const uint8_t *row, size_t b)
 
 /* ---- scales ---- */
 
-QN_INLINE __m128i load_16(const void *p)
-{
-    return _mm_loadu_si128((const __m128i *)p);
-}
-
-/* 16 words, one a row, to pairs. */
-QN_INLINE void put_pairs(int16_t out[16][2], __m256i words)
+/* 16 words, one a row, to pairs of the same. */
+QN_INLINE void put_twice(int16_t out[16][2], __m256i words)
 {
     const __m256i low = _mm256_unpacklo_epi16(words, words), high = _mm256_unpackhi_epi16(words, words);
     store_line((uint8_t *)out, _mm256_permute2x128_si256(low, high, 0x20));
@@ -82,64 +51,29 @@ QN_INLINE void expand_d(float out[16], const uint16_t in[16])
     _mm256_storeu_ps(out + 8, load_f16(in + 8));
 }
 
-/* Q4_K, Q5_K: see qn_q4_k_scales in quant/blocks.h; here 16 rows at once. */
+/* Q4_K, Q5_K */
 QN_INLINE void expand_k_scales(k_scales *s, const uint8_t scales[12][16])
 {
-    const __m128i low4 = _mm_set1_epi8(15), low6 = _mm_set1_epi8(63), bits45 = _mm_set1_epi8(48);
-    __m128i m[8];
-    QN_EACH (j, 4) {
-        const __m128i a = load_16(scales[j]), b = load_16(scales[4 + j]), c = load_16(scales[8 + j]);
-        const __m128i s4 = _mm_or_si128(_mm_and_si128(c, low4), _mm_and_si128(_mm_srli_epi16(a, 2), bits45));
-        m[j] = _mm_and_si128(b, low6);
-        m[4 + j] = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(c, 4), low4),
-                                _mm_and_si128(_mm_srli_epi16(b, 2), bits45));
-        put_pairs(s->scale[j], _mm256_cvtepu8_epi16(_mm_and_si128(a, low6)));
-        put_pairs(s->scale[4 + j], _mm256_cvtepu8_epi16(s4));
-    }
-    QN_EACH (p, 4) {
-        store_line((uint8_t *)s->min[p], _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(m[2 * p], m[2 * p + 1])));
-        store_line((uint8_t *)s->min[p] + 32,
-                   _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(m[2 * p], m[2 * p + 1])));
-    }
+    QN_EACH (j, 8) put_twice(s->scale[j], _mm256_cvtepu8_epi16(q4_k_scale(scales, j)));
+    QN_EACH (p, 4) put_pairs(s->min[p], q4_k_min(scales, 2 * p), q4_k_min(scales, 2 * p + 1));
 }
 
 QN_INLINE void expand_iq4_xs_scales(k_scales *s, const qn_panel_iq4_xs *p)
 {
     __m128i v[8];
     QN_EACH (j, 8) {
-        const __m128i l = load_16(p->scales_l[j / 2]), h = load_16(p->scales_h[j / 4]);
-        const __m128i low = _mm_and_si128(j % 2 == 0 ? l : _mm_srli_epi16(l, 4), _mm_set1_epi8(15));
-        const int left = 4 - 2 * (j % 4);
-        const __m128i high = left >= 0 ? _mm_slli_epi16(h, left) : _mm_srli_epi16(h, -left);
-        v[j] = _mm_sub_epi8(_mm_or_si128(low, _mm_and_si128(high, _mm_set1_epi8(48))), _mm_set1_epi8(32));
-        put_pairs(s->scale[j], _mm256_cvtepi8_epi16(v[j]));
+        v[j] = iq4_xs_scale(p, j);
+        put_twice(s->scale[j], _mm256_cvtepi8_epi16(v[j]));
     }
-    QN_EACH (i, 4) {
-        store_line((uint8_t *)s->min[i], _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(v[2 * i], v[2 * i + 1])));
-        store_line((uint8_t *)s->min[i] + 32,
-                   _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(v[2 * i], v[2 * i + 1])));
-    }
+    QN_EACH (i, 4) put_pairs(s->min[i], v[2 * i], v[2 * i + 1]);
 }
 
 QN_INLINE void expand_q2_k_scales(k_scales *s, const qn_panel_q2_k *p)
 {
     for (int j = 0; j < 16; j++) {
         const __m256i both = _mm256_cvtepu8_epi16(load_16(p->scales[j]));
-        put_pairs(s->scale[j], _mm256_and_si256(both, _mm256_set1_epi16(15)));
-        put_pairs(s->min[j], _mm256_srli_epi16(both, 4));
-    }
-}
-
-/* See qn_q3_k_scales in quant/blocks.h. */
-QN_INLINE void expand_q3_k_scales(k_scales *s, const qn_panel_q3_k *p)
-{
-    QN_EACH (j, 16) {
-        const __m128i l = load_16(p->scales[j % 8]), h = load_16(p->scales[8 + j % 4]);
-        const __m128i low = _mm_and_si128(j < 8 ? l : _mm_srli_epi16(l, 4), _mm_set1_epi8(15));
-        const int left = 4 - 2 * (j / 4);
-        const __m128i high = left >= 0 ? _mm_slli_epi16(h, left) : _mm_srli_epi16(h, -left);
-        const __m128i v = _mm_or_si128(low, _mm_and_si128(high, _mm_set1_epi8(48)));
-        put_pairs(s->scale[j], _mm256_cvtepi8_epi16(_mm_sub_epi8(v, _mm_set1_epi8(32))));
+        put_twice(s->scale[j], _mm256_and_si256(both, _mm256_set1_epi16(15)));
+        put_twice(s->min[j], _mm256_srli_epi16(both, 4));
     }
 }
 
@@ -152,7 +86,7 @@ QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type t
         expand_d(s->dmin, p->dmin);
     } else if (type == QN_TYPE_Q3_K) {
         const qn_panel_q3_k *p = (const void *)block;
-        expand_q3_k_scales(s, p);
+        QN_EACH (j, 16) put_twice(s->scale[j], _mm256_cvtepi8_epi16(q3_k_scale(p, j)));
         expand_d(s->d, p->d);
     } else if (type == QN_TYPE_Q4_K) {
         const qn_panel_q4_k *p = (const void *)block;
@@ -166,23 +100,13 @@ QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type t
         expand_d(s->dmin, p->dmin);
     } else if (type == QN_TYPE_Q6_K) {
         const qn_panel_q6_k *p = (const void *)block;
-        for (int j = 0; j < 16; j++) put_pairs(s->scale[j], _mm256_cvtepi8_epi16(load_16(p->scales[j])));
+        for (int j = 0; j < 16; j++) put_twice(s->scale[j], _mm256_cvtepi8_epi16(load_16(p->scales[j])));
         expand_d(s->d, p->d);
     } else {
         const qn_panel_iq4_xs *p = (const void *)block;
         expand_iq4_xs_scales(s, p);
         expand_d(s->d, p->d);
     }
-}
-
-QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q2_K   ? sizeof(qn_panel_q2_k)
-           : type == QN_TYPE_Q3_K ? sizeof(qn_panel_q3_k)
-           : type == QN_TYPE_Q4_K ? sizeof(qn_panel_q4_k)
-           : type == QN_TYPE_Q5_K ? sizeof(qn_panel_q5_k)
-           : type == QN_TYPE_Q6_K ? sizeof(qn_panel_q6_k)
-                                  : sizeof(qn_panel_iq4_xs);
 }
 
 /* ---- products ---- */
@@ -332,7 +256,7 @@ QN_INLINE void k_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_b
     }
 }
 
-QN_INLINE void narrow_expand(qn_tensor_type type, narrow_block *e, const uint8_t *p, size_t n_blocks)
+QN_INLINE void k_expand(qn_tensor_type type, narrow_block *e, const uint8_t *p, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
         for (size_t j = 0; j < 8; j++) {
@@ -344,6 +268,17 @@ QN_INLINE void narrow_expand(qn_tensor_type type, narrow_block *e, const uint8_t
     }
 }
 
+QN_INLINE void k_chunk(qn_tensor_type type, int T, const narrow_block *e, size_t n_blocks,
+                       const uint8_t *const act[], size_t act_offset, float *acc)
+{
+    for (size_t b = 0; b < n_blocks; b++, e++) {
+        const qn_act_q8_256 *a[GROUP];
+        QN_EACH (t, T) a[t] = act_block(act[t] + act_offset, b);
+        multiply_block(type, T, e->codes[0][0], sizeof e->codes[0], true, &e->s, a, acc);
+    }
+}
+
+/* Expanded blocks of IQ4_XS. */
 QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
@@ -357,74 +292,25 @@ QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p,
     }
 }
 
+QN_INLINE void wide_chunk(qn_tensor_type type, int T, const wide_block *e, size_t n_blocks,
+                          const uint8_t *const act[], size_t act_offset, float *acc)
+{
+    for (size_t b = 0; b < n_blocks; b++, e++) {
+        const qn_act_q8_256 *a[2];
+        QN_EACH (t, T) a[t] = act_block(act[t] + act_offset, b);
+        multiply_block(type, T, e->codes[0][0][0], sizeof e->codes[0], true, &e->s, a, acc);
+    }
+}
+
 /* ---- one set of functions per type ---- */
 
-#define DIRECT(name, TYPE, T)                                                                                \
-    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],       \
-                                    float *acc)                                                              \
-    {                                                                                                        \
-        k_direct(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                              \
-    }
-#define CHUNK(name, TYPE, T, block_type)                                                                     \
-    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[],           \
-                                   size_t act_offset, float *acc)                                            \
-    {                                                                                                        \
-        const block_type *e = chunk;                                                                         \
-        for (size_t b = 0; b < n_blocks; b++, e++) {                                                         \
-            const qn_act_q8_256 *a[GROUP];                                                                   \
-            QN_EACH (t, T) a[t] = act_block(act[t] + act_offset, b);                                         \
-            multiply_block(QN_TYPE_##TYPE, T, (const uint8_t *)e->codes, sizeof e->codes[0], true, &e->s, a, \
-                           acc);                                                                             \
-        }                                                                                                    \
-    }
-#define EXPAND(kind, name, TYPE)                                                                             \
-    static void expand_##name(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)  \
-    {                                                                                                        \
-        kind##_expand(QN_TYPE_##TYPE, chunk,                                                                 \
-                      panel_block(w, panel, block, panel_block_bytes(QN_TYPE_##TYPE)), n_blocks);            \
-    }
-#define MATMUL(name, block_type, chunk_size)                                                                 \
-    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end,                   \
-                                 size_t token_begin, size_t token_end)                                       \
-    {                                                                                                        \
-        _Alignas(64) block_type chunk[chunk_size];                                                           \
-        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                    \
-    }
+QN_DEFINE_GROUP_4(k, q2_k, Q2_K, narrow_block, CHUNK_NARROW, Q8_256)
+QN_DEFINE_GROUP_4(k, q3_k, Q3_K, narrow_block, CHUNK_NARROW, Q8_256)
+QN_DEFINE_GROUP_4(k, q4_k, Q4_K, narrow_block, CHUNK_NARROW, Q8_256)
+QN_DEFINE_GROUP_4(k, q5_k, Q5_K, narrow_block, CHUNK_NARROW, Q8_256)
+QN_DEFINE_GROUP_4(k, q6_k, Q6_K, narrow_block, CHUNK_NARROW, Q8_256)
 
-#define NARROW(name, TYPE)                                                                                   \
-    DIRECT(name, TYPE, 1)                                                                                    \
-    DIRECT(name, TYPE, 2)                                                                                    \
-    DIRECT(name, TYPE, 3)                                                                                    \
-    DIRECT(name, TYPE, 4) CHUNK(name, TYPE, 1, narrow_block) CHUNK(name, TYPE, 2, narrow_block)              \
-        CHUNK(name, TYPE, 3, narrow_block) CHUNK(name, TYPE, 4, narrow_block)                                \
-            EXPAND(narrow, name, TYPE) static const matmul_type type_##name = {                              \
-                .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},      \
-                .expand = expand_##name,                                                                     \
-                .chunk = {chunk_##name##_1, chunk_##name##_2, chunk_##name##_3, chunk_##name##_4},           \
-                .group = 4,                                                                                  \
-                .block_columns = 256,                                                                        \
-                .chunk_blocks = CHUNK_NARROW,                                                                \
-                .act = QN_ACT_Q8_256,                                                                        \
-                .act_block_bytes = sizeof(qn_act_q8_256)};                                                   \
-    MATMUL(name, narrow_block, CHUNK_NARROW)
-
-NARROW(q2_k, Q2_K)
-NARROW(q3_k, Q3_K)
-NARROW(q4_k, Q4_K)
-NARROW(q5_k, Q5_K)
-NARROW(q6_k, Q6_K)
-
-DIRECT(iq4_xs, IQ4_XS, 1)
-DIRECT(iq4_xs, IQ4_XS, 2)
-CHUNK(iq4_xs, IQ4_XS, 1, wide_block)
-CHUNK(iq4_xs, IQ4_XS, 2, wide_block)
-EXPAND(wide, iq4_xs, IQ4_XS)
-static const matmul_type type_iq4_xs = {.direct = {direct_iq4_xs_1, direct_iq4_xs_2},
-                                        .expand = expand_iq4_xs,
-                                        .chunk = {chunk_iq4_xs_1, chunk_iq4_xs_2},
-                                        .group = 2,
-                                        .block_columns = 256,
-                                        .chunk_blocks = CHUNK_WIDE,
-                                        .act = QN_ACT_Q8_256,
-                                        .act_block_bytes = sizeof(qn_act_q8_256)};
-MATMUL(iq4_xs, wide_block, CHUNK_WIDE)
+QN_TOKENS_2(QN_DEFINE_DIRECT, k, iq4_xs, IQ4_XS)
+QN_TOKENS_2(QN_DEFINE_CHUNK, wide, iq4_xs, IQ4_XS)
+QN_DEFINE_EXPAND(wide, iq4_xs, IQ4_XS)
+QN_DEFINE_MATMUL(iq4_xs, 2, iq4_xs, 2, wide_block, CHUNK_WIDE, Q8_256)

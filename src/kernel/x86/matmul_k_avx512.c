@@ -3,6 +3,7 @@
  * minimums, and the zero point of IQ4_XS, meet the sums of activations in pairs of 16 bits. Q3_K and Q6_K
  * take their zero points off by where their sums begin. */
 #include "kernel/table_matrix.h"
+#include "kernel/x86/k_scales.h"
 #include "kernel/x86/matmul_avx512.h"
 #include "quant/blocks.h"
 
@@ -14,86 +15,24 @@ typedef struct k_scales {
     __m512 d, dmin;
 } k_scales;
 
-QN_INLINE int code_bits(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q6_K   ? 6
-           : type == QN_TYPE_Q5_K ? 5
-           : type == QN_TYPE_Q3_K ? 3
-           : type == QN_TYPE_Q2_K ? 2
-                                  : 4;
-}
-QN_INLINE size_t sub_block_bytes(qn_tensor_type type)
-{
-    return (size_t)code_bits(type) * 64;
-}
-QN_INLINE bool has_min(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q2_K || type == QN_TYPE_Q4_K || type == QN_TYPE_Q5_K;
-}
-/* Scales for 16 columns, not 32. */
-QN_INLINE bool is_fine(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q2_K || type == QN_TYPE_Q3_K || type == QN_TYPE_Q6_K;
-}
-/* Sums begin where they take the zero point off. */
-QN_INLINE bool has_start(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q3_K || type == QN_TYPE_Q6_K;
-}
-
-QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q2_K   ? sizeof(qn_panel_q2_k)
-           : type == QN_TYPE_Q3_K ? sizeof(qn_panel_q3_k)
-           : type == QN_TYPE_Q4_K ? sizeof(qn_panel_q4_k)
-           : type == QN_TYPE_Q5_K ? sizeof(qn_panel_q5_k)
-           : type == QN_TYPE_Q6_K ? sizeof(qn_panel_q6_k)
-                                  : sizeof(qn_panel_iq4_xs);
-}
-
-QN_INLINE __m128i load_16(const void *p)
-{
-    return _mm_loadu_si128((const __m128i *)p);
-}
-
 /* A byte for each row to integers; bytes are signed, and unsigned ones below 128. */
 QN_INLINE void put_scale(int32_t out[16], __m128i bytes)
 {
     _mm512_storeu_si512((void *)out, _mm512_cvtepi8_epi32(bytes));
 }
 
-QN_INLINE void put_pairs(int16_t out[16][2], __m128i first, __m128i second)
-{
-    _mm256_storeu_si256((__m256i *)(void *)out, _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(first, second)));
-    _mm256_storeu_si256((__m256i *)(void *)(out + 8), _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(first, second)));
-}
-
-/* Q4_K, Q5_K: see qn_q4_k_scales in quant/blocks.h; here 16 rows at once. */
+/* Q4_K, Q5_K */
 QN_INLINE void expand_k_scales(k_scales *s, const uint8_t scales[12][16])
 {
-    const __m128i low4 = _mm_set1_epi8(15), low6 = _mm_set1_epi8(63), bits45 = _mm_set1_epi8(48);
-    __m128i m[8];
-    QN_EACH (j, 4) {
-        const __m128i a = load_16(scales[j]), b = load_16(scales[4 + j]), c = load_16(scales[8 + j]);
-        put_scale(s->scale[j], _mm_and_si128(a, low6));
-        put_scale(s->scale[4 + j],
-                  _mm_or_si128(_mm_and_si128(c, low4), _mm_and_si128(_mm_srli_epi16(a, 2), bits45)));
-        m[j] = _mm_and_si128(b, low6);
-        m[4 + j] = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(c, 4), low4),
-                                _mm_and_si128(_mm_srli_epi16(b, 2), bits45));
-    }
-    QN_EACH (p, 4) put_pairs(s->min[p], m[2 * p], m[2 * p + 1]);
+    QN_EACH (j, 8) put_scale(s->scale[j], q4_k_scale(scales, j));
+    QN_EACH (p, 4) put_pairs(s->min[p], q4_k_min(scales, 2 * p), q4_k_min(scales, 2 * p + 1));
 }
 
 QN_INLINE void expand_iq4_xs_scales(k_scales *s, const qn_panel_iq4_xs *p)
 {
     __m128i v[8];
     QN_EACH (j, 8) {
-        const __m128i l = load_16(p->scales_l[j / 2]), h = load_16(p->scales_h[j / 4]);
-        const __m128i low = _mm_and_si128(j % 2 == 0 ? l : _mm_srli_epi16(l, 4), _mm_set1_epi8(15));
-        const int left = 4 - 2 * (j % 4);
-        const __m128i high = left >= 0 ? _mm_slli_epi16(h, left) : _mm_srli_epi16(h, -left);
-        v[j] = _mm_sub_epi8(_mm_or_si128(low, _mm_and_si128(high, _mm_set1_epi8(48))), _mm_set1_epi8(32));
+        v[j] = iq4_xs_scale(p, j);
         put_scale(s->scale[j], v[j]);
     }
     QN_EACH (i, 4) put_pairs(s->min[i], v[2 * i], v[2 * i + 1]);
@@ -109,19 +48,6 @@ QN_INLINE void expand_q2_k_scales(k_scales *s, const qn_panel_q2_k *p)
     }
 }
 
-/* See qn_q3_k_scales in quant/blocks.h. */
-QN_INLINE void expand_q3_k_scales(k_scales *s, const qn_panel_q3_k *p)
-{
-    QN_EACH (j, 16) {
-        const __m128i l = load_16(p->scales[j % 8]), h = load_16(p->scales[8 + j % 4]);
-        const __m128i low = _mm_and_si128(j < 8 ? l : _mm_srli_epi16(l, 4), _mm_set1_epi8(15));
-        const int left = 4 - 2 * (j / 4);
-        const __m128i high = left >= 0 ? _mm_slli_epi16(h, left) : _mm_srli_epi16(h, -left);
-        const __m128i v = _mm_or_si128(low, _mm_and_si128(high, _mm_set1_epi8(48)));
-        put_scale(s->scale[j], _mm_sub_epi8(v, _mm_set1_epi8(32)));
-    }
-}
-
 QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type type)
 {
     if (type == QN_TYPE_Q2_K) {
@@ -131,7 +57,7 @@ QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type t
         s->dmin = load_f16(p->dmin);
     } else if (type == QN_TYPE_Q3_K) {
         const qn_panel_q3_k *p = (const void *)block;
-        expand_q3_k_scales(s, p);
+        QN_EACH (j, 16) put_scale(s->scale[j], q3_k_scale(p, j));
         s->d = load_f16(p->d);
     } else if (type == QN_TYPE_Q4_K) {
         const qn_panel_q4_k *p = (const void *)block;
@@ -246,16 +172,9 @@ QN_INLINE void k_product(qn_tensor_type type, int T, const uint8_t *p, size_t n_
     }
 }
 
-#define PRODUCT_Q2_K(T)   k_product(QN_TYPE_Q2_K, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q3_K(T)   k_product(QN_TYPE_Q3_K, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q4_K(T)   k_product(QN_TYPE_Q4_K, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q5_K(T)   k_product(QN_TYPE_Q5_K, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q6_K(T)   k_product(QN_TYPE_Q6_K, T, panel, n_blocks, act, acc)
-#define PRODUCT_IQ4_XS(T) k_product(QN_TYPE_IQ4_XS, T, panel, n_blocks, act, acc)
-
-QN_DEFINE_MATMUL(q2_k, QN_ACT_Q8_256, 256, PRODUCT_Q2_K)
-QN_DEFINE_MATMUL(q3_k, QN_ACT_Q8_256, 256, PRODUCT_Q3_K)
-QN_DEFINE_MATMUL(q4_k, QN_ACT_Q8_256, 256, PRODUCT_Q4_K)
-QN_DEFINE_MATMUL(q5_k, QN_ACT_Q8_256, 256, PRODUCT_Q5_K)
-QN_DEFINE_MATMUL(q6_k, QN_ACT_Q8_256, 256, PRODUCT_Q6_K)
-QN_DEFINE_MATMUL(iq4_xs, QN_ACT_Q8_256, 256, PRODUCT_IQ4_XS)
+QN_DEFINE_MATMUL(q2_k, Q2_K, QN_ACT_Q8_256, 256, k_product)
+QN_DEFINE_MATMUL(q3_k, Q3_K, QN_ACT_Q8_256, 256, k_product)
+QN_DEFINE_MATMUL(q4_k, Q4_K, QN_ACT_Q8_256, 256, k_product)
+QN_DEFINE_MATMUL(q5_k, Q5_K, QN_ACT_Q8_256, 256, k_product)
+QN_DEFINE_MATMUL(q6_k, Q6_K, QN_ACT_Q8_256, 256, k_product)
+QN_DEFINE_MATMUL(iq4_xs, IQ4_XS, QN_ACT_Q8_256, 256, k_product)

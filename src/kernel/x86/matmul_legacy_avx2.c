@@ -24,42 +24,11 @@ typedef struct wide_block {
     float d[16];
 } wide_block;
 
-QN_INLINE bool has_fifth(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q5_0 || type == QN_TYPE_Q5_1;
-}
-QN_INLINE bool has_min(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q4_1 || type == QN_TYPE_Q5_1;
-}
-
-/* Sums begin at -16 times the activations. */
-QN_INLINE bool has_start(qn_tensor_type type)
-{
-    return has_fifth(type) || type == QN_TYPE_MXFP4;
-}
-
 /* What the sum of unsigned codes lacks, per unit of the sum of activations. */
 #define WIDE_ZERO (-128.0f)
 QN_INLINE float zero_point(qn_tensor_type type)
 {
     return type == QN_TYPE_Q4_0 ? -8.0f : type == QN_TYPE_Q5_1 ? 16.0f : 0.0f;
-}
-
-QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q4_1    ? sizeof(qn_panel_q4_1)
-           : type == QN_TYPE_Q5_0  ? sizeof(qn_panel_q5_0)
-           : type == QN_TYPE_Q5_1  ? sizeof(qn_panel_q5_1)
-           : type == QN_TYPE_Q8_0  ? sizeof(qn_panel_q8_0)
-           : type == QN_TYPE_MXFP4 ? sizeof(qn_panel_mxfp4)
-                                   : sizeof(qn_panel_q4_0);
-}
-
-/* Where the scales lie in a block, behind the codes. */
-QN_INLINE const uint8_t *panel_scales(const uint8_t *p, qn_tensor_type type)
-{
-    return p + (type == QN_TYPE_Q8_0 ? 512 : has_fifth(type) ? 320 : 256);
 }
 
 /* qn_e8m0_half of 8 exponents: 2^(e - 128), which is subnormal for 0 and 1. */
@@ -87,7 +56,7 @@ QN_INLINE __m256 load_m(const uint8_t *p, qn_tensor_type type, int h)
 /* Unsigned codes of at most 5 bits. */
 QN_INLINE __m256i codes(const uint8_t *p, qn_tensor_type type, int g, int h)
 {
-    if (type != QN_TYPE_MXFP4) return narrow_codes(p, has_fifth(type) ? 5 : 4, g, h);
+    if (type != QN_TYPE_MXFP4) return narrow_codes(p, code_bits(type), g, h);
     const __m128i values = _mm_loadu_si128((const __m128i *)(const void *)qn_fp4_values);
     return table_codes(p, _mm256_broadcastsi128_si256(_mm_add_epi8(values, _mm_set1_epi8(16))), g, h);
 }
@@ -276,14 +245,14 @@ QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p,
     }
 }
 
-QN_INLINE void wide_chunk(int T, const wide_block *e, size_t n_blocks, const uint8_t *const act[],
-                          size_t act_offset, float *acc)
+QN_INLINE void wide_chunk(qn_tensor_type type, int T, const wide_block *e, size_t n_blocks,
+                          const uint8_t *const act[], size_t act_offset, float *acc)
 {
     const uint8_t *a[2];
     QN_EACH (t, T) a[t] = act[t] + act_offset;
     for (size_t b = 0; b < n_blocks; b++, e++) {
         __m256i sum[2][2];
-        wide_product(sum, QN_TYPE_Q8_0, T, e->codes[0][0], true, a, b);
+        wide_product(sum, type, T, e->codes[0][0], true, a, b);
         QN_EACH (t, T) {
             QN_EACH (h, 2) {
                 float *at = acc + 16 * t + 8 * h;
@@ -297,84 +266,19 @@ QN_INLINE void wide_chunk(int T, const wide_block *e, size_t n_blocks, const uin
 
 /* ---- one set of functions per type ---- */
 
-#define DIRECT(kind, name, TYPE, T)                                                                          \
-    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],       \
-                                    float *acc)                                                              \
-    {                                                                                                        \
-        kind##_direct(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                         \
-    }
-#define EXPAND(kind, name, TYPE)                                                                             \
-    static void expand_##name(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks)  \
-    {                                                                                                        \
-        kind##_expand(QN_TYPE_##TYPE, chunk,                                                                 \
-                      panel_block(w, panel, block, panel_block_bytes(QN_TYPE_##TYPE)), n_blocks);            \
-    }
-#define CHUNK(name, T, CALL)                                                                                 \
-    static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[],           \
-                                   size_t act_offset, float *acc)                                            \
-    {                                                                                                        \
-        CALL;                                                                                                \
-    }
-#define MATMUL(name, block_type, chunk_size)                                                                 \
-    void qn_matmul_##name##_avx2(const qn_matmul *m, size_t panel_begin, size_t panel_end,                   \
-                                 size_t token_begin, size_t token_end)                                       \
-    {                                                                                                        \
-        _Alignas(64) block_type chunk[chunk_size];                                                           \
-        multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                    \
-    }
+QN_DEFINE_GROUP_4(narrow, q4_0, Q4_0, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(narrow, q4_1, Q4_1, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(narrow, q5_0, Q5_0, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(narrow, q5_1, Q5_1, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(narrow, mxfp4, MXFP4, narrow_block, CHUNK_NARROW, Q8_32)
 
-#define NARROW_CHUNK(name, TYPE, T)                                                                          \
-    CHUNK(name, T, narrow_chunk(QN_TYPE_##TYPE, T, chunk, n_blocks, act, act_offset, acc))
-#define NARROW(name, TYPE)                                                                                   \
-    DIRECT(narrow, name, TYPE, 1)                                                                            \
-    DIRECT(narrow, name, TYPE, 2)                                                                            \
-    DIRECT(narrow, name, TYPE, 3)                                                                            \
-    DIRECT(narrow, name, TYPE, 4) EXPAND(narrow, name, TYPE) NARROW_CHUNK(name, TYPE, 1)                     \
-        NARROW_CHUNK(name, TYPE, 2) NARROW_CHUNK(name, TYPE, 3)                                              \
-            NARROW_CHUNK(name, TYPE, 4) static const matmul_type type_##name = {                             \
-                .direct = {direct_##name##_1, direct_##name##_2, direct_##name##_3, direct_##name##_4},      \
-                .expand = expand_##name,                                                                     \
-                .chunk = {chunk_##name##_1, chunk_##name##_2, chunk_##name##_3, chunk_##name##_4},           \
-                .group = 4,                                                                                  \
-                .block_columns = 32,                                                                         \
-                .chunk_blocks = CHUNK_NARROW,                                                                \
-                .act = QN_ACT_Q8_32,                                                                         \
-                .act_block_bytes = sizeof(qn_act_q8_32)};                                                    \
-    MATMUL(name, narrow_block, CHUNK_NARROW)
+/* Expanded blocks of bytes are the same for both types. */
+QN_TOKENS_2(QN_DEFINE_CHUNK, wide, wide, Q8_0)
 
-NARROW(q4_0, Q4_0)
-NARROW(q4_1, Q4_1)
-NARROW(q5_0, Q5_0)
-NARROW(q5_1, Q5_1)
-NARROW(mxfp4, MXFP4)
+QN_TOKENS_4(QN_DEFINE_DIRECT, wide, q8_0, Q8_0)
+QN_DEFINE_EXPAND(wide, q8_0, Q8_0)
+QN_DEFINE_MATMUL(q8_0, 4, wide, 2, wide_block, CHUNK_WIDE, Q8_32)
 
-CHUNK(wide, 1, wide_chunk(1, chunk, n_blocks, act, act_offset, acc))
-CHUNK(wide, 2, wide_chunk(2, chunk, n_blocks, act, act_offset, acc))
-
-DIRECT(wide, q8_0, Q8_0, 1)
-DIRECT(wide, q8_0, Q8_0, 2)
-DIRECT(wide, q8_0, Q8_0, 3)
-DIRECT(wide, q8_0, Q8_0, 4)
-EXPAND(wide, q8_0, Q8_0)
-static const matmul_type type_q8_0 = {.direct = {direct_q8_0_1, direct_q8_0_2, direct_q8_0_3, direct_q8_0_4},
-                                      .expand = expand_q8_0,
-                                      .chunk = {chunk_wide_1, chunk_wide_2},
-                                      .group = 2,
-                                      .block_columns = 32,
-                                      .chunk_blocks = CHUNK_WIDE,
-                                      .act = QN_ACT_Q8_32,
-                                      .act_block_bytes = sizeof(qn_act_q8_32)};
-MATMUL(q8_0, wide_block, CHUNK_WIDE)
-
-DIRECT(wide, iq4_nl, IQ4_NL, 1)
-DIRECT(wide, iq4_nl, IQ4_NL, 2)
-EXPAND(wide, iq4_nl, IQ4_NL)
-static const matmul_type type_iq4_nl = {.direct = {direct_iq4_nl_1, direct_iq4_nl_2},
-                                        .expand = expand_iq4_nl,
-                                        .chunk = {chunk_wide_1, chunk_wide_2},
-                                        .group = 2,
-                                        .block_columns = 32,
-                                        .chunk_blocks = CHUNK_WIDE,
-                                        .act = QN_ACT_Q8_32,
-                                        .act_block_bytes = sizeof(qn_act_q8_32)};
-MATMUL(iq4_nl, wide_block, CHUNK_WIDE)
+QN_TOKENS_2(QN_DEFINE_DIRECT, wide, iq4_nl, IQ4_NL)
+QN_DEFINE_EXPAND(wide, iq4_nl, IQ4_NL)
+QN_DEFINE_MATMUL(iq4_nl, 2, wide, 2, wide_block, CHUNK_WIDE, Q8_32)

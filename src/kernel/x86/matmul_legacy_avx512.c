@@ -4,36 +4,11 @@
 #include "kernel/table_matrix.h"
 #include "kernel/x86/matmul_avx512.h"
 
-QN_INLINE bool has_fifth(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q5_0 || type == QN_TYPE_Q5_1;
-}
-QN_INLINE bool has_min(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q4_1 || type == QN_TYPE_Q5_1;
-}
-
 /* What the sum of unsigned codes lacks, per unit of the sum of activations. */
 QN_INLINE float zero_point(qn_tensor_type type)
 {
     if (has_min(type)) return 0.0f;
     return type == QN_TYPE_Q4_0 ? -8.0f : type == QN_TYPE_Q5_0 || type == QN_TYPE_MXFP4 ? -16.0f : -128.0f;
-}
-
-QN_INLINE size_t panel_block_bytes(qn_tensor_type type)
-{
-    return type == QN_TYPE_Q4_1    ? sizeof(qn_panel_q4_1)
-           : type == QN_TYPE_Q5_0  ? sizeof(qn_panel_q5_0)
-           : type == QN_TYPE_Q5_1  ? sizeof(qn_panel_q5_1)
-           : type == QN_TYPE_Q8_0  ? sizeof(qn_panel_q8_0)
-           : type == QN_TYPE_MXFP4 ? sizeof(qn_panel_mxfp4)
-                                   : sizeof(qn_panel_q4_0);
-}
-
-/* Where the scales lie in a block, behind the codes. */
-QN_INLINE const uint8_t *panel_scales(const uint8_t *p, qn_tensor_type type)
-{
-    return p + (type == QN_TYPE_Q8_0 ? 512 : has_fifth(type) ? 320 : 256);
 }
 
 /* qn_e8m0_half of 16 exponents: 2^(e - 128), which is subnormal for 0 and 1. */
@@ -61,7 +36,7 @@ QN_INLINE __m512i codes(const uint8_t *p, qn_tensor_type type, int g)
     if (type == QN_TYPE_Q8_0) return _mm512_xor_si512(load_line(p + 64 * g), _mm512_set1_epi8(-128));
     if (type == QN_TYPE_IQ4_NL) return table_codes(p, qn_iq4_values, -128, g);
     if (type == QN_TYPE_MXFP4) return table_codes(p, qn_fp4_values, 16, g);
-    return narrow_codes(p, has_fifth(type) ? 5 : 4, g);
+    return narrow_codes(p, code_bits(type), g);
 }
 
 QN_INLINE void legacy_product(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks,
@@ -92,18 +67,10 @@ QN_INLINE void legacy_product(qn_tensor_type type, int T, const uint8_t *p, size
     QN_EACH (t, T) _mm512_storeu_ps(out + 16 * t, acc[t]);
 }
 
-#define PRODUCT_Q4_0(T)   legacy_product(QN_TYPE_Q4_0, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q4_1(T)   legacy_product(QN_TYPE_Q4_1, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q5_0(T)   legacy_product(QN_TYPE_Q5_0, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q5_1(T)   legacy_product(QN_TYPE_Q5_1, T, panel, n_blocks, act, acc)
-#define PRODUCT_Q8_0(T)   legacy_product(QN_TYPE_Q8_0, T, panel, n_blocks, act, acc)
-#define PRODUCT_IQ4_NL(T) legacy_product(QN_TYPE_IQ4_NL, T, panel, n_blocks, act, acc)
-#define PRODUCT_MXFP4(T)  legacy_product(QN_TYPE_MXFP4, T, panel, n_blocks, act, acc)
-
-QN_DEFINE_MATMUL(q4_0, QN_ACT_Q8_32, 32, PRODUCT_Q4_0)
-QN_DEFINE_MATMUL(q4_1, QN_ACT_Q8_32, 32, PRODUCT_Q4_1)
-QN_DEFINE_MATMUL(q5_0, QN_ACT_Q8_32, 32, PRODUCT_Q5_0)
-QN_DEFINE_MATMUL(q5_1, QN_ACT_Q8_32, 32, PRODUCT_Q5_1)
-QN_DEFINE_MATMUL(q8_0, QN_ACT_Q8_32, 32, PRODUCT_Q8_0)
-QN_DEFINE_MATMUL(iq4_nl, QN_ACT_Q8_32, 32, PRODUCT_IQ4_NL)
-QN_DEFINE_MATMUL(mxfp4, QN_ACT_Q8_32, 32, PRODUCT_MXFP4)
+QN_DEFINE_MATMUL(q4_0, Q4_0, QN_ACT_Q8_32, 32, legacy_product)
+QN_DEFINE_MATMUL(q4_1, Q4_1, QN_ACT_Q8_32, 32, legacy_product)
+QN_DEFINE_MATMUL(q5_0, Q5_0, QN_ACT_Q8_32, 32, legacy_product)
+QN_DEFINE_MATMUL(q5_1, Q5_1, QN_ACT_Q8_32, 32, legacy_product)
+QN_DEFINE_MATMUL(q8_0, Q8_0, QN_ACT_Q8_32, 32, legacy_product)
+QN_DEFINE_MATMUL(iq4_nl, IQ4_NL, QN_ACT_Q8_32, 32, legacy_product)
+QN_DEFINE_MATMUL(mxfp4, MXFP4, QN_ACT_Q8_32, 32, legacy_product)
