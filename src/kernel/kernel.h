@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "kernel/attention.h"
 #include "kernel/matrix.h"
+#include "kernel/peak.h"
 #include "kernel/vector.h"
 
 typedef struct qn_kernels {
@@ -34,6 +35,9 @@ typedef struct qn_kernels {
     qn_attention_fn *attention;
     qn_attention_chunk_fn *attention_chunk;
     qn_attention_join_fn *attention_join;
+
+    qn_peak_read_fn *peak_read; /* for measuring the machine */
+    qn_peak_ops_fn *peak_float, *peak_int8;
 } qn_kernels;
 
 /* The names of all tables built into this program, best last; NULL-terminated. */
