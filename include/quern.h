@@ -285,9 +285,47 @@ QUERN_API const quern_token *quern_sequence_tokens(const quern_context *ctx, uin
  * dropped what position n would need. */
 QUERN_API uint32_t quern_sequence_truncate(quern_context *ctx, uint32_t sequence, uint32_t n);
 
-/** Writes nanoseconds spent per kind of instruction since the last call as text (for quern bench --profile);
- * the first call switches profiling on. Owned by the caller: quern_free. */
-QUERN_API quern_status quern_context_profile(quern_context *ctx, char **text, quern_error *err);
+/* ---- measuring ------------------------------------------------------------------------------- */
+
+enum { QUERN_MAX_PROFILE_ROWS = 48 };
+
+typedef struct quern_profile_row { /* of one kind of instruction (quern_model_explain) */
+    const char *instruction;       /**< a constant string: "matmul" */
+    uint64_t time_ns, calls;
+    uint64_t weight_bytes; /**< read from weights; once for many tokens that share a pass over them */
+    uint64_t kv_bytes;     /**< read from cached keys and values */
+    uint64_t int8_multiply_adds, float_multiply_adds; /**< of products and of attention */
+} quern_profile_row;
+
+typedef struct quern_profile {
+    size_t n_rows;
+    quern_profile_row rows[QUERN_MAX_PROFILE_ROWS];
+} quern_profile;
+
+/** From now on every quern_decode is measured by kind of instruction, which costs it little, but not nothing.
+ * What was counted before is forgotten. */
+QUERN_API quern_status quern_context_profile_start(quern_context *ctx, quern_error *err);
+/** Ends that; receives the kinds of instructions that ran since the start. */
+QUERN_API void quern_context_profile_stop(quern_context *ctx, quern_profile *profile);
+
+typedef struct quern_limits { /* what the machine can do at best: [0] with one thread, [1] with n_threads */
+    int n_threads;
+    const char *instruction_set; /**< the one in use; a constant string */
+    uint64_t read_bytes;         /**< size of the array that was read */
+    double bytes_per_s[2];       /**< reading memory in order, in huge pages where the system gives them */
+    double int8_ops_per_s[2];    /**< multiply and add of 8-bit integers, counted as two operations */
+    double float_ops_per_s[2];   /**< the same of 32-bit floats */
+} quern_limits;
+
+/**
+ * Measures what this machine can do: the best of several runs, about a second in all.
+ *
+ * @param n_threads   0: as many as quern_default_threads
+ * @param read_bytes  memory to read, well above the caches; 0: 1 GiB, or a quarter of what is available
+ * @return QUERN_OK, QUERN_ERR_NOMEM, _ARGUMENT, _UNSUPPORTED (QUERN_ISA is not of this processor)
+ */
+QUERN_API quern_status quern_measure_limits(int n_threads, uint64_t read_bytes, quern_limits *limits,
+                                            quern_error *err);
 
 /* ---- choosing tokens ------------------------------------------------------------------------ */
 

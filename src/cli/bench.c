@@ -1,163 +1,261 @@
-/* bench.c: `quern bench`: prompt and generation speed, medians of several runs (contract C7).
- *
- * The tokens are arbitrary: speed does not depend on them. Each test runs once to warm up, then
- * --reps times; sequences start empty, or --depth tokens deep. */
-#include "cli/cli.h"
+/* bench.c: `quern bench`: prompt and generation speed, medians of several runs (contract C7). Options become
+ * a list of cases, one a row; every case is run by bench_measure.c and told by bench_report.c. */
+#include "cli/bench.h"
 
 #include "base/clock.h"
 
-#include <math.h>
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-typedef struct bench {
-    quern_model *model;
-    quern_context *ctx;
-    quern_model_info info;
-    long n_prompt, n_gen, depth, n_batch, reps, n_threads;
-    bool as_json, profile;
-    json_t *rows;
-} bench;
+enum { MAX_TOKENS = 1 << 24, MAX_BATCH = 1 << 16, MAX_PARALLEL = 4096, MAX_THREADS = 256 };
 
-static quern_token token_at(const bench *b, size_t i)
+typedef struct kv_types {
+    quern_kv_type k, v;
+} kv_types;
+
+typedef struct lists { /* what the command line asks for */
+    bench_numbers prompt, gen, depth, batch, parallel, threads;
+    struct {
+        uint32_t n_prompt, n_gen;
+    } mixed[QN_MAX_TEXTS];
+    kv_types kv[QN_MAX_BENCH_LIST];
+    size_t n_mixed, n_kv;
+} lists;
+
+static int parse_numbers(bench_numbers *list, const char *option, const qn_texts *texts, uint32_t min,
+                         uint32_t max, uint32_t otherwise)
 {
-    return (quern_token)((7 * i + 11) % b->info.n_vocab);
-}
-
-/* Feeds n tokens, `step` of them a call. */
-static quern_status feed(bench *b, size_t begin, size_t n, size_t step, quern_error *err)
-{
-    quern_token tokens[512];
-    for (size_t done = 0; done < n;) {
-        size_t count = n - done < step ? n - done : step;
-        if (count > 512) count = 512;
-        for (size_t i = 0; i < count; i++) tokens[i] = token_at(b, begin + done + i);
-        const quern_input input = {.tokens = tokens, .n_tokens = count, .logits = QUERN_LOGITS_LAST};
-        const quern_status s = quern_decode(b->ctx, &input, 1, err);
-        if (s != QUERN_OK) return s;
-        done += count;
+    for (size_t i = 0; i < texts->n_items; i++) {
+        const int code = bench_numbers_parse(list, option, texts->items[i], min, max);
+        if (code >= 0) return code;
     }
-    return QUERN_OK;
+    if (texts->n_items == 0) list->items[list->n_items++] = otherwise;
+    return -1;
 }
 
-static int by_value(const void *x, const void *y)
+static int parse_mixed(lists *l, const qn_texts *texts)
 {
-    const double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
-static void print_row(const bench *b, const char *test, double *speeds, size_t n)
-{
-    double mean = 0, variance = 0;
-    qsort(speeds, n, sizeof *speeds, by_value);
-    for (size_t i = 0; i < n; i++) mean += speeds[i] / (double)n;
-    for (size_t i = 0; i < n; i++)
-        variance += (speeds[i] - mean) * (speeds[i] - mean) / (double)(n > 1 ? n - 1 : 1);
-    const double median = n % 2 == 1 ? speeds[n / 2] : (speeds[n / 2 - 1] + speeds[n / 2]) / 2;
-    if (b->as_json) {
-        json_array_append_new(b->rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:f, s:f, s:f, s:f, s:i}",
-                                                 "engine", "quern", "test", test, "model", b->info.name,
-                                                 "type", b->info.file_type, "depth", (json_int_t)b->depth,
-                                                 "threads", quern_context_threads(b->ctx),
-                                                 "tokens_per_second", median, "stddev", sqrt(variance), "min",
-                                                 speeds[0], "max", speeds[n - 1], "reps", (int)n));
-        return;
+    for (size_t i = 0; i < texts->n_items; i++) {
+        bench_numbers pair = {0};
+        const int code = bench_numbers_parse(&pair, "-pg", texts->items[i], 1, MAX_TOKENS);
+        if (code >= 0) return code;
+        if (pair.n_items != 2)
+            return qn_cli_usage("bench: -pg %s: expected two numbers, PROMPT,GEN, such as 512,128",
+                                texts->items[i]);
+        l->mixed[l->n_mixed].n_prompt = pair.items[0];
+        l->mixed[l->n_mixed++].n_gen = pair.items[1];
     }
-    printf("%-12s %10.2f tokens/s   +/- %.2f   (%.2f to %.2f, %zu runs)\n", test, median, sqrt(variance),
-           speeds[0], speeds[n - 1], n);
-    fflush(stdout);
+    return -1;
 }
 
-/* n tokens in calls of `step`; returns false after printing an error. */
-static bool measure(bench *b, const char *label, size_t n, size_t step)
+/* "q8_0", or "q8_0/f16" for keys and values. */
+static bool parse_kv_types(char *text, kv_types *kv)
 {
-    char test[32];
-    double *speeds = calloc((size_t)b->reps, sizeof *speeds);
-    quern_error err;
-    quern_status s = speeds != NULL ? QUERN_OK : QUERN_ERR_NOMEM;
-    snprintf(test, sizeof test, "%s%zu", label, n);
-    for (long rep = -1; rep < b->reps && s == QUERN_OK; rep++) {
-        quern_sequence_truncate(b->ctx, 0, 0);
-        s = feed(b, 0, (size_t)b->depth, 512, &err);
-        const uint64_t start = qn_clock_ns();
-        if (s == QUERN_OK) s = feed(b, (size_t)b->depth, n, step, &err);
-        if (rep >= 0 && s == QUERN_OK) speeds[rep] = (double)n * 1e9 / (double)(qn_clock_ns() - start);
+    char *slash = strchr(text, '/');
+    if (slash != NULL) *slash = '\0';
+    return qn_cli_kv_type(text, &kv->k) && qn_cli_kv_type(slash != NULL ? slash + 1 : text, &kv->v);
+}
+
+static int parse_cache(lists *l, const qn_texts *texts)
+{
+    for (size_t i = 0; i < texts->n_items; i++) {
+        for (const char *at = texts->items[i];; at++) {
+            char name[32];
+            const size_t n = strcspn(at, ",");
+            snprintf(name, sizeof name, "%.*s", (int)n, at);
+            if (n >= sizeof name || l->n_kv == QN_MAX_BENCH_LIST || !parse_kv_types(name, &l->kv[l->n_kv++]))
+                return qn_cli_usage("bench: --cache-type %s: expected f16, f32, q8_0, a list of these, or "
+                                    "KEYS/VALUES such as q8_0/f16",
+                                    texts->items[i]);
+            at += n;
+            if (*at == '\0') break;
+        }
     }
-    if (s == QUERN_OK) print_row(b, test, speeds, (size_t)b->reps);
-    else if (speeds != NULL) qn_cli_fail(&err);
-    free(speeds);
-    return s == QUERN_OK;
+    if (l->n_kv == 0) l->n_kv = 1; /* F16 */
+    return -1;
 }
 
-static bool print_profile(bench *b, const char *what, size_t n, size_t step)
+/* Adds a case; what was asked for twice is measured twice. Returns false where there are too many. */
+static bool add(bench *b, bench_case c)
 {
-    quern_error err;
-    char *text;
-    if (quern_context_profile(b->ctx, &text, &err) != QUERN_OK) return qn_cli_fail(&err), false;
-    quern_free(text);
-    quern_sequence_truncate(b->ctx, 0, 0);
-    quern_status s = feed(b, 0, (size_t)b->depth, 512, &err);
-    if (s == QUERN_OK && quern_context_profile(b->ctx, &text, &err) == QUERN_OK)
-        quern_free(text); /* forgets the depth */
-    if (s == QUERN_OK) s = feed(b, (size_t)b->depth, n, step, &err);
-    if (s == QUERN_OK) s = quern_context_profile(b->ctx, &text, &err);
-    if (s != QUERN_OK) return qn_cli_fail(&err), false;
-    printf("\n%s of %zu tokens\n%s", what, n, text);
-    quern_free(text);
+    if (b->n_cases == QN_MAX_BENCH_CASES) return false;
+    b->cases[b->n_cases++] = c;
     return true;
+}
+
+/* Where an option does not matter to a test, its first value alone is used: --parallel for prompts, -b for
+ * generation. */
+static bool add_tests(bench *b, const lists *l, bench_case c, bool first_batch)
+{
+    bool ok = true;
+    for (size_t i = 0; i < l->prompt.n_items && ok; i++) {
+        bench_case p = c;
+        p.n_prompt = l->prompt.items[i];
+        p.n_sequences = 1;
+        if (p.n_prompt > 0) ok = add(b, p);
+    }
+    for (size_t s = 0; s < l->parallel.n_items; s++) {
+        c.n_sequences = l->parallel.items[s];
+        for (size_t i = 0; i < l->gen.n_items && first_batch && ok; i++) {
+            bench_case g = c;
+            g.n_gen = l->gen.items[i];
+            if (g.n_gen > 0) ok = add(b, g);
+        }
+        for (size_t i = 0; i < l->n_mixed && ok; i++) {
+            bench_case m = c;
+            m.n_prompt = l->mixed[i].n_prompt;
+            m.n_gen = l->mixed[i].n_gen;
+            ok = add(b, m);
+        }
+    }
+    return ok;
+}
+
+static bool add_cases(bench *b, const lists *l)
+{
+    bool ok = true;
+    for (size_t t = 0; t < l->threads.n_items; t++)
+        for (size_t k = 0; k < l->n_kv; k++)
+            for (size_t d = 0; d < l->depth.n_items; d++)
+                for (size_t n = 0; n < l->batch.n_items && ok; n++)
+                    ok =
+                        add_tests(b, l,
+                                  (bench_case){.depth = l->depth.items[d],
+                                               .n_batch = l->batch.items[n],
+                                               .n_threads = l->threads.items[t] > 0 ? (int)l->threads.items[t]
+                                                                                    : quern_default_threads(),
+                                               .type_k = l->kv[k].k,
+                                               .type_v = l->kv[k].v},
+                                  n == 0);
+    return ok;
+}
+
+/* The options as cases; -1 to go on. */
+static int plan(bench *b, const lists *l)
+{
+    b->cases = calloc(QN_MAX_BENCH_CASES, sizeof *b->cases);
+    if (b->cases == NULL) return qn_cli_fail_text("bench: no memory");
+    if (!add_cases(b, l))
+        return qn_cli_usage("bench: more than %d rows (ask for fewer combinations)", QN_MAX_BENCH_CASES);
+    if (b->n_cases == 0)
+        return qn_cli_usage("bench: nothing to measure (-p, -n and -pg are all 0 or missing)");
+    b->rows = calloc(b->n_cases, sizeof *b->rows);
+    return b->rows != NULL ? -1 : qn_cli_fail_text("bench: no memory");
+}
+
+static void describe(const bench *b, size_t i, char *text, size_t size)
+{
+    const bench_case *c = &b->cases[i];
+    char test[48];
+    bench_test_name(c, test, sizeof test);
+    int n = snprintf(text, size, "%zu of %zu: %s", i + 1, b->n_cases, test);
+    if (c->depth > 0 && n > 0 && (size_t)n < size)
+        n += snprintf(text + n, size - (size_t)n, ", depth %u", c->depth);
+    if (c->n_sequences > 1 && n > 0 && (size_t)n < size)
+        n += snprintf(text + n, size - (size_t)n, ", %u sequences", c->n_sequences);
+    if (n > 0 && (size_t)n < size)
+        snprintf(text + n, size - (size_t)n, ", %d thread%s", c->n_threads, c->n_threads == 1 ? "" : "s");
 }
 
 static int run(bench *b)
 {
-    quern_context_params params = quern_context_params_default();
-    const long most = b->n_prompt > b->n_gen ? b->n_prompt : b->n_gen;
-    params.n_ctx = (uint32_t)(b->depth + most + 8);
-    params.n_batch = (uint32_t)b->n_batch;
-    params.n_threads = (int)b->n_threads;
-    quern_error err;
-    if (quern_context_create(&b->ctx, b->model, &params, &err) != QUERN_OK) return qn_cli_fail(&err);
     quern_model_get_info(b->model, &b->info);
-    b->rows = json_array();
-    if (!b->as_json)
-        printf("%s, %s, %.1f M parameters, %d threads, %s\n", b->info.name, b->info.file_type,
-               (double)b->info.n_parameters * 1e-6, quern_context_threads(b->ctx), b->info.instruction_set);
-    bool ok = true;
-    if (b->n_prompt > 0) ok = measure(b, "prompt", (size_t)b->n_prompt, (size_t)b->n_batch);
-    if (ok && b->n_gen > 0) ok = measure(b, "gen", (size_t)b->n_gen, 1);
-    if (ok && b->profile && b->n_prompt > 0)
-        ok = print_profile(b, "prompt", (size_t)b->n_prompt, (size_t)b->n_batch);
-    if (ok && b->profile && b->n_gen > 0) ok = print_profile(b, "generation", (size_t)b->n_gen, 1);
-    quern_context_destroy(b->ctx);
-    if (ok && b->as_json) return qn_cli_print_json(b->rows);
-    json_decref(b->rows);
-    return ok ? qn_cli_flush() : QN_EXIT_FAILURE;
+    if (b->with_limits) {
+        const bool shown = isatty(STDERR_FILENO);
+        if (shown) fputs("measuring the machine's limits", stderr);
+        const bool ok = bench_limits(b);
+        if (shown) fputs("\r\033[K", stderr);
+        if (!ok) return QN_EXIT_FAILURE;
+    }
+    bench_report_begin(b);
+    for (size_t i = 0; i < b->n_cases; i++) {
+        char progress[128];
+        describe(b, i, progress, sizeof progress);
+        if (!bench_measure(b, &b->cases[i], progress, &b->rows[i])) return QN_EXIT_FAILURE;
+        b->n_rows++;
+        bench_report_row(b, &b->rows[i]);
+    }
+    const int code = bench_report_end(b);
+    return code == QN_EXIT_OK && b->plot_path != NULL ? bench_plot(b) : code;
+}
+
+/* Before minutes of measuring: can the picture be written? Leaves no file behind that was not there. */
+static int check_plot_path(const char *path)
+{
+    const bool existed = access(path, F_OK) == 0;
+    FILE *f = fopen(path, "ab");
+    if (f == NULL) return qn_cli_fail_text("%s: %s", path, strerror(errno));
+    fclose(f);
+    if (!existed) unlink(path);
+    return -1;
+}
+
+static int choose_format(bench *b, bool json, bool csv, bool markdown)
+{
+    if (json + csv + markdown > 1) return qn_cli_usage("bench: --json, --csv and --markdown: choose one");
+    if (csv && b->profile) return qn_cli_usage("bench: --profile has no place in --csv (use --json)");
+    b->format = json ? BENCH_JSON : csv ? BENCH_CSV : markdown ? BENCH_MARKDOWN : BENCH_TEXT;
+    return -1;
+}
+
+static int open_and_run(bench *b, const char *model)
+{
+    int code = b->plot_path != NULL ? check_plot_path(b->plot_path) : -1;
+    if (code >= 0) return code;
+    const uint64_t start = qn_clock_ns();
+    b->model = qn_cli_open(model, QN_OPEN_FULL, b->cases[0].n_threads);
+    if (b->model == NULL) return QN_EXIT_FAILURE;
+    b->open_seconds = (double)(qn_clock_ns() - start) * 1e-9;
+    code = run(b);
+    quern_model_close(b->model);
+    return code;
 }
 
 int qn_cli_bench(int argc, char **argv)
 {
-    bench b = {.n_prompt = 512, .n_gen = 128, .n_batch = 512, .reps = 5};
+    bench b = {.reps = 5};
+    lists l = {0};
+    qn_texts prompt = {0}, gen = {0}, mixed = {0}, depth = {0}, batch = {0}, parallel = {0}, threads = {0},
+             cache = {0};
+    bool json = false, csv = false, markdown = false;
     const qn_option options[] = {
-        {"-p, --prompt", QN_INT, &b.n_prompt, 0, 1 << 24, "N",
-         "tokens of the prompt test (0: skip it; default 512)"},
-        {"-n, --gen", QN_INT, &b.n_gen, 0, 1 << 24, "N",
-         "tokens of the generation test (0: skip it; default 128)"},
-        {"-d, --depth", QN_INT, &b.depth, 0, 1 << 24, "N",
-         "tokens already there before the timed part (default 0)"},
-        {"-b, --batch", QN_INT, &b.n_batch, 1, 512, "N", "tokens a step of the prompt (default 512)"},
-        {"-t, --threads", QN_INT, &b.n_threads, 0, 256, "N", "threads (default: 75 % of the processors)"},
-        {"-r, --reps", QN_INT, &b.reps, 1, 1000, "N",
+        {"-p, --prompt", QN_TEXTS, &prompt, 0, 0, "LIST", "tokens of prompt tests (0: none; default 512)"},
+        {"-n, --gen", QN_TEXTS, &gen, 0, 0, "LIST", "tokens of generation tests (0: none; default 128)"},
+        {"-pg, --prompt-gen", QN_TEXTS, &mixed, 0, 0, "P,G",
+         "a mixed test: P tokens of prompt, then G generated; may be given several times"},
+        {"-d, --depth", QN_TEXTS, &depth, 0, 0, "LIST",
+         "tokens that the sequence already holds before the timed part (default 0)"},
+        {"-b, --batch", QN_TEXTS, &batch, 0, 0, "LIST",
+         "tokens that one step of a prompt takes in (default 512)"},
+        {"--parallel", QN_TEXTS, &parallel, 0, 0, "LIST",
+         "sequences generating at once; the speed is that of all together (default 1)"},
+        {"-t, --threads", QN_TEXTS, &threads, 0, 0, "LIST", "threads (default: 75 % of the processors)"},
+        {"-ctk, --cache-type", QN_TEXTS, &cache, 0, 0, "LIST",
+         "cached keys and values: f16 (default), f32, q8_0, or KEYS/VALUES"},
+        {"-r, --reps", QN_INT, &b.reps, 1, QN_MAX_BENCH_REPS, "N",
          "timed runs of each test; the median is shown (default 5)"},
+        {"--limits", QN_FLAG, &b.with_limits, 0, 0, NULL,
+         "measure memory bandwidth and vector peaks first; show each result as a share of them"},
         {"--profile", QN_FLAG, &b.profile, 0, 0, NULL, "show where the time goes, by kind of instruction"},
-        {"--json", QN_FLAG, &b.as_json, 0, 0, NULL, "print JSON"},
+        {"--json", QN_FLAG, &json, 0, 0, NULL, "print JSON, with every sample"},
+        {"--csv", QN_FLAG, &csv, 0, 0, NULL, "print CSV"},
+        {"--markdown", QN_FLAG, &markdown, 0, 0, NULL, "print the table as Markdown"},
+        {"--plot", QN_TEXT, &b.plot_path, 0, 0, "FILE.svg", "also draw the results"},
     };
-    const int code =
-        qn_options_parse("bench", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
-    if (code >= 0) return code;
-    if (b.as_json && b.profile) return qn_cli_usage("bench: --profile prints text; leave --json out");
-    b.model = qn_cli_open(argv[1], QN_OPEN_FULL, (int)b.n_threads);
-    if (b.model == NULL) return QN_EXIT_FAILURE;
-    const int result = run(&b);
-    quern_model_close(b.model);
-    return result;
+    int code = qn_options_parse("bench", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
+    if (code < 0) code = parse_numbers(&l.prompt, "-p", &prompt, 0, MAX_TOKENS, 512);
+    if (code < 0) code = parse_numbers(&l.gen, "-n", &gen, 0, MAX_TOKENS, 128);
+    if (code < 0) code = parse_numbers(&l.depth, "-d", &depth, 0, MAX_TOKENS, 0);
+    if (code < 0) code = parse_numbers(&l.batch, "-b", &batch, 1, MAX_BATCH, 512);
+    if (code < 0) code = parse_numbers(&l.parallel, "--parallel", &parallel, 1, MAX_PARALLEL, 1);
+    if (code < 0) code = parse_numbers(&l.threads, "-t", &threads, 0, MAX_THREADS, 0);
+    if (code < 0) code = parse_mixed(&l, &mixed);
+    if (code < 0) code = parse_cache(&l, &cache);
+    if (code < 0) code = choose_format(&b, json, csv, markdown);
+    if (code < 0) code = plan(&b, &l);
+    if (code < 0) code = open_and_run(&b, argv[1]);
+    free(b.cases), free(b.rows), free(b.limits);
+    return code;
 }

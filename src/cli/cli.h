@@ -94,6 +94,7 @@ void qn_progress_finish(qn_progress *p); /* erases the line */
 
 /* Cache types by name: f16, f32, q8_0. */
 bool qn_cli_kv_type(const char *name, quern_kv_type *type);
+const char *qn_cli_kv_type_name(quern_kv_type type);
 
 int qn_cli_run(int argc, char **argv);
 int qn_cli_pull(int argc, char **argv);

@@ -29,7 +29,31 @@ const qn_command qn_commands[] = {
     {"show", "MODEL", "Tells what a model file is: family, size, metadata, tensors.", NULL, qn_cli_show},
     {"rm", "MODEL...", "Removes installed models.", "A file that is given by its path is not touched.",
      qn_cli_rm},
-    {"bench", "MODEL", "Measures prompt and generation speed.", NULL, qn_cli_bench},
+    {"bench", "MODEL", "Measures prompt and generation speed.",
+     "A LIST is numbers between commas, and ranges: 1-4 (each), 0-4096+1024 (steps), 1-16*2 (doublings). "
+     "Every\n"
+     "combination is a row; where an option does not matter to a test (-b to generation, --parallel to a\n"
+     "prompt) its first value alone is used. A test runs once to warm up, then --reps times; what --depth\n"
+     "asks for is computed before, and not timed. Speeds are tokens/s, of all sequences together.\n"
+     "--limits reads a large array in huge pages, and multiplies in registers with the instructions that "
+     "the\n"
+     "kernels use, with one thread and with all. 'of bandwidth' is the bytes of weights and cache that a "
+     "token\n"
+     "read, times tokens/s, as a share of the bandwidth: what limits generation. 'of vector peak' is the "
+     "time\n"
+     "that the multiply-adds of products and attention would take at the peaks, as a share of the time "
+     "taken:\n"
+     "what limits prompts. Bytes and multiply-adds are counted while a test runs; more than 100 % of the\n"
+     "bandwidth means that weights stayed in the caches.\n"
+     "--profile counts one more run: 'calls' are instructions of the program (quern explain MODEL), 'GB/s'\n"
+     "what they read of weights and cache in their time.\n"
+     "--plot draws lines where depth, threads, batch or parallel has several values, else bars.\n"
+     "examples\n"
+     "  quern bench model.gguf --limits\n"
+     "  quern bench model.gguf -p 0 -n 64 -d 0-8192+2048 --cache-type f16,q8_0 --plot depth.svg\n"
+     "  quern bench model.gguf -p 0 -n 128 --parallel 1-16*2\n"
+     "  quern bench model.gguf -pg 2048,256 -t 1-8 --csv > threads.csv",
+     qn_cli_bench},
     {"perplexity", "MODEL TEXTFILE", "Measures how well a model predicts a text.", NULL, qn_cli_perplexity},
     {"verify", "MODEL", "Checks a model: structure, values, checksum, a first generation.", NULL,
      qn_cli_verify},

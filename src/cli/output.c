@@ -80,11 +80,17 @@ void qn_progress_finish(qn_progress *p)
     p->visible = false;
 }
 
+static const char *const kv_type_names[] = {
+    [QUERN_KV_F16] = "f16", [QUERN_KV_F32] = "f32", [QUERN_KV_Q8_0] = "q8_0"};
+
 bool qn_cli_kv_type(const char *name, quern_kv_type *type)
 {
-    static const char *const names[] = {
-        [QUERN_KV_F16] = "f16", [QUERN_KV_F32] = "f32", [QUERN_KV_Q8_0] = "q8_0"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcasecmp(name, names[i]) == 0) return *type = (quern_kv_type)i, true;
+    for (size_t i = 0; i < sizeof kv_type_names / sizeof kv_type_names[0]; i++)
+        if (strcasecmp(name, kv_type_names[i]) == 0) return *type = (quern_kv_type)i, true;
     return false;
+}
+
+const char *qn_cli_kv_type_name(quern_kv_type type)
+{
+    return kv_type_names[type];
 }

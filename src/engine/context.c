@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+_Static_assert((int)QN_OPS <= (int)QUERN_MAX_PROFILE_ROWS, "a row for every kind of instruction");
 enum { MAX_SEQUENCES = 4096, MAX_BATCH = 1 << 16 };
 static const size_t MAX_POSITIONS = (size_t)1 << 34; /* sizes stay far below overflow */
 
@@ -22,7 +23,7 @@ struct quern_context {
     int32_t *outputs;     /* [n_outputs] */
     quern_token *history; /* [n_sequences][n_ctx] what each sequence holds */
     size_t n_logits;      /* rows that the last call has */
-    uint64_t *profile;    /* [n_code] or NULL */
+    qn_op_count *profile; /* [n_code] or NULL */
     atomic_bool canceled;
 };
 
@@ -322,34 +323,39 @@ float *quern_logits(quern_context *c, size_t i)
     return i < c->n_logits ? qn_cpu_logits(c->cpu, i) : NULL;
 }
 
-static quern_status profile_text(const quern_context *c, qn_buffer *out)
+quern_status quern_context_profile_start(quern_context *c, quern_error *err)
 {
-    uint64_t by_op[QN_OPS] = {0}, total = 0;
-    for (size_t i = 0; i < c->model->program.n_code; i++) {
-        by_op[c->model->program.code[i].op] += c->profile[i];
-        total += c->profile[i];
-    }
-    qn_buffer_printf(out, "%-12s %12s %7s\n", "instruction", "ms", "share");
-    for (int op = 0; op < QN_OPS; op++)
-        if (by_op[op] > 0)
-            qn_buffer_printf(out, "%-12s %12.3f %6.1f%%\n", qn_op_name((qn_op)op), (double)by_op[op] * 1e-6,
-                             100.0 * (double)by_op[op] / (double)total);
-    return qn_buffer_printf(out, "%-12s %12.3f\n", "total", (double)total * 1e-6) ? QUERN_OK
-                                                                                  : QUERN_ERR_NOMEM;
+    const size_t n_code = c->model->program.n_code;
+    if (c->profile == NULL) c->profile = qn_calloc(n_code, sizeof *c->profile);
+    if (c->profile == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "profile: no memory");
+    memset(c->profile, 0, n_code * sizeof *c->profile);
+    qn_cpu_profile(c->cpu, c->profile);
+    return QUERN_OK;
 }
 
-quern_status quern_context_profile(quern_context *c, char **text, quern_error *err)
+void quern_context_profile_stop(quern_context *c, quern_profile *profile)
 {
-    *text = NULL;
-    qn_buffer out = {0};
-    const size_t n_code = c->model->program.n_code;
-    if (c->profile == NULL) {
-        c->profile = qn_calloc(n_code, sizeof *c->profile);
-        if (c->profile == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "profile: no memory");
-        qn_cpu_profile(c->cpu, c->profile);
+    qn_op_count by_op[QN_OPS] = {0};
+    qn_cpu_profile(c->cpu, NULL);
+    profile->n_rows = 0;
+    for (size_t i = 0; c->profile != NULL && i < c->model->program.n_code; i++) {
+        qn_op_count *sum = &by_op[c->model->program.code[i].op];
+        const qn_op_count *one = &c->profile[i];
+        sum->ns += one->ns;
+        sum->calls += one->calls;
+        sum->weight_bytes += one->weight_bytes;
+        sum->kv_bytes += one->kv_bytes;
+        sum->int8_multiply_adds += one->int8_multiply_adds;
+        sum->float_multiply_adds += one->float_multiply_adds;
     }
-    if (profile_text(c, &out) == QUERN_OK) *text = qn_buffer_take(&out, NULL);
-    else qn_buffer_deinit(&out);
-    memset(c->profile, 0, n_code * sizeof *c->profile);
-    return *text != NULL ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "profile: no memory");
+    for (int op = 0; op < QN_OPS && profile->n_rows < QUERN_MAX_PROFILE_ROWS; op++)
+        if (by_op[op].calls > 0)
+            profile->rows[profile->n_rows++] =
+                (quern_profile_row){.instruction = qn_op_name((qn_op)op),
+                                    .time_ns = by_op[op].ns,
+                                    .calls = by_op[op].calls,
+                                    .weight_bytes = by_op[op].weight_bytes,
+                                    .kv_bytes = by_op[op].kv_bytes,
+                                    .int8_multiply_adds = by_op[op].int8_multiply_adds,
+                                    .float_multiply_adds = by_op[op].float_multiply_adds};
 }

@@ -127,7 +127,7 @@ int qn_cpu_threads(const qn_cpu *c)
 {
     return c->params.n_threads;
 }
-void qn_cpu_profile(qn_cpu *c, uint64_t *ns_by_instruction)
+void qn_cpu_profile(qn_cpu *c, qn_op_count *counts)
 {
-    c->profile = ns_by_instruction;
+    c->profile = counts;
 }

@@ -26,7 +26,16 @@ float *qn_cpu_logits(const qn_cpu *c, size_t row);
 int qn_cpu_threads(const qn_cpu *c);
 size_t qn_cpu_taken_bytes(const qn_cpu *c); /* of scratch memory, really taken */
 
-/* Optional profile: nanoseconds by instruction since the last call, measured on worker 0; NULL: off. */
-void qn_cpu_profile(qn_cpu *c, uint64_t *ns_by_instruction);
+/* What the runs of an instruction took, read and multiplied, added up. */
+typedef struct qn_op_count {
+    uint64_t ns; /* on worker 0, until the last worker was done */
+    uint64_t calls;
+    uint64_t weight_bytes; /* read from weights: once for each block of tokens that shares a pass */
+    uint64_t kv_bytes;     /* read from cached keys and values */
+    uint64_t int8_multiply_adds, float_multiply_adds;
+} qn_op_count;
+
+/* Optional profile: from now on every step adds to counts, [n_code], one an instruction; NULL: off. */
+void qn_cpu_profile(qn_cpu *c, qn_op_count *counts);
 
 #endif

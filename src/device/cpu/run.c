@@ -227,8 +227,9 @@ static void walk(const qn_worker *w, void *user)
         qn_worker_barrier(w);
         if (c->profile != NULL && w->index == 0) {
             const uint64_t now = qn_clock_ns();
-            c->profile[i] += now - before;
-            before = now;
+            c->profile[i].ns += now - before;
+            qn_cpu_count(c, &p->code[i], &c->profile[i]);
+            before = qn_clock_ns();
         }
     }
 }

@@ -35,7 +35,7 @@ struct qn_cpu {
     qn_thread_pool *pool;
     qn_arena arena;
     const qn_batch *batch; /* of the running step */
-    uint64_t *profile;
+    qn_op_count *profile;  /* [n_code] or NULL */
 
     float *buffers[QN_BUFFERS];     /* [n_batch][buffer_width], logits [n_outputs][n_vocab] */
     char *act[QN_ACT_FORMATS];      /* [n_batch] rows of qn_act_row_bytes(format, width of the instruction) */
@@ -69,6 +69,8 @@ static inline size_t qn_query_block(const qn_hparams *h)
 /* One function an instruction (run.c, attend.c, experts.c); called by all workers together. */
 void qn_cpu_attend(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
 void qn_cpu_plan_attention(qn_cpu *c); /* before the workers start */
+/* Adds what the instruction, just run, read and multiplied (count.c). */
+void qn_cpu_count(const qn_cpu *c, const qn_instruction *i, qn_op_count *count);
 void qn_cpu_route(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
 void qn_cpu_expert_up(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
 void qn_cpu_expert_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
