@@ -84,17 +84,56 @@ QN_INLINE __m256i table_codes(const uint8_t *p, __m256i table, int g, int h)
         table, _mm256_and_si256(g < 4 ? line : _mm256_srli_epi16(line, 4), _mm256_set1_epi8(15)));
 }
 
-/* The low (part 0) or high (part 1) four bits of w + 128, for signed bytes w. */
-QN_INLINE __m256i code_part(__m256i w, int part)
+/* What codes of IQ4_NL and IQ4_XS stand for, as a table; and the low (part 0) or high (part 1) four bits of
+ * that + 128. */
+QN_INLINE __m256i iq4_values(void)
 {
-    if (part == 0) return _mm256_and_si256(w, _mm256_set1_epi8(15));
-    return _mm256_xor_si256(_mm256_and_si256(_mm256_srli_epi16(w, 4), _mm256_set1_epi8(15)),
-                            _mm256_set1_epi8(8));
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)qn_iq4_values));
 }
-QN_INLINE __m256i iq4_table(int part)
+QN_INLINE __m256i iq4_part(int part)
 {
-    return code_part(
-        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)qn_iq4_values)), part);
+    const __m256i low4 = _mm256_set1_epi8(15), w = iq4_values();
+    if (part == 0) return _mm256_and_si256(w, low4);
+    return _mm256_xor_si256(_mm256_and_si256(_mm256_srli_epi16(w, 4), low4), _mm256_set1_epi8(8));
+}
+
+/* ---- words: signed codes of more than 4 bits, for many tokens ----
+ *
+ * Products of bytes would not fit 16 bits, so both sides are widened once, into buffers, and vpmaddwd sums
+ * two products in 32 bits. A step has columns 2 s and 2 s + 1 of 16 rows: int16_t [16][2]. */
+enum { WORDS = 256, STEP = 32 }; /* columns of a chunk; words of a step */
+
+/* Signed bytes of a line to words: columns 4 g and 4 g + 1 (part 0), or the two behind them (part 1). */
+QN_INLINE __m256i word_pairs(__m256i bytes, int part)
+{
+    const __m256i first = _mm256_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1, 0,
+                                           -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13);
+    const __m256i from = part == 0 ? first : _mm256_add_epi8(first, _mm256_set1_epi16(0x0200));
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(bytes, from), 8);
+}
+
+QN_INLINE void widen_32(int16_t out[32], const int8_t q[32])
+{
+    for (int i = 0; i < 32; i += 16)
+        _mm256_store_si256((__m256i *)(void *)(out + i),
+                           _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(q + i))));
+}
+
+/* Adds 32 columns of 16 rows for T tokens. */
+QN_INLINE void words_product(__m256i sum[GROUP][2], int T, const int16_t *w, int16_t (*a)[WORDS],
+                             size_t column)
+{
+    QN_EACH (s, 16) {
+        const __m256i w0 = load_line((const uint8_t *)(w + s * STEP)),
+                      w1 = load_line((const uint8_t *)(w + s * STEP + 16));
+        QN_EACH (t, T) {
+            const __m256i x = broadcast_4(a[t] + column + 2 * (size_t)s);
+            sum[t][0] = _mm256_add_epi32(sum[t][0], _mm256_madd_epi16(w0, x));
+            sum[t][1] = _mm256_add_epi32(sum[t][1], _mm256_madd_epi16(w1, x));
+            PIN(sum[t][0]);
+            PIN(sum[t][1]);
+        }
+    }
 }
 
 /* qn_matmul_store for whole panels in registers. */

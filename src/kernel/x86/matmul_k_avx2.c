@@ -4,12 +4,13 @@
  * 16-bit sums of two products are multiplied by their sub-block's scale while they are widened (vpmaddwd).
  * Until then 8 of them fit for codes of 4 bits, 4 for codes of 5 bits; 6 bits: 4, when they begin at -32
  * times the sum of the activations, which takes the zero point off as well (Q3_K does the same with -4).
- * IQ4_XS: as bytes w + 128, in two codes of 4 bits (see matmul_legacy_avx2.c). */
+ * IQ4_XS: as words, scale * w, for many tokens; for few w + 128 in two codes of 4 bits (see
+ * matmul_legacy_avx2.c). */
 #include "kernel/table_matrix.h"
 #include "kernel/x86/k_scales.h"
 #include "kernel/x86/matmul_avx2.h"
 
-enum { CHUNK_NARROW = 2, CHUNK_WIDE = 1 };
+enum { CHUNK_NARROW = 2, CHUNK_WIDE = WORDS / 256 };
 
 /* Scales of a super-block, ready to multiply: a pair (s, s) for each row. Minimums are pairs (m of sub-block
  * 2 p, m of 2 p + 1), [4], which meet the pairs of sums of activations; IQ4_XS keeps its scales a second time
@@ -25,9 +26,10 @@ typedef struct narrow_block {
     k_scales s;
 } narrow_block;
 
+/* scale * w as words, by steps: at most 32 * 127, and 133 million for the sum. */
 typedef struct wide_block {
-    uint8_t codes[8][8][2][64];
-    k_scales s;
+    int16_t words[8][16][STEP];
+    float d[16];
 } wide_block;
 
 QN_INLINE const qn_act_q8_256 *act_block(const uint8_t *row, size_t b)
@@ -164,19 +166,16 @@ QN_INLINE void narrow_product(k_sums *sums, qn_tensor_type type, int T, const ui
     }
 }
 
-/* The same for IQ4_XS; T is at most 2. */
-QN_INLINE void wide_product(k_sums *sums, int T, const uint8_t *p, bool expanded, const k_scales *s, int j,
-                            const qn_act_q8_256 *const a[])
+/* The same for packed IQ4_XS; T is at most 2. */
+QN_INLINE void table_product(k_sums *sums, int T, const uint8_t *p, const k_scales *s, int j,
+                             const qn_act_q8_256 *const a[])
 {
     __m256i low[2][2], high[2][2];
     QN_EACH (t, T) low[t][0] = low[t][1] = high[t][0] = high[t][1] = _mm256_setzero_si256();
     QN_EACH (i, 8) {
-        const int g = expanded ? i : i / 2 + 4 * (i % 2);
+        const int g = i / 2 + 4 * (i % 2);
         QN_EACH (h, 2) {
-            const __m256i w0 =
-                expanded ? load_line(p + 128 * g + 32 * h) : table_codes(p, iq4_table(0), g, h);
-            const __m256i w1 =
-                expanded ? load_line(p + 128 * g + 64 + 32 * h) : table_codes(p, iq4_table(1), g, h);
+            const __m256i w0 = table_codes(p, iq4_part(0), g, h), w1 = table_codes(p, iq4_part(1), g, h);
             QN_EACH (t, T) {
                 const __m256i x = broadcast_4(a[t]->q + 32 * j + 4 * g);
                 low[t][h] = _mm256_add_epi16(low[t][h], _mm256_maddubs_epi16(w0, x));
@@ -231,7 +230,7 @@ QN_INLINE void multiply_block(qn_tensor_type type, int T, const uint8_t *codes, 
     for (int j = 0; j < 8; j++, codes += sub_bytes) {
         if (!expanded) prefetch_block(codes, sub_bytes);
         if (T > 2) __asm__ volatile("" : : "r"(&sums) : "memory"); /* no registers are left for them */
-        if (type == QN_TYPE_IQ4_XS) wide_product(&sums, T, codes, expanded, s, j, a);
+        if (type == QN_TYPE_IQ4_XS) table_product(&sums, T, codes, s, j, a);
         else narrow_product(&sums, type, T, codes, expanded, s, j, a);
     }
     QN_EACH (t, T) {
@@ -282,23 +281,42 @@ QN_INLINE void k_chunk(qn_tensor_type type, int T, const narrow_block *e, size_t
 QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
-        for (size_t j = 0; j < 8; j++) {
-            QN_EACH (g, 8)
-                for (int h = 0; h < 4; h++)
-                    store_line(e->codes[j][g][h / 2] + 32 * (h % 2),
-                               table_codes(p + 256 * j, iq4_table(h / 2), g, h % 2));
+        k_scales s;
+        expand_scales(&s, p, type);
+        memcpy(e->d, s.d, sizeof e->d);
+        for (int j = 0; j < 8; j++) {
+            for (int i = 0; i < 32; i++) {
+                const int g = i / 4, h = i / 2 % 2, part = i % 2;
+                const __m256i w = word_pairs(table_codes(p + 256 * j, iq4_values(), g, h), part);
+                store_line((uint8_t *)(e->words[j][2 * g + part] + 16 * h),
+                           _mm256_mullo_epi16(w, scale_pairs(&s, j, h)));
+            }
         }
-        expand_scales(&e->s, p, type);
     }
 }
 
 QN_INLINE void wide_chunk(qn_tensor_type type, int T, const wide_block *e, size_t n_blocks,
                           const uint8_t *const act[], size_t act_offset, float *acc)
 {
+    (void)type;
     for (size_t b = 0; b < n_blocks; b++, e++) {
-        const qn_act_q8_256 *a[2];
-        QN_EACH (t, T) a[t] = act_block(act[t] + act_offset, b);
-        multiply_block(type, T, e->codes[0][0][0], sizeof e->codes[0], true, &e->s, a, acc);
+        _Alignas(32) int16_t x[GROUP][WORDS];
+        const qn_act_q8_256 *a[GROUP];
+        __m256i is[GROUP][2];
+        for (int t = 0; t < T; t++) {
+            a[t] = act_block(act[t] + act_offset, b);
+            for (int k = 0; k < WORDS; k += 32) widen_32(x[t] + k, a[t]->q + k);
+        }
+        QN_EACH (t, T) is[t][0] = is[t][1] = _mm256_setzero_si256();
+        for (size_t j = 0; j < 8; j++) words_product(is, T, e->words[j][0], x, 32 * j);
+        QN_EACH (t, T) {
+            QN_EACH (h, 2) {
+                float *at = acc + 16 * t + 8 * h;
+                const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(e->d + 8 * h), _mm256_cvtepi32_ps(is[t][h]));
+                _mm256_storeu_ps(at, _mm256_fmadd_ps(v, _mm256_set1_ps(a[t]->scale), _mm256_loadu_ps(at)));
+            }
+        }
+        IN_MEMORY;
     }
 }
 
@@ -311,6 +329,6 @@ QN_DEFINE_GROUP_4(k, q5_k, Q5_K, narrow_block, CHUNK_NARROW, Q8_256)
 QN_DEFINE_GROUP_4(k, q6_k, Q6_K, narrow_block, CHUNK_NARROW, Q8_256)
 
 QN_TOKENS_2(QN_DEFINE_DIRECT, k, iq4_xs, IQ4_XS)
-QN_TOKENS_2(QN_DEFINE_CHUNK, wide, iq4_xs, IQ4_XS)
+QN_TOKENS_4(QN_DEFINE_CHUNK, wide, iq4_xs, IQ4_XS)
 QN_DEFINE_EXPAND(wide, iq4_xs, IQ4_XS)
-QN_DEFINE_MATMUL(iq4_xs, 2, iq4_xs, 2, wide_block, CHUNK_WIDE, Q8_256)
+QN_DEFINE_MATMUL(iq4_xs, 2, iq4_xs, 4, wide_block, CHUNK_WIDE, Q8_256)

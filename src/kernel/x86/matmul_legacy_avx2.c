@@ -4,13 +4,13 @@
  * Codes of 4 bits: 16 sums of two products, at most 15 * 127 each, stay within 16 bits. Codes of 5 bits do
  * so when the accumulators begin at -16 * (sum of the activations): adding wraps around, the end fits.
  * MXFP4 looks up w + 16, which is then taken off in the same way.
- * Signed bytes are w + 128 = 16 * high + low, two codes of 4 bits with an accumulator each; for few
- * tokens |w| * (a with the sign of w), widened at once, is less work. Zero points that are left (8 of
- * Q4_0, 128 of the bytes) are taken off in float32, where all these integers are exact. */
+ * Signed bytes become words for many tokens. For few, Q8_0 is |w| * (a with the sign of w), widened at
+ * once; IQ4_NL looks up w + 128 = 16 * high + low, two codes of 4 bits with an accumulator each. Zero points
+ * that are left (8 of Q4_0, 128 of IQ4_NL) are taken off in float32, where all these integers are exact. */
 #include "kernel/table_matrix.h"
 #include "kernel/x86/matmul_avx2.h"
 
-enum { CHUNK_NARROW = 16, CHUNK_WIDE = 8 };
+enum { CHUNK_NARROW = 16, CHUNK_WIDE = WORDS / 32 };
 
 /* An expanded block: unsigned codes by lines, numbers for scales. */
 typedef struct narrow_block {
@@ -18,17 +18,19 @@ typedef struct narrow_block {
     float d[16], m[16];
 } narrow_block;
 
-/* The same for bytes, each taken apart into low and high codes. */
+/* Signed codes as words, by steps. */
 typedef struct wide_block {
-    uint8_t codes[8][2][64];
+    int16_t words[16][STEP];
     float d[16];
 } wide_block;
 
 /* What the sum of unsigned codes lacks, per unit of the sum of activations. */
-#define WIDE_ZERO (-128.0f)
 QN_INLINE float zero_point(qn_tensor_type type)
 {
-    return type == QN_TYPE_Q4_0 ? -8.0f : type == QN_TYPE_Q5_1 ? 16.0f : 0.0f;
+    return type == QN_TYPE_Q4_0     ? -8.0f
+           : type == QN_TYPE_Q5_1   ? 16.0f
+           : type == QN_TYPE_IQ4_NL ? -128.0f
+                                    : 0.0f;
 }
 
 /* qn_e8m0_half of 8 exponents: 2^(e - 128), which is subnormal for 0 and 1. */
@@ -158,23 +160,16 @@ QN_INLINE void narrow_chunk(qn_tensor_type type, int T, const narrow_block *e, s
 
 /* ---- bytes: Q8_0, IQ4_NL ---- */
 
-QN_INLINE __m256i wide_codes(const uint8_t *p, qn_tensor_type type, int g, int h, int part)
-{
-    if (type == QN_TYPE_Q8_0) return code_part(load_line(p + 64 * g + 32 * h), part);
-    return table_codes(p, iq4_table(part), g, h);
-}
-
-/* One block for T tokens, at most 2. */
-QN_INLINE void wide_product(__m256i sum[2][2], qn_tensor_type type, int T, const uint8_t *p, bool expanded,
-                            const uint8_t *const act[], size_t b)
+/* One packed block of IQ4_NL for T tokens, at most 2. */
+QN_INLINE void table_product(__m256i sum[GROUP][2], int T, const uint8_t *p, const uint8_t *const act[],
+                             size_t b)
 {
     __m256i low[2][2], high[2][2];
     QN_EACH (t, T) low[t][0] = low[t][1] = high[t][0] = high[t][1] = _mm256_setzero_si256();
     QN_EACH (i, 8) {
-        const int g = expanded ? i : i / 2 + 4 * (i % 2);
+        const int g = i / 2 + 4 * (i % 2); /* both nibbles of a line together */
         QN_EACH (h, 2) {
-            const __m256i w0 = expanded ? load_line(p + 128 * g + 32 * h) : wide_codes(p, type, g, h, 0);
-            const __m256i w1 = expanded ? load_line(p + 128 * g + 64 + 32 * h) : wide_codes(p, type, g, h, 1);
+            const __m256i w0 = table_codes(p, iq4_part(0), g, h), w1 = table_codes(p, iq4_part(1), g, h);
             QN_EACH (t, T) {
                 const __m256i a = broadcast_4(act_block(act[t], b)->q + 4 * g);
                 low[t][h] = _mm256_add_epi16(low[t][h], _mm256_maddubs_epi16(w0, a));
@@ -190,7 +185,7 @@ QN_INLINE void wide_product(__m256i sum[2][2], qn_tensor_type type, int T, const
                                          _mm256_madd_epi16(high[t][h], _mm256_set1_epi16(16)));
 }
 
-/* Signed bytes as they are. */
+/* One packed block of Q8_0. */
 QN_INLINE void signed_product(__m256i sum[GROUP][2], int T, const uint8_t *p, const uint8_t *const act[],
                               size_t b)
 {
@@ -216,16 +211,14 @@ QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *p, size_t 
     __m256 acc[GROUP][2];
     QN_EACH (t, T) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
-        const bool is_signed = type == QN_TYPE_Q8_0;
         __m256i sum[GROUP][2];
         prefetch_block(p, panel_block_bytes(type));
-        if (is_signed) signed_product(sum, T, p, act, b);
-        else wide_product(sum, type, T, p, false, act, b);
+        if (type == QN_TYPE_Q8_0) signed_product(sum, T, p, act, b);
+        else table_product(sum, T, p, act, b);
         QN_EACH (h, 2) {
             const __m256 d = load_d(p, type, h);
             QN_EACH (t, T)
-                acc[t][h] =
-                    add_block(acc[t][h], sum[t][h], is_signed ? 0.0f : WIDE_ZERO, d, act_block(act[t], b));
+                acc[t][h] = add_block(acc[t][h], sum[t][h], zero_point(type), d, act_block(act[t], b));
         }
     }
     QN_EACH (t, T)
@@ -237,8 +230,10 @@ QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p,
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
         QN_EACH (h, 2) {
             QN_EACH (g, 8) {
-                store_line(e->codes[g][0] + 32 * h, wide_codes(p, type, g, h, 0));
-                store_line(e->codes[g][1] + 32 * h, wide_codes(p, type, g, h, 1));
+                const __m256i w = type == QN_TYPE_Q8_0 ? load_line(p + 64 * g + 32 * h)
+                                                       : table_codes(p, iq4_values(), g, h);
+                store_line((uint8_t *)(e->words[2 * g] + 16 * h), word_pairs(w, 0));
+                store_line((uint8_t *)(e->words[2 * g + 1] + 16 * h), word_pairs(w, 1));
             }
             _mm256_storeu_ps(e->d + 8 * h, load_d(p, type, h));
         }
@@ -248,15 +243,21 @@ QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p,
 QN_INLINE void wide_chunk(qn_tensor_type type, int T, const wide_block *e, size_t n_blocks,
                           const uint8_t *const act[], size_t act_offset, float *acc)
 {
-    const uint8_t *a[2];
-    QN_EACH (t, T) a[t] = act[t] + act_offset;
+    _Alignas(32) int16_t x[GROUP][WORDS];
+    const uint8_t *a[GROUP];
+    (void)type;
+    for (int t = 0; t < T; t++) {
+        a[t] = act[t] + act_offset;
+        for (size_t b = 0; b < n_blocks; b++) widen_32(x[t] + 32 * b, act_block(a[t], b)->q);
+    }
     for (size_t b = 0; b < n_blocks; b++, e++) {
-        __m256i sum[2][2];
-        wide_product(sum, type, T, e->codes[0][0], true, a, b);
+        __m256i sum[GROUP][2];
+        QN_EACH (t, T) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+        words_product(sum, T, e->words[0], x, 32 * b);
         QN_EACH (t, T) {
             QN_EACH (h, 2) {
                 float *at = acc + 16 * t + 8 * h;
-                _mm256_storeu_ps(at, add_block(_mm256_loadu_ps(at), sum[t][h], WIDE_ZERO,
+                _mm256_storeu_ps(at, add_block(_mm256_loadu_ps(at), sum[t][h], 0.0f,
                                                _mm256_loadu_ps(e->d + 8 * h), act_block(a[t], b)));
             }
         }
@@ -272,13 +273,13 @@ QN_DEFINE_GROUP_4(narrow, q5_0, Q5_0, narrow_block, CHUNK_NARROW, Q8_32)
 QN_DEFINE_GROUP_4(narrow, q5_1, Q5_1, narrow_block, CHUNK_NARROW, Q8_32)
 QN_DEFINE_GROUP_4(narrow, mxfp4, MXFP4, narrow_block, CHUNK_NARROW, Q8_32)
 
-/* Expanded blocks of bytes are the same for both types. */
-QN_TOKENS_2(QN_DEFINE_CHUNK, wide, wide, Q8_0)
+/* Expanded blocks of words are the same for both types. */
+QN_TOKENS_4(QN_DEFINE_CHUNK, wide, wide, Q8_0)
 
 QN_TOKENS_4(QN_DEFINE_DIRECT, wide, q8_0, Q8_0)
 QN_DEFINE_EXPAND(wide, q8_0, Q8_0)
-QN_DEFINE_MATMUL(q8_0, 4, wide, 2, wide_block, CHUNK_WIDE, Q8_32)
+QN_DEFINE_MATMUL(q8_0, 4, wide, 4, wide_block, CHUNK_WIDE, Q8_32)
 
 QN_TOKENS_2(QN_DEFINE_DIRECT, wide, iq4_nl, IQ4_NL)
 QN_DEFINE_EXPAND(wide, iq4_nl, IQ4_NL)
-QN_DEFINE_MATMUL(iq4_nl, 2, wide, 2, wide_block, CHUNK_WIDE, Q8_32)
+QN_DEFINE_MATMUL(iq4_nl, 2, wide, 4, wide_block, CHUNK_WIDE, Q8_32)
