@@ -63,26 +63,28 @@ static void rows_keep_their_fields(void **state)
 static void every_combination_is_a_row(void **state)
 {
     (void)state;
-    json_t *rows = rows_of("-p 4,8 -n 2 -pg 4,2 -pg 2,1 -d 0,70 -t 1-2 -b 4,16 --cache-type f16,q8_0/f32 "
+    json_t *rows = rows_of("-p 4,8 -n 2 -pg 4,2 -pg 2,1 -d 0,70 -t 1 -b 4,16 --cache-type f16,q8_0/f32 "
                            "--parallel 1,3 -r 1");
-    /* threads 2, cache 2, depth 2; for the first batch 2 prompts, 2 generations and 4 mixed, for the other no
+    /* cache 2, depth 2; for the first batch 2 prompts, 2 generations and 4 mixed, for the other no
      * generations */
-    assert_int_equal(json_array_size(rows), 2 * 2 * 2 * (2 + 2 + 4 + 2 + 4));
-    size_t n_mixed = 0, n_deep = 0, n_three = 0, n_q8 = 0, n_two_threads = 0, n_small_batch = 0;
+    assert_int_equal(json_array_size(rows), 2 * 2 * (2 + 2 + 4 + 2 + 4));
+    size_t n_mixed = 0, n_deep = 0, n_three = 0, n_q8 = 0, n_small_batch = 0;
     for (size_t i = 0; i < json_array_size(rows); i++) {
         n_mixed += strcmp(text_of(rows, i, "test"), "prompt4+gen2") == 0;
         n_deep += number_of(rows, i, "depth") == 70;
         n_three += number_of(rows, i, "parallel") == 3;
         n_q8 += strcmp(text_of(rows, i, "cache_type"), "q8_0/f32") == 0;
-        n_two_threads += number_of(rows, i, "threads") == 2;
         n_small_batch += number_of(rows, i, "batch") == 4;
     }
-    assert_int_equal(n_mixed, 8 * 4);
-    assert_int_equal(n_deep, 56);
-    assert_int_equal(n_three, 8 * 5);
-    assert_int_equal(n_q8, 56);
-    assert_int_equal(n_two_threads, 56);
-    assert_int_equal(n_small_batch, 8 * 8);
+    assert_int_equal(n_mixed, 4 * 4);
+    assert_int_equal(n_deep, 28);
+    assert_int_equal(n_three, 4 * 5);
+    assert_int_equal(n_q8, 28);
+    assert_int_equal(n_small_batch, 4 * 8);
+    json_decref(rows);
+    rows = rows_of("-p 4 -n 0 -t 1-2 -r 1");
+    assert_int_equal(json_array_size(rows), 2);
+    assert_int_equal((int)number_of(rows, 1, "threads"), 2);
     json_decref(rows);
     rows = rows_of("-p 0 -n 1-8*2,3 -r 1 -t 1"); /* ranges; 0 leaves a test out */
     static const char *const names[] = {"gen1", "gen2", "gen4", "gen8", "gen3"};
