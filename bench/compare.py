@@ -408,8 +408,9 @@ def measure_all(args, engines, report):
 
 
 def measure_one(engine, path, row, result, i):
-    if engine.name in result["errors"]:
-        return None  # it failed before
+    known = result["values"][engine.name]
+    if known and not any(known):
+        return None  # it failed at once, and would again
     try:
         value = engine.measure(path, row)
         if getattr(engine, "share", None):
