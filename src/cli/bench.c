@@ -170,15 +170,19 @@ static int run(bench *b)
         if (!ok) return QN_EXIT_FAILURE;
     }
     bench_report_begin(b);
+    bool ok = true;
     for (size_t i = 0; i < b->n_cases; i++) {
         char progress[128];
         describe(b, i, progress, sizeof progress);
-        if (!bench_measure(b, &b->cases[i], progress, &b->rows[i])) return QN_EXIT_FAILURE;
+        ok = bench_measure(b, &b->cases[i], progress, &b->rows[i]);
+        if (!ok) break;
         b->n_rows++;
         bench_report_row(b, &b->rows[i]);
     }
-    const int code = bench_report_end(b);
-    return code == QN_EXIT_OK && b->plot_path != NULL ? bench_plot(b) : code;
+    if (b->n_rows == 0) return QN_EXIT_FAILURE;
+    int code = bench_report_end(b); /* what was measured before a failure is not lost */
+    if (code == QN_EXIT_OK && b->plot_path != NULL) code = bench_plot(b);
+    return ok ? code : QN_EXIT_FAILURE;
 }
 
 /* Before minutes of measuring: can the picture be written? Leaves no file behind that was not there. */

@@ -142,16 +142,25 @@ static void print_rule(const bench *b)
     puts("|");
 }
 
+/* "18.4", or "18.4 and 31.0" with one thread and with all. */
+static void print_limit(const char *name, const double rate[2], int n_threads, const char *unit)
+{
+    const double one = rate[0] * 1e-9, all = rate[1] * 1e-9;
+    printf("%s %.*f", name, one < 100, one);
+    if (n_threads > 1) printf(" and %.*f", all < 100, all);
+    printf(" %s", unit);
+}
+
 static void print_limits(const bench *b)
 {
     for (size_t i = 0; i < b->n_limits; i++) {
         const quern_limits *l = &b->limits[i];
-        printf(
-            "limits (%s), 1 and %d thread%s: read %.1f and %.1f GB/s, int8 %.0f and %.0f Gop/s, float %.0f "
-            "and %.0f Gop/s\n",
-            l->instruction_set, l->n_threads, l->n_threads == 1 ? "" : "s", l->bytes_per_s[0] * 1e-9,
-            l->bytes_per_s[1] * 1e-9, l->int8_ops_per_s[0] * 1e-9, l->int8_ops_per_s[1] * 1e-9,
-            l->float_ops_per_s[0] * 1e-9, l->float_ops_per_s[1] * 1e-9);
+        printf("limits (%s), 1 ", l->instruction_set);
+        if (l->n_threads > 1) printf("and %d threads: ", l->n_threads);
+        else printf("thread: ");
+        print_limit("read", l->bytes_per_s, l->n_threads, "GB/s, ");
+        print_limit("int8", l->int8_ops_per_s, l->n_threads, "Gop/s, ");
+        print_limit("float", l->float_ops_per_s, l->n_threads, "Gop/s\n");
     }
 }
 

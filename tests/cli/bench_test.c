@@ -244,6 +244,23 @@ static void pictures_are_well_formed(void **state)
     }
 }
 
+/* A depth that no memory can hold comes last: the row before it is told all the same. */
+static void rows_before_a_failure_are_told(void **state)
+{
+    (void)state;
+    cli_result r =
+        cli_run(cli_format("bench %s -p 4 -n 0 -r 1 -t 1 -d 0,16000000 --parallel 4096 -pg 16777216,16777216 "
+                           "--cache-type f32 --json",
+                           model),
+                NULL);
+    json_t *rows = json_loadb(r.out, r.n_out, 0, NULL);
+    assert_int_equal(r.code, 1);
+    assert_int_equal(json_array_size(rows), 1);
+    assert_int_equal(strncmp(r.err, "quern: ", 7), 0);
+    json_decref(rows);
+    cli_free(&r);
+}
+
 static void wrong_usage_is_refused(void **state)
 {
     (void)state;
@@ -314,6 +331,7 @@ int main(void)
         cmocka_unit_test(tables_are_aligned),
         cmocka_unit_test(csv_has_as_many_fields_in_every_line),
         cmocka_unit_test(pictures_are_well_formed),
+        cmocka_unit_test(rows_before_a_failure_are_told),
         cmocka_unit_test(wrong_usage_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
