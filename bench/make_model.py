@@ -7,6 +7,7 @@ Reading, loading and running such a file costs exactly what the real one costs, 
 where the real weights are not at hand. What it says means nothing. Needs nothing beside Python.
 """
 import argparse
+import math
 import random
 import struct
 
@@ -20,7 +21,11 @@ MODELS = {
     "qwen2.5-1.5b":   ("qwen2",   1536,   28,  12,  2,   128,   8960, 151936, True,  1e6),
     "qwen2.5-3b":     ("qwen2",   2048,   36,  16,  2,   128,  11008, 151936, True,  1e6),
     "qwen2.5-7b":     ("qwen2",   3584,   28,  28,  4,   128,  18944, 152064, False, 1e6),
+    "qwen3-moe-tiny": ("qwen3moe", 1024,  16,  16,  4,   128,   2048,  32000, False, 1e6),
+    "qwen3-30b-a3b":  ("qwen3moe", 2048,  48,  32,  4,   128,   6144, 151936, False, 1e6),
 }
+#                  experts, used for a token, width of one
+EXPERTS = {"qwen3-moe-tiny": (32, 4, 512), "qwen3-30b-a3b": (128, 8, 768)}
 
 # format: number in the file, weights per block, bytes per block, then (offset, value) of the half-precision
 # fields of a block, chosen so that random quants give weights of mean 0 and a spread of about 0.02.
@@ -35,10 +40,12 @@ FORMATS = {
     "Q4_K": (12, 256, 144, ((0, 1.0e-4), (2, 7.5e-4))),
     "Q5_K": (13, 256, 176, ((0, 5.0e-5), (2, 7.75e-4))),
     "Q6_K": (14, 256, 210, ((208, 1.5e-5),)),
+    "IQ4_NL": (20, 32, 18, ((0, 2.9e-4),)),
+    "IQ4_XS": (23, 256, 136, ((0, 1.6e-5),)),
     "BF16": (30, 1, 2, ()),
 }
-NARROW = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}  # for rows that blocks of 256 do not divide
-RECIPES = ("F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q6_K", "Q4_K_M", "Q5_K_M")
+NARROW = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0", "IQ4_XS": "IQ4_NL"}  # for rows that blocks of 256 do not divide
+RECIPES = ("F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q6_K", "Q4_K_M", "Q5_K_M", "IQ4_XS")
 
 # High bytes of floats of either sign with a magnitude in [2^-7, 2^-6), for any random byte.
 F16_HIGH = bytes((b & 0x83) | 0x20 for b in range(256))
@@ -72,6 +79,8 @@ def random_blocks(rng, name, n_values):
             data[offset + 1 :: block_bytes] = bytes([high]) * n
         if name in ("F16", "BF16"):
             data[1::2] = data[1::2].translate(F16_HIGH if name == "F16" else BF16_HIGH)
+        if name == "F32":
+            data[3::4] = data[3::4].translate(BF16_HIGH)
         yield data
         n_blocks -= n
 
@@ -98,6 +107,7 @@ class Metadata:
 
 
 def metadata(name, family, n_embd, n_layers, n_head, n_head_kv, head_dim, n_ff, n_vocab, freq_base):
+    experts, used, n_ff_expert = EXPERTS.get(name, (0, 0, 0))
     m = Metadata()
     m.add_string("general.architecture", family)
     m.add_string("general.name", f"{name} with random weights")
@@ -107,6 +117,10 @@ def metadata(name, family, n_embd, n_layers, n_head, n_head_kv, head_dim, n_ff, 
                        ("attention.value_length", head_dim), ("rope.dimension_count", head_dim),
                        ("vocab_size", n_vocab)):
         m.add(f"{family}.{key}", "u32", value)
+    if experts > 0:
+        for key, value in (("expert_count", experts), ("expert_used_count", used),
+                           ("expert_feed_forward_length", n_ff_expert)):
+            m.add(f"{family}.{key}", "u32", value)
     m.add(f"{family}.rope.freq_base", "f32", freq_base)
     m.add(f"{family}.attention.layer_norm_rms_epsilon", "f32", 1e-6)
     # A vocabulary that can spell anything: three special tokens, the 256 bytes, then made-up words.
@@ -136,14 +150,14 @@ def main():
     family, n_embd, n_layers, n_head, n_head_kv, head_dim, n_ff, n_vocab, tied, freq_base = MODELS[args.model]
     rng = random.Random(args.seed)
 
-    tensors = []  # name, rows, columns (fastest), format, constant or None
+    tensors = []  # name, dimensions (the fastest first), format, constant or None
 
-    def matrix(prefix, kind, rows, cols, layer=0):
-        form = choose_format(args.recipe, kind, layer, n_layers, tied, cols)
-        tensors.append((f"{prefix}{kind}.weight", rows, cols, form, None))
+    def matrix(prefix, kind, rows, cols, layer=0, experts=()):
+        form = choose_format(args.recipe, kind.removesuffix("_exps"), layer, n_layers, tied, cols)
+        tensors.append((f"{prefix}{kind}.weight", (cols, rows, *experts), form, None))
 
     def vector(name, n, constant):
-        tensors.append((name, 1, n, "F32", constant))
+        tensors.append((name, (n,), "F32", constant))
 
     matrix("", "token_embd", n_vocab, n_embd)
     for layer in range(n_layers):
@@ -155,9 +169,18 @@ def main():
                 vector(f"{prefix}{kind}.bias", heads * head_dim, 0.0)
         matrix(prefix, "attn_output", n_embd, n_head * head_dim, layer)
         vector(prefix + "ffn_norm.weight", n_embd, 1.0)
-        matrix(prefix, "ffn_gate", n_ff, n_embd, layer)
-        matrix(prefix, "ffn_up", n_ff, n_embd, layer)
-        matrix(prefix, "ffn_down", n_embd, n_ff, layer)
+        if args.model not in EXPERTS:
+            matrix(prefix, "ffn_gate", n_ff, n_embd, layer)
+            matrix(prefix, "ffn_up", n_ff, n_embd, layer)
+            matrix(prefix, "ffn_down", n_embd, n_ff, layer)
+            continue
+        vector(prefix + "attn_q_norm.weight", head_dim, 1.0)
+        vector(prefix + "attn_k_norm.weight", head_dim, 1.0)
+        experts, _, n_ff_expert = EXPERTS[args.model]
+        tensors.append((prefix + "ffn_gate_inp.weight", (n_embd, experts), "F32", None))
+        matrix(prefix, "ffn_gate_exps", n_ff_expert, n_embd, layer, (experts,))
+        matrix(prefix, "ffn_up_exps", n_ff_expert, n_embd, layer, (experts,))
+        matrix(prefix, "ffn_down_exps", n_embd, n_ff_expert, layer, (experts,))
     vector("output_norm.weight", n_embd, 1.0)
     if not tied:
         matrix("", "output", n_vocab, n_embd)
@@ -167,20 +190,19 @@ def main():
     header = bytearray(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(m.entries)) + b"".join(m.entries))
     offset = 0
     sizes = []
-    for name, rows, cols, form, _ in tensors:
+    for name, dims, form, _ in tensors:
         number, per_block, block_bytes, _ = FORMATS[form]
-        dims = (cols,) if rows == 1 else (cols, rows)
         header += text(name.encode()) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, number, offset)
-        sizes.append(rows * cols // per_block * block_bytes)
+        sizes.append(math.prod(dims) // per_block * block_bytes)
         offset += -(-sizes[-1] // align) * align
     header += bytes(-len(header) % align)
     with open(args.out, "wb") as f:
         f.write(header)
-        for (name, rows, cols, form, constant), size in zip(tensors, sizes):
+        for (_, dims, form, constant), size in zip(tensors, sizes):
             if constant is not None:
-                f.write(struct.pack("<f", constant) * cols)
+                f.write(struct.pack("<f", constant) * math.prod(dims))
             else:
-                for piece in random_blocks(rng, form, rows * cols):
+                for piece in random_blocks(rng, form, math.prod(dims)):
                     f.write(piece)
             f.write(bytes(-size % align))
     print(f"{args.out}: {args.model} {args.recipe}, {(len(header) + offset) / 1e6:.0f} MB")
