@@ -79,6 +79,16 @@ typedef struct quern_sampler quern_sampler; /* one call at a time */
 /** Progress of a long call; returning false stops it with QUERN_ERR_CANCELED. */
 typedef bool quern_progress_fn(void *user, uint64_t done_bytes, uint64_t total_bytes);
 
+/* Where the weights of a model come from when it is opened. Packing costs some seconds for some gigabytes;
+ * a pack, the packed weights in a file of the user's cache, has them ready at the next start. */
+typedef enum quern_pack_mode {
+    QUERN_PACK_DEFAULT, /**< as QUERN_PACK_CACHE says, else AUTO */
+    QUERN_PACK_OFF,     /**< packed anew; nothing is read or written on the disk */
+    QUERN_PACK_AUTO,    /**< ready at once from the mapped pack, which moves into huge pages meanwhile */
+    QUERN_PACK_MAPPED,  /**< stays mapped: processes share the memory, and the system can take it back */
+    QUERN_PACK_COPIED   /**< all in huge pages before the model is ready: for measuring */
+} quern_pack_mode;
+
 typedef struct quern_model_params {
     size_t struct_bytes;
     int n_threads;     /**< threads that pack the weights; 0: as many as quern_default_threads */
@@ -89,6 +99,12 @@ typedef struct quern_model_params {
     quern_progress_fn *progress; /**< or NULL */
     void *progress_user;
     uint64_t memory_limit; /**< bytes that the weights may take; 0: what the machine has available */
+    quern_pack_mode pack_mode;
+    const char *pack_directory; /**< NULL: $QUERN_PACK_CACHE, or quern/packs in the XDG cache directory */
+    uint64_t pack_max_bytes;    /**< of all packs together, least recently used ones go; 0:
+                                   $QUERN_PACK_CACHE_MAX, or 20 % of the free space, at most 32 GiB */
+    uint64_t pack_min_bytes;    /**< weights below this are packed anew each time; 0:
+                                   $QUERN_PACK_CACHE_MIN, or 256 MiB */
 } quern_model_params;
 
 /** Defaults for every field. */
@@ -108,7 +124,8 @@ QUERN_API int quern_default_threads(void);
  */
 QUERN_API quern_status quern_model_open(quern_model **out, const char *path, const quern_model_params *params,
                                         quern_error *err);
-/** Closes; NULL is fine. All contexts of the model must have been destroyed. */
+/** Closes; NULL is fine. All contexts of the model must have been destroyed. A pack that is still being
+ * written is finished if that takes less than about ten seconds, and else given up. */
 QUERN_API void quern_model_close(quern_model *model);
 
 typedef struct quern_model_info { /* strings are owned by the model */
@@ -121,6 +138,42 @@ typedef struct quern_model_info { /* strings are owned by the model */
     const char *instruction_set;
 } quern_model_info;
 QUERN_API void quern_model_get_info(const quern_model *model, quern_model_info *info);
+
+typedef enum quern_pack_state {
+    QUERN_PACK_IS_OFF,     /**< the cache is off */
+    QUERN_PACK_IS_SMALL,   /**< the weights are too small to be worth one */
+    QUERN_PACK_IS_MISSING, /**< the next load writes one in the background */
+    QUERN_PACK_IS_THERE,   /**< the next load will use it */
+    QUERN_PACK_IS_WRITTEN, /**< this load found none; one is being written, or was */
+    QUERN_PACK_IS_USED     /**< this load did */
+} quern_pack_state;
+typedef struct quern_pack_info {
+    quern_pack_state state;
+    const char *directory; /**< owned by the model; NULL: off */
+    uint64_t size_bytes;   /**< what the pack takes, or would take, on the disk */
+} quern_pack_info;
+/** What is known of a model's pack since it was opened. */
+QUERN_API void quern_model_get_pack(const quern_model *model, quern_pack_info *info);
+/** Reads the model's pack whole and compares its checksums. QUERN_ERR_NOT_FOUND if there is none;
+ * QUERN_ERR_CHECKSUM if it is damaged: then it has been removed, and the next load writes another. */
+QUERN_API quern_status quern_model_verify_pack(const quern_model *model, quern_progress_fn *progress,
+                                               void *user, quern_error *err);
+
+typedef struct quern_pack_entry { /* valid during the call */
+    const char *path;
+    const char *source; /**< the model file it was made from; NULL: not readable */
+    uint64_t size_bytes;
+    int64_t used_s; /**< last use, seconds since 1970 */
+    bool stale;     /**< the model file is gone or has changed: it is of no use, and the first to go */
+} quern_pack_entry;
+/** Returning false ends the list. */
+typedef bool quern_pack_fn(void *user, const quern_pack_entry *entry);
+/** The packs in a directory (NULL: the one that models use), last used first. */
+QUERN_API quern_status quern_packs_list(const char *directory, quern_pack_fn *fn, void *user,
+                                        quern_error *err);
+/** Removes the packs of a model file (NULL: all). Processes that use one keep it. freed_bytes may be NULL. */
+QUERN_API quern_status quern_packs_remove(const char *directory, const char *source, uint64_t *freed_bytes,
+                                          quern_error *err);
 
 /** Metadata of the file, in its order: key and value as text (arrays cut to their beginning). The texts
  * are written to the buffers, cut to fit, made safe to print. Returns false past the end. */

@@ -53,6 +53,8 @@ quern_status qn_file_map_open(qn_file_map *map, const char *path, quern_error *e
     }
     map->data = data;
     map->n_bytes = n_bytes;
+    map->modified_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    map->changed_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
     return QUERN_OK;
 }
 

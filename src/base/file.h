@@ -6,10 +6,12 @@
 #include "base/error.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct qn_file_map {
     const char *data; /* read-only, shared; NULL for an empty file */
     size_t n_bytes;
+    int64_t modified_ns, changed_ns; /* when the contents, and when anything about the file, last changed */
 } qn_file_map;
 
 /* Errors: QUERN_ERR_NOT_FOUND, QUERN_ERR_IO; the message begins with the path. A file that another

@@ -204,12 +204,12 @@ static int choose_format(bench *b, bool json, bool csv, bool markdown)
     return -1;
 }
 
-static int open_and_run(bench *b, const char *model)
+static int open_and_run(bench *b, const char *model, const qn_pack_choice *pack)
 {
     int code = b->plot_path != NULL ? check_plot_path(b->plot_path) : -1;
     if (code >= 0) return code;
     const uint64_t start = qn_clock_ns();
-    b->model = qn_cli_open(model, QN_OPEN_FULL, b->cases[0].n_threads);
+    b->model = qn_cli_open_packed(model, QN_OPEN_FULL, b->cases[0].n_threads, pack);
     if (b->model == NULL) return QN_EXIT_FAILURE;
     b->open_seconds = (double)(qn_clock_ns() - start) * 1e-9;
     code = run(b);
@@ -223,6 +223,7 @@ int qn_cli_bench(int argc, char **argv)
     lists l = {0};
     qn_texts prompt = {0}, gen = {0}, mixed = {0}, depth = {0}, batch = {0}, parallel = {0}, threads = {0},
              cache = {0};
+    qn_pack_choice pack = {0};
     bool json = false, csv = false, markdown = false;
     const qn_option options[] = {
         {"-p, --prompt", QN_TEXTS, &prompt, 0, 0, "LIST", "tokens of prompt tests (0: none; default 512)"},
@@ -243,6 +244,7 @@ int qn_cli_bench(int argc, char **argv)
         {"--limits", QN_FLAG, &b.with_limits, 0, 0, NULL,
          "measure memory bandwidth and vector peaks first; show each result as a share of them"},
         {"--profile", QN_FLAG, &b.profile, 0, 0, NULL, "show where the time goes, by kind of instruction"},
+        QN_PACK_OPTIONS(&pack),
         {"--json", QN_FLAG, &json, 0, 0, NULL, "print JSON, with every sample"},
         {"--csv", QN_FLAG, &csv, 0, 0, NULL, "print CSV"},
         {"--markdown", QN_FLAG, &markdown, 0, 0, NULL, "print the table as Markdown"},
@@ -258,8 +260,11 @@ int qn_cli_bench(int argc, char **argv)
     if (code < 0) code = parse_mixed(&l, &mixed);
     if (code < 0) code = parse_cache(&l, &cache);
     if (code < 0) code = choose_format(&b, json, csv, markdown);
+    const char *cache_said = getenv("QUERN_PACK_CACHE"); /* a directory, or what to do */
+    if (pack.mode == NULL && (cache_said == NULL || strchr(cache_said, '/') != NULL))
+        pack.mode = "copied"; /* the same memory in every run */
     if (code < 0) code = plan(&b, &l);
-    if (code < 0) code = open_and_run(&b, argv[1]);
+    if (code < 0) code = open_and_run(&b, argv[1], &pack);
     free(b.cases), free(b.rows), free(b.limits);
     return code;
 }

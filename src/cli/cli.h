@@ -76,6 +76,29 @@ char *qn_cli_model_path(const char *model, bool may_pull);
 typedef enum qn_open_how { QN_OPEN_FULL, QN_OPEN_VOCAB, QN_OPEN_HEADER } qn_open_how;
 quern_model *qn_cli_open(const char *model, qn_open_how how, int n_threads);
 
+/* The same, with what the user says of packs (quern_pack_mode). */
+typedef struct qn_pack_choice {
+    const char *mode; /* NULL: as the environment says */
+    bool off;
+} qn_pack_choice;
+#define QN_PACK_OPTIONS(choice)                                                                              \
+    {"--pack-cache",                                                                                         \
+     QN_TEXT,                                                                                                \
+     &(choice)->mode,                                                                                        \
+     0,                                                                                                      \
+     0,                                                                                                      \
+     "MODE",                                                                                                 \
+     "packed weights kept on disk: auto, mapped (shared), copied, off"},                                     \
+    {                                                                                                        \
+        "--no-pack-cache", QN_FLAG, &(choice)->off, 0, 0, NULL, "the same as --pack-cache off"               \
+    }
+quern_model *qn_cli_open_packed(const char *model, qn_open_how how, int n_threads,
+                                const qn_pack_choice *choice);
+/* False: there is no such mode; message printed. */
+bool qn_cli_pack_mode(const qn_pack_choice *choice, quern_pack_mode *mode);
+/* "ready", "none yet (...)" */
+const char *qn_cli_pack_state(quern_pack_state state);
+
 /* The whole text of a file ("-": stdin), NUL-terminated, owned by the caller (quern_free). NULL: message
  * printed. */
 char *qn_cli_read_text(const char *path, size_t *n_bytes);

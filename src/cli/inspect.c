@@ -17,14 +17,19 @@ static json_t *info_json(const quern_model *model, const quern_model_info *i)
                                                  t.type, "shape", (json_int_t)t.dims[0],
                                                  (json_int_t)t.dims[1], (json_int_t)t.dims[2],
                                                  (json_int_t)t.dims[3], "bytes", (json_int_t)t.n_bytes));
-    return json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:i, s:i, s:s, s:b, s:o, s:o}",
-        "architecture", i->architecture, "name", i->name, "quantization", i->file_type, "parameters",
-        (json_int_t)i->n_parameters, "file_bytes", (json_int_t)i->file_bytes, "layers", (int)i->n_layer,
-        "embedding_length", (int)i->n_embd, "heads", (int)i->n_head, "kv_heads", (int)i->n_head_kv,
-        "vocabulary", (int)i->n_vocab, "context_length", (json_int_t)i->n_ctx_train, "experts",
-        (int)i->n_expert, "experts_used", (int)i->n_expert_used, "window", (int)i->window, "tokenizer",
-        i->tokenizer, "chat_template", (int)i->has_chat_template, "metadata", metadata, "tensors", tensors);
+    quern_pack_info pack;
+    quern_model_get_pack(model, &pack);
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:i, s:i, s:s, s:b, "
+                     "s:{s:s, s:I}, s:o, s:o}",
+                     "architecture", i->architecture, "name", i->name, "quantization", i->file_type,
+                     "parameters", (json_int_t)i->n_parameters, "file_bytes", (json_int_t)i->file_bytes,
+                     "layers", (int)i->n_layer, "embedding_length", (int)i->n_embd, "heads", (int)i->n_head,
+                     "kv_heads", (int)i->n_head_kv, "vocabulary", (int)i->n_vocab, "context_length",
+                     (json_int_t)i->n_ctx_train, "experts", (int)i->n_expert, "experts_used",
+                     (int)i->n_expert_used, "window", (int)i->window, "tokenizer", i->tokenizer,
+                     "chat_template", (int)i->has_chat_template, "pack", "state",
+                     qn_cli_pack_state(pack.state), "bytes", (json_int_t)pack.size_bytes, "metadata",
+                     metadata, "tensors", tensors);
 }
 
 static void print_info(const quern_model *model, const quern_model_info *i, bool all)
@@ -34,6 +39,10 @@ static void print_info(const quern_model *model, const quern_model_info *i, bool
     printf("file            %s\nlayers          %u\nembedding       %u\nheads           %u (%u for keys and "
            "values)\n",
            qn_cli_bytes(i->file_bytes).text, i->n_layer, i->n_embd, i->n_head, i->n_head_kv);
+    quern_pack_info pack;
+    quern_model_get_pack(model, &pack);
+    printf("pack            %s%s%s\n", qn_cli_pack_state(pack.state), pack.size_bytes > 0 ? ", " : "",
+           pack.size_bytes > 0 ? qn_cli_bytes(pack.size_bytes).text : "");
     printf("context         %u\nvocabulary      %u (%s)\n", i->n_ctx_train, i->n_vocab, i->tokenizer);
     if (i->window > 0) printf("window          %u positions in some layers\n", i->window);
     if (i->n_expert > 0) printf("experts         %u of %u\n", i->n_expert_used, i->n_expert);
@@ -79,7 +88,7 @@ int qn_cli_show(int argc, char **argv)
     return result;
 }
 
-static void print_plan(const quern_plan *p, uint64_t n_sequences)
+static void print_plan(const quern_plan *p, const quern_pack_info *pack, uint64_t n_sequences)
 {
     printf("weights           %12llu bytes  %s\n", (unsigned long long)p->weight_bytes,
            qn_cli_bytes(p->weight_bytes).text);
@@ -91,6 +100,9 @@ static void print_plan(const quern_plan *p, uint64_t n_sequences)
            qn_cli_bytes(p->total_bytes).text);
     printf("read from file    %12llu bytes  %s as needed, not held\n", (unsigned long long)p->mapped_bytes,
            qn_cli_bytes(p->mapped_bytes).text);
+    if (pack->size_bytes > 0)
+        printf("pack on disk      %12llu bytes  %s, %s\n", (unsigned long long)pack->size_bytes,
+               qn_cli_bytes(pack->size_bytes).text, qn_cli_pack_state(pack->state));
 }
 
 int qn_cli_plan(int argc, char **argv)
@@ -119,18 +131,21 @@ int qn_cli_plan(int argc, char **argv)
     quern_model *model = qn_cli_open(argv[1], QN_OPEN_HEADER, 1);
     if (model == NULL) return QN_EXIT_FAILURE;
     quern_plan plan;
+    quern_pack_info pack;
     quern_error err;
     int result;
+    quern_model_get_pack(model, &pack);
     if (quern_model_plan(model, &params, &plan, &err) != QUERN_OK) {
         result = qn_cli_fail(&err);
     } else if (as_json) {
         result = qn_cli_print_json(json_pack(
-            "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "device", "cpu", "weights",
+            "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:s, s:I}}", "device", "cpu", "weights",
             (json_int_t)plan.weight_bytes, "kv_cache", (json_int_t)plan.kv_bytes, "scratch",
             (json_int_t)plan.scratch_bytes, "total", (json_int_t)plan.total_bytes, "mapped_file",
-            (json_int_t)plan.mapped_bytes, "ctx", (json_int_t)plan.n_ctx, "parallel", (json_int_t)parallel));
+            (json_int_t)plan.mapped_bytes, "ctx", (json_int_t)plan.n_ctx, "parallel", (json_int_t)parallel,
+            "pack", "state", qn_cli_pack_state(pack.state), "bytes", (json_int_t)pack.size_bytes));
     } else {
-        print_plan(&plan, (uint64_t)parallel);
+        print_plan(&plan, &pack, (uint64_t)parallel);
         result = qn_cli_flush();
     }
     quern_model_close(model);

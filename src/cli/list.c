@@ -1,6 +1,8 @@
 /* list.c: `quern list`: what is installed, or what the catalogue offers. */
 #include "cli/cli.h"
 
+#include "base/error.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -47,12 +49,54 @@ static void print_table(const quern_store_entry *const *entries, size_t n, bool 
     }
 }
 
+typedef struct pack_list {
+    json_t *json; /* NULL: a table */
+    uint64_t n_bytes;
+    size_t n_packs;
+    bool quiet;
+} pack_list;
+
+static bool print_pack(void *user, const quern_pack_entry *e)
+{
+    pack_list *list = user;
+    const char *source = e->source != NULL ? e->source : "(not readable)";
+    if (list->json != NULL) {
+        json_array_append_new(list->json, json_pack("{s:s, s:s*, s:I, s:I, s:b}", "path", e->path, "source",
+                                                    e->source, "size_bytes", (json_int_t)e->size_bytes,
+                                                    "used_s", (json_int_t)e->used_s, "stale", (int)e->stale));
+        return true;
+    }
+    if (list->n_packs++ == 0 && !list->quiet)
+        printf("%-8s    %-16s    %-5s    %s\n", "SIZE", "USED", "STALE", "MODEL");
+    list->n_bytes += e->size_bytes;
+    const qn_quoted shown = qn_quote(source, strlen(source));
+    if (list->quiet) puts(shown.text);
+    else
+        printf("%-8s    %-16s    %-5s    %s\n", qn_cli_bytes(e->size_bytes).text,
+               qn_cli_age(e->used_s, (int64_t)time(NULL)).text, e->stale ? "yes" : "-", shown.text);
+    return true;
+}
+
+static int list_packs(bool json, bool quiet)
+{
+    quern_error err;
+    pack_list list = {.json = json ? json_array() : NULL, .quiet = quiet};
+    if (quern_packs_list(NULL, print_pack, &list, &err) != QUERN_OK) {
+        json_decref(list.json);
+        return qn_cli_fail(&err);
+    }
+    if (json) return qn_cli_print_json(list.json);
+    if (!quiet) printf("%zu packs, %s\n", list.n_packs, qn_cli_bytes(list.n_bytes).text);
+    return qn_cli_flush();
+}
+
 int qn_cli_list(int argc, char **argv)
 {
     quern_store_params params = quern_store_params_default();
-    bool all = false, json = false, quiet = false;
+    bool all = false, json = false, quiet = false, packs = false;
     const qn_option table[] = {
         {"-a, --all", QN_FLAG, &all, 0, 0, NULL, "what the catalogue offers, installed or not"},
+        {"--packs", QN_FLAG, &packs, 0, 0, NULL, "the packed weights that are kept for faster starts"},
         {"--models-dir", QN_TEXT, &params.directory, 0, 0, "DIR",
          "the store's directory ($QUERN_MODELS, or quern/models in the XDG data directory)"},
         {"--json", QN_FLAG, &json, 0, 0, NULL, "print a JSON array"},
@@ -60,6 +104,7 @@ int qn_cli_list(int argc, char **argv)
     };
     const int code = qn_options_parse("list", table, sizeof table / sizeof table[0], &argc, argv, 0, 0);
     if (code >= 0) return code;
+    if (packs) return list_packs(json, quiet);
     quern_store *store = NULL;
     quern_error err;
     const quern_store_entry *const *entries = NULL;

@@ -49,12 +49,14 @@ int qn_cli_logits(int argc, char **argv)
 {
     const char *ids_path = NULL, *out_path = NULL, *kv_name = "f16";
     long n_batch = 64, n_threads = 0;
+    qn_pack_choice pack = {0};
     const qn_option options[] = {
         {"--ids", QN_TEXT, &ids_path, 0, 0, "FILE", "token ids separated by blanks (-: standard input)"},
         {"--out", QN_TEXT, &out_path, 0, 0, "FILE", "where to write [positions][n_vocab] float32"},
         {"-b, --batch", QN_INT, &n_batch, 1, 65536, "N", "tokens a step (changes no bit of the result)"},
         {"-t, --threads", QN_INT, &n_threads, 0, 256, "N", "threads (changes no bit of the result)"},
         {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE", "cached keys and values: f16, f32, q8_0"},
+        QN_PACK_OPTIONS(&pack),
     };
     const int code =
         qn_options_parse("logits", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
@@ -70,7 +72,8 @@ int qn_cli_logits(int argc, char **argv)
     r.ids = ids;
     r.n_batch = r.n_ids < (size_t)n_batch ? r.n_ids : (size_t)n_batch;
     int result = QN_EXIT_FAILURE;
-    quern_model *model = r.n_ids > 0 ? qn_cli_open(argv[1], QN_OPEN_FULL, (int)n_threads) : NULL;
+    quern_model *model =
+        r.n_ids > 0 ? qn_cli_open_packed(argv[1], QN_OPEN_FULL, (int)n_threads, &pack) : NULL;
     if (r.n_ids == 0) qn_cli_fail_text("%s: holds no token ids", ids_path);
     if (model != NULL && (r.out = fopen(out_path, "wb")) == NULL)
         qn_cli_fail_text("%s: %s", out_path, strerror(errno));

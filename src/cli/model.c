@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/buffer.h"
+#include "base/error.h"
 #include "base/file.h"
 
 #include <ctype.h>
@@ -56,13 +57,60 @@ static bool show_progress(void *user, uint64_t done, uint64_t total)
     return true;
 }
 
+bool qn_cli_pack_mode(const qn_pack_choice *choice, quern_pack_mode *mode)
+{
+    static const struct {
+        const char *name;
+        quern_pack_mode mode;
+    } modes[] = {{"off", QUERN_PACK_OFF},
+                 {"auto", QUERN_PACK_AUTO},
+                 {"mapped", QUERN_PACK_MAPPED},
+                 {"copied", QUERN_PACK_COPIED}};
+    *mode = choice->off ? QUERN_PACK_OFF : QUERN_PACK_DEFAULT;
+    if (choice->off || choice->mode == NULL) return true;
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0] && *mode == QUERN_PACK_DEFAULT; i++)
+        if (strcmp(choice->mode, modes[i].name) == 0) *mode = modes[i].mode;
+    if (*mode == QUERN_PACK_DEFAULT)
+        qn_cli_fail_text("--pack-cache %s: auto, mapped, copied or off are possible",
+                         qn_quote(choice->mode, strlen(choice->mode)).text);
+    return *mode != QUERN_PACK_DEFAULT;
+}
+
+const char *qn_cli_pack_state(quern_pack_state state)
+{
+    switch (state) {
+    case QUERN_PACK_IS_OFF:
+        return "off";
+    case QUERN_PACK_IS_SMALL:
+        return "none needed";
+    case QUERN_PACK_IS_MISSING:
+        return "none yet";
+    case QUERN_PACK_IS_THERE:
+        return "ready";
+    case QUERN_PACK_IS_WRITTEN:
+        return "being written";
+    case QUERN_PACK_IS_USED:
+        return "in use";
+    }
+    return "unknown";
+}
+
 quern_model *qn_cli_open(const char *argument, qn_open_how how, int n_threads)
 {
+    return qn_cli_open_packed(argument, how, n_threads, &(qn_pack_choice){0});
+}
+
+quern_model *qn_cli_open_packed(const char *argument, qn_open_how how, int n_threads,
+                                const qn_pack_choice *choice)
+{
+    quern_pack_mode mode;
+    if (!qn_cli_pack_mode(choice, &mode)) return NULL;
     char *path = qn_cli_model_path(argument, how == QN_OPEN_FULL);
     if (path == NULL) return NULL;
     qn_progress progress = {.label = "loading"};
     quern_model_params params = quern_model_params_default();
     params.n_threads = n_threads;
+    params.pack_mode = mode;
     params.vocab_only = how == QN_OPEN_VOCAB;
     params.header_only = how == QN_OPEN_HEADER;
     params.log = print_log;

@@ -99,10 +99,12 @@ int qn_cli_perplexity(int argc, char **argv)
 {
     bool as_json = false;
     long n_ctx = 512, n_threads = 0;
+    qn_pack_choice pack = {0};
     const char *kv_name = "f16";
     const qn_option options[] = {
         {"-c, --ctx", QN_INT, &n_ctx, 4, 1 << 24, "N", "tokens a chunk (default 512)"},
         {"-t, --threads", QN_INT, &n_threads, 0, 256, "N", "threads"},
+        QN_PACK_OPTIONS(&pack),
         {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE", "cached keys and values: f16, f32, q8_0"},
         {"--json", QN_FLAG, &as_json, 0, 0, NULL, "print JSON"},
     };
@@ -114,7 +116,8 @@ int qn_cli_perplexity(int argc, char **argv)
         return qn_cli_usage("perplexity: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
     size_t n_bytes, n_tokens = 0;
     char *text = qn_cli_read_text(argv[2], &n_bytes);
-    quern_model *model = text != NULL ? qn_cli_open(argv[1], QN_OPEN_FULL, (int)n_threads) : NULL;
+    quern_model *model =
+        text != NULL ? qn_cli_open_packed(argv[1], QN_OPEN_FULL, (int)n_threads, &pack) : NULL;
     quern_token *tokens = NULL;
     quern_error err;
     int result = QN_EXIT_FAILURE;

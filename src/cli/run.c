@@ -135,7 +135,7 @@ static int run_model(qn_run_options *o, const qn_buffer *prompt, bool interactiv
     const uint64_t start = qn_clock_ns();
     quern_context_params params;
     if (!qn_run_context_params(o, &params)) return QN_EXIT_USAGE;
-    quern_model *model = qn_cli_open(o->model, QN_OPEN_FULL, (int)o->n_threads);
+    quern_model *model = qn_cli_open_packed(o->model, QN_OPEN_FULL, (int)o->n_threads, &o->pack);
     if (model == NULL) return QN_EXIT_FAILURE;
     quern_context *ctx;
     quern_error err;

@@ -11,6 +11,7 @@ typedef struct qn_run_options {
     const char *model, *prompt, *prompt_file, *system;
     bool raw, interactive, as_json, verbose;
     long n_ctx, n_threads, n_batch, n_gpu_layers;
+    qn_pack_choice pack;
     const char *type_k, *type_v;
     long max_tokens; /* -1: until the end */
     qn_texts stops;

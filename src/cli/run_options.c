@@ -129,6 +129,7 @@ int qn_run_options_parse(qn_run_options *o, int argc, char **argv)
         {"-c, --ctx, --ctx-size", QN_INT, &o->n_ctx, 0, 1 << 30, "N",
          "positions of the context (default: the model's, at most 4096)"},
         {"-t, --threads", QN_INT, &o->n_threads, 0, 256, "N", "threads (default: 75 % of the processors)"},
+        QN_PACK_OPTIONS(&o->pack),
         {"-b, --batch, --batch-size", QN_INT, &o->n_batch, 1, 65536, "N",
          "tokens of the prompt a step takes in (default 512)"},
         {"-ctk, --cache-type-k", QN_TEXT, &o->type_k, 0, 0, "TYPE", "cached keys: f16 (default), f32, q8_0"},

@@ -110,6 +110,24 @@ static void check_checksum(verification *v, const char *argument)
     quern_store_close(store);
 }
 
+static bool show_reading(void *user, uint64_t done, uint64_t total)
+{
+    qn_progress_update(user, done, total);
+    return true;
+}
+
+/* The data of a pack is not read at every load; here it is. */
+static void check_pack(verification *v, const quern_model *model)
+{
+    quern_error err;
+    qn_progress progress = {.label = "reading"};
+    const quern_status s = quern_model_verify_pack(model, show_reading, &progress, &err);
+    qn_progress_finish(&progress);
+    if (s == QUERN_ERR_NOT_FOUND) return;
+    record(v, "pack", s == QUERN_OK,
+           s == QUERN_OK ? "packed weights on disk, every checksum matches" : err.message);
+}
+
 static void verify(verification *v, const char *argument, int n_threads)
 {
     const uint64_t start = qn_clock_ns();
@@ -126,6 +144,7 @@ static void verify(verification *v, const char *argument, int n_threads)
     record(v, "structure", true, detail);
     check_checksum(v, argument);
     check_tensors(v, model);
+    check_pack(v, model);
     check_generation(v, model);
     quern_model_close(model);
 }

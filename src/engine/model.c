@@ -53,17 +53,20 @@ static quern_status load_weights(quern_model *m, const quern_model_params *p, qu
 {
     qn_thread_pool *pool = NULL;
     const uint64_t limit = p->memory_limit > 0 ? p->memory_limit : qn_memory_available();
-    if (m->weights.arena.used > limit)
+    const bool shared = m->packs.state == QUERN_PACK_IS_THERE && m->packs.cache.mode == QUERN_PACK_MAPPED;
+    if (m->weights.arena.used > limit && !shared) /* a mapped pack can be dropped and read again */
         return qn_fail(
             err, QUERN_ERR_NOMEM,
             "weights take %zu bytes, but only %llu are available (use a smaller model or quantization)",
             m->weights.arena.used, (unsigned long long)limit);
-    quern_status s = qn_thread_pool_create(&pool, p->n_threads, err);
+    quern_status s = qn_model_use_pack(m, err);
+    if (s != QUERN_OK || m->packs.state == QUERN_PACK_IS_USED) return s;
+    s = qn_thread_pool_create(&pool, p->n_threads, err);
     if (s != QUERN_OK) return s;
     progress_bridge bridge = {p->progress, p->progress_user};
     s = qn_weights_load(&m->weights, &m->hparams, &m->gguf, pool, report, &bridge, err);
     qn_thread_pool_destroy(pool);
-    m->loaded = s == QUERN_OK;
+    if (s == QUERN_OK) qn_model_write_pack(m);
     return s;
 }
 
@@ -91,7 +94,11 @@ static quern_status open_parts(quern_model *m, const quern_model_params *p, quer
     s = qn_model_open_chat(m, err);
     if (s == QUERN_OK) s = qn_weights_bind(&m->weights, &m->hparams, &m->gguf, err);
     if (s == QUERN_OK) s = check_vocabulary(m, err);
-    if (s == QUERN_OK && !p->header_only) s = load_weights(m, p, err);
+    if (s == QUERN_OK) s = qn_model_find_pack(m, p, err);
+    if (s == QUERN_OK && !p->header_only) {
+        s = load_weights(m, p, err);
+        m->loaded = s == QUERN_OK;
+    }
     if (s != QUERN_OK) return s;
     m->hparams.rope.freq_factors = m->weights.rope_factors;
     if (m->hparams.arch->window_freq_base == 0) m->hparams.rope_window.freq_factors = m->weights.rope_factors;
@@ -124,6 +131,7 @@ quern_status quern_model_open(quern_model **out, const char *path, const quern_m
 void quern_model_close(quern_model *m)
 {
     if (m == NULL) return;
+    qn_model_close_pack(m);
     qn_program_deinit(&m->program);
     qn_weights_deinit(&m->weights);
     qn_chat_template_close(m->chat);

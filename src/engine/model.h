@@ -6,6 +6,7 @@
 #include "cache/kv_cache.h"
 #include "chat/chat.h"
 #include "device/cpu/cpu.h"
+#include "engine/packs.h"
 #include "vocab/vocab.h"
 
 struct quern_model {
@@ -17,6 +18,7 @@ struct quern_model {
     qn_hparams hparams;
     qn_weights weights;
     qn_program program;
+    qn_model_packs packs;
     const qn_kernels *kernels;
     bool has_program, loaded; /* not with vocab_only; not with header_only */
     char *architecture, *name, *file_type;

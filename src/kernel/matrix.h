@@ -17,6 +17,10 @@
 
 enum { QN_PANEL_ROWS = 16 };
 
+/* Of the packed form of all types. Packed weights are kept on disk and used again by later versions: a
+ * change of what qn_matrix_pack writes for any type raises this number (tests/model/pack_file_test.c). */
+enum { QN_MATRIX_LAYOUT = 1 };
+
 typedef struct qn_matrix {
     qn_tensor_type type;     /* of the file's tensor */
     size_t n_rows, n_cols;   /* outputs, inputs */

@@ -13,7 +13,7 @@ typedef struct binder { /* carries the first error */
     const qn_gguf *g;
     quern_error *err;
     quern_status status;
-    bool real; /* second run: memory is there, jobs are noted */
+    bool real; /* second run: memory is there; the first has noted the jobs */
     uint32_t layer;
 } binder;
 
@@ -46,10 +46,12 @@ static bool shape_is(binder *b, const qn_gguf_tensor *t, uint64_t d0, uint64_t d
     return false;
 }
 
-static void note_job(binder *b, qn_load_job job)
+/* The bytes just taken from the arena are for this tensor. */
+static void note_job(binder *b, qn_load_job job, size_t n_bytes)
 {
-    if (!b->real) return;
+    if (b->real) return;
     qn_weights *w = b->w;
+    job.offset = w->arena.used - n_bytes;
     if (!qn_grow(&w->jobs, &w->jobs_capacity, w->n_jobs + 1, SIZE_MAX / sizeof job, sizeof job)) {
         b->status = qn_fail(b->err, QUERN_ERR_NOMEM, "list of tensors: no memory");
         return;
@@ -66,7 +68,7 @@ static void bind_vector(binder *b, const float **out, const char *name, uint64_t
     const qn_gguf_tensor *t = find(b, name, required);
     if (t == NULL || !shape_is(b, t, n, 1, 1)) return;
     float *dst = qn_arena_alloc(&b->w->arena, n, sizeof *dst);
-    note_job(b, (qn_load_job){.tensor = t, .dst = dst, .n_rows = n});
+    note_job(b, (qn_load_job){.tensor = t, .n_rows = n}, n * sizeof *dst);
     *out = dst != NULL ? dst : not_loaded;
     if (!b->real) b->w->n_parameters += t->n_values;
 }
@@ -91,7 +93,8 @@ static void bind_matrices(binder *b, qn_expert_matrices *out, const qn_gguf_tens
         out->expert_bytes = qn_matrix_panels(n_rows) * out->first.panel_bytes;
         uint8_t *dst = qn_arena_alloc(&b->w->arena, n_matrices, out->expert_bytes);
         out->first.data = dst;
-        note_job(b, (qn_load_job){t, dst, n_matrices, n_rows, n_cols, out->expert_bytes});
+        note_job(b, (qn_load_job){t, 0, n_matrices, n_rows, n_cols, out->expert_bytes},
+                 n_matrices * out->expert_bytes);
     } else {
         out->expert_bytes = t->n_bytes / n_matrices;
         out->first.data = (const uint8_t *)t->data;
@@ -236,19 +239,19 @@ typedef struct load_run {
     bool stopped; /* written by worker 0 between barriers */
 } load_run;
 
-static void decode_vector(const qn_load_job *j)
+static void decode_vector(const qn_load_job *j, char *dst)
 {
-    qn_decode_get(j->tensor->type)(j->tensor->data, j->dst, j->n_rows);
+    qn_decode_get(j->tensor->type)(j->tensor->data, (float *)(void *)dst, j->n_rows);
 }
 
-static void pack_panels(const qn_load_job *j, size_t begin, size_t end)
+static void pack_panels(const qn_load_job *j, char *dst, size_t begin, size_t end)
 {
     const size_t panels = qn_matrix_panels(j->n_rows), source_bytes = j->tensor->n_bytes / j->n_matrices;
     while (begin < end) {
         const size_t matrix = begin / panels, first = begin % panels;
         const size_t last = end - begin < panels - first ? first + (end - begin) : panels;
         qn_matrix_pack(j->tensor->type, j->n_rows, j->n_cols, j->tensor->data + matrix * source_bytes,
-                       (char *)j->dst + matrix * j->matrix_bytes, first, last);
+                       dst + matrix * j->matrix_bytes, first, last);
         begin += last - first;
     }
 }
@@ -259,11 +262,12 @@ static void load_all(const qn_worker *worker, void *user)
     size_t done = 0, begin, end;
     for (size_t i = 0; i < run->w->n_jobs && !run->stopped; i++) {
         const qn_load_job *j = &run->w->jobs[i];
+        char *dst = run->w->arena.base + j->offset;
         if (j->n_cols == 0) {
-            if (qn_worker_take(worker, 1, 1, &begin, &end)) decode_vector(j);
+            if (qn_worker_take(worker, 1, 1, &begin, &end)) decode_vector(j, dst);
         } else {
             const size_t items = j->n_matrices * qn_matrix_panels(j->n_rows);
-            while (qn_worker_take(worker, items, 16, &begin, &end)) pack_panels(j, begin, end);
+            while (qn_worker_take(worker, items, 16, &begin, &end)) pack_panels(j, dst, begin, end);
         }
         qn_worker_barrier(worker);
         done += j->tensor->n_bytes;
@@ -278,15 +282,31 @@ static void load_all(const qn_worker *worker, void *user)
     }
 }
 
-quern_status qn_weights_load(qn_weights *w, const qn_hparams *h, const qn_gguf *g, qn_thread_pool *pool,
-                             qn_load_progress_fn *progress, void *user, quern_error *err)
+/* The second run: every pointer to its place in the arena. */
+static quern_status place(qn_weights *w, const qn_hparams *h, const qn_gguf *g, quern_error *err)
 {
-    quern_status s = qn_arena_create(&w->arena, w->arena.used, "weights", err);
-    if (s != QUERN_OK) return s;
     qn_hparams again = *h;
     binder b = {.w = w, .h = &again, .g = g, .err = err, .real = true};
     bind_all(&b, &again);
-    if (b.status != QUERN_OK) return b.status;
+    return b.status;
+}
+
+quern_status qn_weights_attach(qn_weights *w, const qn_hparams *h, const qn_gguf *g, const char *base,
+                               quern_error *err)
+{
+    w->arena = (qn_arena){.base = (char *)(uintptr_t)base, .size = w->arena.used};
+    w->borrowed = true;
+    return place(w, h, g, err);
+}
+
+quern_status qn_weights_load(qn_weights *w, const qn_hparams *h, const qn_gguf *g, qn_thread_pool *pool,
+                             qn_load_progress_fn *progress, void *user, quern_error *err)
+{
+    w->borrowed = false;
+    quern_status s = qn_arena_create(&w->arena, w->arena.used, "weights", err);
+    if (s != QUERN_OK) return s;
+    s = place(w, h, g, err);
+    if (s != QUERN_OK) return s;
     load_run run = {.w = w, .g = g, .progress = progress, .user = user};
     for (size_t i = 0; i < w->n_jobs; i++) run.total_bytes += w->jobs[i].tensor->n_bytes;
     qn_thread_pool_run(pool, load_all, &run);
@@ -295,7 +315,7 @@ quern_status qn_weights_load(qn_weights *w, const qn_hparams *h, const qn_gguf *
 
 void qn_weights_deinit(qn_weights *w)
 {
-    qn_arena_destroy(&w->arena);
+    if (!w->borrowed) qn_arena_destroy(&w->arena);
     qn_free(w->layers);
     qn_free(w->jobs);
     memset(w, 0, sizeof *w);

@@ -30,7 +30,7 @@ typedef struct qn_layer_weights { /* pointers are NULL where the model has no su
 
 typedef struct qn_load_job { /* one tensor to bring into the arena */
     const qn_gguf_tensor *tensor;
-    void *dst;
+    size_t offset;                     /* within the arena */
     size_t n_matrices, n_rows, n_cols; /* n_cols 0: a vector to be decoded to float32 */
     size_t matrix_bytes;
 } qn_load_job;
@@ -44,7 +44,8 @@ typedef struct qn_weights {
     qn_matrix output;          /* [n_vocab][n_embd], the embedding where tied */
     bool tied;
     qn_arena arena;
-    qn_load_job *jobs;
+    bool borrowed;     /* the arena's memory is another's: qn_weights_attach */
+    qn_load_job *jobs; /* [n_jobs] the tensors of the arena, in its order */
     size_t n_jobs, jobs_capacity;
     size_t mapped_bytes; /* of matrices multiplied straight from the file */
     uint64_t n_parameters;
@@ -59,6 +60,11 @@ typedef bool qn_load_progress_fn(void *user, size_t done_bytes, size_t total_byt
 /* Allocates what was measured, packs and decodes with all threads, releases the file's pages. */
 quern_status qn_weights_load(qn_weights *w, const qn_hparams *h, const qn_gguf *g, qn_thread_pool *pool,
                              qn_load_progress_fn *progress, void *user, quern_error *err);
+
+/* Instead of loading: the arena's contents are there already, as an earlier load left them. `base` has what
+ * was measured, is aligned like an arena, is only read, and outlives w. */
+quern_status qn_weights_attach(qn_weights *w, const qn_hparams *h, const qn_gguf *g, const char *base,
+                               quern_error *err);
 void qn_weights_deinit(qn_weights *w);
 
 /* The matrix of one expert. */
