@@ -125,7 +125,8 @@ QUERN_API int quern_default_threads(void);
 QUERN_API quern_status quern_model_open(quern_model **out, const char *path, const quern_model_params *params,
                                         quern_error *err);
 /** Closes; NULL is fine. All contexts of the model must have been destroyed. A pack that is still being
- * written is finished if that takes less than about ten seconds, and else given up. */
+ * written is finished if that takes less than about five seconds, and else left for the next load to go on
+ * with. */
 QUERN_API void quern_model_close(quern_model *model);
 
 typedef struct quern_model_info { /* strings are owned by the model */

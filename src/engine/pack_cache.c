@@ -175,10 +175,10 @@ static bool is_name(const char *name)
     return strspn(name, "0123456789abcdef") == 32 && strcmp(name + 32, ".pack") == 0;
 }
 
-static bool read_at(int fd, void *out, size_t n_bytes)
+static bool read_at(int fd, void *out, size_t n_bytes, off_t offset)
 {
     for (size_t done = 0; done < n_bytes;) {
-        const ssize_t n = pread(fd, (char *)out + done, n_bytes - done, (off_t)done);
+        const ssize_t n = pread(fd, (char *)out + done, n_bytes - done, offset + (off_t)done);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return false;
         done += (size_t)n;
@@ -189,14 +189,14 @@ static bool read_at(int fd, void *out, size_t n_bytes)
 static quern_status read_header(qn_pack *pack, uint64_t file_bytes, const char *name, quern_error *err)
 {
     uint8_t fixed[QN_PACK_FIXED_BYTES];
-    if (file_bytes < sizeof fixed || !read_at(pack->fd, fixed, sizeof fixed))
+    if (file_bytes < sizeof fixed || !read_at(pack->fd, fixed, sizeof fixed, 0))
         return qn_fail(err, QUERN_ERR_FORMAT, "pack cache: %s: too short", name);
     const size_t n = qn_pack_header_bytes(fixed);
     if (n == 0 || n > file_bytes)
         return qn_fail(err, QUERN_ERR_FORMAT, "pack cache: %s: no pack of this version, or cut off", name);
     pack->bytes = qn_malloc(n);
     if (pack->bytes == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "pack cache: no memory for a header");
-    if (!read_at(pack->fd, pack->bytes, n)) return fail_errno(err, name, "cannot read the header");
+    if (!read_at(pack->fd, pack->bytes, n, 0)) return fail_errno(err, name, "cannot read the header");
     return qn_pack_header_parse(&pack->header, pack->bytes, n, file_bytes, err);
 }
 
@@ -338,7 +338,11 @@ static quern_status make_room(const qn_pack_cache *c, int dir_fd, const char *so
 {
     pack_list list;
     quern_status s = read_list(&list, dir_fd, err);
+    struct stat part;
     uint64_t held = 0, space = c->free_bytes(dir_fd), limit = c->max_bytes;
+    if (fstatat(dir_fd, PART, &part, AT_SYMLINK_NOFOLLOW) == 0 && /* it becomes this pack, or is emptied */
+        !qn_add_u64(space, (uint64_t)part.st_blocks * 512, &space))
+        space = UINT64_MAX;
     for (size_t i = 0; i < list.n_entries; i++) {
         pack_entry *e = &list.entries[i];
         if (e->source != NULL && strcmp(e->source, source) == 0 && unlinkat(dir_fd, e->name, 0) == 0) {
@@ -410,6 +414,40 @@ static bool remove_one(void *user, const quern_pack_entry *e)
     return true;
 }
 
+/* -1: another process writes, or it cannot be opened. Released by close(). */
+static int take_lock(int dir_fd, quern_error *err)
+{
+    const int fd = openat(dir_fd, LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        fail_errno(err, LOCK, "cannot open");
+        return -1;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    qn_fail(err, QUERN_ERR_BUSY, "pack cache: another process is writing a pack");
+    close(fd);
+    return -1;
+}
+
+/* What a process has left that was ended while it wrote. */
+static void remove_part(const char *directory, removal *r)
+{
+    qn_pack_cache c;
+    quern_model_params p = quern_model_params_default();
+    p.pack_directory = directory, p.pack_mode = QUERN_PACK_AUTO;
+    int dir_fd = -1;
+    if (qn_pack_cache_init(&c, &p, &(qn_log){0}, NULL) == QUERN_OK && c.directory != NULL &&
+        open_directory(&dir_fd, c.directory, false, NULL) == QUERN_OK) {
+        const int lock_fd = take_lock(dir_fd, NULL);
+        struct stat st;
+        if (lock_fd >= 0 && fstatat(dir_fd, PART, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            unlinkat(dir_fd, PART, 0) == 0)
+            r->n_bytes += (uint64_t)st.st_blocks * 512;
+        if (lock_fd >= 0) close(lock_fd);
+        close(dir_fd);
+    }
+    qn_pack_cache_deinit(&c);
+}
+
 quern_status quern_packs_remove(const char *directory, const char *source, uint64_t *freed_bytes,
                                 quern_error *err)
 {
@@ -417,6 +455,7 @@ quern_status quern_packs_remove(const char *directory, const char *source, uint6
     removal r = {.source = source};
     if (source != NULL && realpath(source, real) != NULL) r.source = real;
     const quern_status s = quern_packs_list(directory, remove_one, &r, err);
+    if (s == QUERN_OK && source == NULL) remove_part(directory, &r);
     if (freed_bytes != NULL) *freed_bytes = r.n_bytes;
     return s;
 }
@@ -434,20 +473,45 @@ static quern_status write_at(int fd, const char *bytes, size_t n_bytes, uint64_t
     return QUERN_OK;
 }
 
-/* Each piece reaches the disk before the next is begun: little waits in memory for it, and done_bytes tells
- * the disk's pace. */
+/* A part that was left unfinished is gone on with. Where its header will stand it holds the key, then the
+ * checksum of each piece that reached the disk; so each piece is synced before its checksum is written, which
+ * also keeps little waiting in memory, and lets done_bytes tell the disk's pace. */
+static quern_status open_part(int *fd, int dir_fd, const qn_pack_key *key, uint64_t *checksums,
+                              size_t n_pieces, quern_error *err)
+{
+    struct stat st;
+    qn_pack_key found;
+    *fd = openat(dir_fd, PART, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (*fd < 0) return fail_errno(err, PART, "cannot make");
+    if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode)) return fail_errno(err, PART, "is not a file");
+    const quern_status s = check_ours(PART, &st, err);
+    if (s != QUERN_OK) return s;
+    if (read_at(*fd, &found, sizeof found, 0) && memcmp(&found, key, sizeof found) == 0 &&
+        read_at(*fd, checksums, n_pieces * sizeof *checksums, sizeof found))
+        return QUERN_OK;
+    memset(checksums, 0, n_pieces * sizeof *checksums);
+    if (ftruncate(*fd, 0) != 0) return fail_errno(err, PART, "cannot empty");
+    return write_at(*fd, (const char *)key->bytes, sizeof key->bytes, 0, err);
+}
+
 static quern_status write_data(int fd, const qn_pack_write *w, uint64_t data_offset, uint64_t *checksums,
                                quern_error *err)
 {
     const char *data = w->weights->arena.base;
     const size_t n_bytes = w->weights->arena.used;
     quern_status s = QUERN_OK;
-    for (size_t done = 0; done < n_bytes && s == QUERN_OK;) {
+    for (size_t i = 0, done = 0; done < n_bytes && s == QUERN_OK; i++) {
         const size_t n = qn_min_size(n_bytes - done, QN_PACK_PIECE);
         if (atomic_load(w->stop)) return qn_fail(err, QUERN_ERR_CANCELED, "pack cache: writing was stopped");
-        checksums[done / QN_PACK_PIECE] = qn_checksum(data + done, n);
-        s = write_at(fd, data + done, n, data_offset + done, err);
-        if (s == QUERN_OK && fdatasync(fd) != 0) s = fail_errno(err, PART, "cannot sync");
+        const uint64_t checksum = qn_checksum(data + done, n);
+        if (checksums[i] != checksum) {
+            checksums[i] = checksum;
+            s = write_at(fd, data + done, n, data_offset + done, err);
+            if (s == QUERN_OK && fdatasync(fd) != 0) s = fail_errno(err, PART, "cannot sync");
+            if (s == QUERN_OK)
+                s = write_at(fd, (const char *)&checksum, sizeof checksum,
+                             sizeof(qn_pack_key) + i * sizeof checksum, err);
+        }
         done += n;
         atomic_store(w->done_bytes, done);
     }
@@ -457,12 +521,12 @@ static quern_status write_data(int fd, const qn_pack_write *w, uint64_t data_off
 static quern_status write_part(int dir_fd, const char *name, const qn_pack_write *w, quern_error *err)
 {
     const uint64_t data_offset = qn_pack_data_offset(w->weights, w->source);
-    const size_t n_bytes = w->weights->arena.used;
-    const int fd = openat(dir_fd, PART, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0) return fail_errno(err, PART, "cannot make");
-    uint64_t *checksums = qn_calloc(qn_pack_pieces(n_bytes), sizeof *checksums);
+    const size_t n_bytes = w->weights->arena.used, n_pieces = qn_pack_pieces(n_bytes);
+    int fd = -1;
+    uint64_t *checksums = qn_calloc(n_pieces, sizeof *checksums);
     qn_buffer header = {.max_bytes = QN_PACK_MAX_HEADER};
-    quern_status s = checksums != NULL ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "pack cache: no memory");
+    quern_status s = checksums != NULL ? open_part(&fd, dir_fd, w->key, checksums, n_pieces, err)
+                                       : qn_fail(err, QUERN_ERR_NOMEM, "pack cache: no memory");
 #ifdef __linux__
     if (s == QUERN_OK && fallocate(fd, 0, 0, (off_t)(data_offset + n_bytes)) != 0 && errno == ENOSPC)
         s = fail_errno(err, PART, "cannot reserve room"); /* elsewhere writing tells */
@@ -471,12 +535,14 @@ static quern_status write_part(int dir_fd, const char *name, const qn_pack_write
     if (s == QUERN_OK && !qn_pack_header_write(&header, w->weights, w->key, w->gguf, w->source, checksums))
         s = qn_fail(err, QUERN_ERR_NOMEM, "pack cache: no memory for the header, or it would be too large");
     if (s == QUERN_OK) s = write_at(fd, header.data, header.n_bytes, 0, err);
+    if (s == QUERN_OK && ftruncate(fd, (off_t)(data_offset + n_bytes)) != 0)
+        s = fail_errno(err, PART, "cannot cut to size");
     if (s == QUERN_OK && fsync(fd) != 0) s = fail_errno(err, PART, "cannot sync");
-    if (close(fd) != 0 && s == QUERN_OK) s = fail_errno(err, PART, "cannot close");
+    if (fd >= 0 && close(fd) != 0 && s == QUERN_OK) s = fail_errno(err, PART, "cannot close");
     if (s == QUERN_OK && renameat(dir_fd, PART, dir_fd, name) != 0)
         s = fail_errno(err, name, "cannot rename");
     if (s == QUERN_OK) fsync(dir_fd);
-    else unlinkat(dir_fd, PART, 0);
+    else if (s != QUERN_ERR_CANCELED) unlinkat(dir_fd, PART, 0);
     qn_buffer_deinit(&header);
     qn_free(checksums);
     return s;
@@ -487,16 +553,14 @@ quern_status qn_pack_store(const qn_pack_cache *c, const qn_pack_write *w, quern
     int dir_fd;
     quern_status s = open_directory(&dir_fd, c->directory, true, err);
     if (s != QUERN_OK) return s;
-    const int lock_fd = openat(dir_fd, LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (lock_fd < 0) s = fail_errno(err, LOCK, "cannot open");
-    else if (flock(lock_fd, LOCK_EX | LOCK_NB) != 0)
-        s = qn_fail(err, QUERN_ERR_BUSY, "pack cache: another process is writing a pack");
+    quern_error local = {0};
+    const int lock_fd = take_lock(dir_fd, &local);
+    if (lock_fd < 0) s = qn_fail(err, local.status, "%s", local.message);
     if (s == QUERN_OK) {
         char name[NAME_BYTES];
         qn_pack pack;
         struct stat st;
         format_name(name, w->key);
-        unlinkat(dir_fd, PART, 0); /* of a process that was killed: nobody else holds the lock */
         if (open_at(&pack, dir_fd, name, &st, NULL) == QUERN_OK &&
             qn_pack_header_match(&pack.header, w->weights, w->key, NULL) == QUERN_OK) {
             qn_pack_close(&pack); /* another process wrote it meanwhile */

@@ -45,7 +45,8 @@ typedef struct qn_pack_write {
 } qn_pack_write;
 
 /* Makes room by removing the packs that were used least recently, and writes one. QUERN_ERR_BUSY: another
- * process is writing; _LIMIT: no room; _CANCELED; _IO. Then nothing has changed but for what was removed. */
+ * process is writing; _LIMIT: no room; _CANCELED: what reached the disk is kept, and the next call for this
+ * key goes on from there; _IO. Then nothing has changed but for what was removed. */
 quern_status qn_pack_store(const qn_pack_cache *c, const qn_pack_write *w, quern_error *err);
 
 /* Removes the pack of this key. */

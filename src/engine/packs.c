@@ -15,8 +15,8 @@
 #include <string.h>
 #include <time.h>
 
-static const uint64_t PATIENCE_NS = 10000000000u; /* for a pack to be finished when its model is closed */
-static const uint64_t CHANCE_NS = 3000000000u;    /* for the first piece, which tells how fast the disk is */
+static const uint64_t PATIENCE_NS = 5000000000u; /* for a pack to be finished when its model is closed */
+static const uint64_t CHANCE_NS = 1000000000u;   /* for the first piece, which tells how fast the disk is */
 static const uint64_t MEMORY_SPARE = (uint64_t)512 << 20; /* left by a move into huge pages */
 
 /* ---- finding --------------------------------------------------------------------------------------- */

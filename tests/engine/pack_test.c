@@ -4,6 +4,7 @@
 #include "support/tiny_model.h"
 
 #include "base/alloc.h"
+#include "base/checksum.h"
 #include "engine/model.h"
 
 #include <dirent.h>
@@ -286,6 +287,52 @@ static void a_full_disk_is_no_failure(void **state)
     assert_int_equal(look().n, 0);
 }
 
+/* A part as an interrupted load leaves it: room for the data, the key, and checksums of what is done. */
+static void write_unfinished(const quern_model *m, uint64_t checksum)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/part", packs);
+    const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, &m->packs.key, sizeof m->packs.key, 0), sizeof m->packs.key);
+    assert_int_equal(pwrite(fd, &checksum, sizeof checksum, sizeof m->packs.key), sizeof checksum);
+    close(fd);
+}
+
+static void an_interrupted_pack_is_gone_on_with(void **state)
+{
+    (void)state;
+    quern_model *m;
+    quern_model_params params = settings(QUERN_PACK_AUTO);
+    assert_int_equal(quern_model_open(&m, model_path, &params, NULL), QUERN_OK);
+    wait_until_written(m);
+    atomic_bool stop = true;
+    atomic_size_t done = 0;
+    const qn_pack_write w = {&m->weights, &m->gguf, &m->packs.key, model_path, &stop, &done};
+    qn_pack_discard(&m->packs.cache, &m->packs.key);
+    assert_int_equal(qn_pack_store(&m->packs.cache, &w, NULL), QUERN_ERR_CANCELED);
+    assert_true(part_is_there());
+    stop = false;
+    assert_int_equal(qn_pack_store(&m->packs.cache, &w, NULL), QUERN_OK);
+    assert_false(part_is_there());
+    assert_int_equal(quern_model_verify_pack(m, NULL, NULL, NULL), QUERN_OK);
+
+    const uint64_t checksum = qn_checksum(m->weights.arena.base, m->weights.arena.used);
+    qn_pack_discard(&m->packs.cache, &m->packs.key);
+    write_unfinished(m, checksum + 1); /* of other data: written again */
+    assert_int_equal(qn_pack_store(&m->packs.cache, &w, NULL), QUERN_OK);
+    assert_int_equal(quern_model_verify_pack(m, NULL, NULL, NULL), QUERN_OK);
+    qn_pack_discard(&m->packs.cache, &m->packs.key);
+    write_unfinished(m, checksum); /* said to be done: left as it is, here zeros, which a check finds */
+    assert_int_equal(qn_pack_store(&m->packs.cache, &w, NULL), QUERN_OK);
+    assert_int_equal(quern_model_verify_pack(m, NULL, NULL, NULL), QUERN_ERR_CHECKSUM);
+    write_unfinished(m, checksum);
+    uint64_t freed = 0;
+    assert_int_equal(quern_packs_remove(packs, NULL, &freed, NULL), QUERN_OK);
+    assert_false(part_is_there());
+    quern_model_close(m);
+}
+
 static void processes_at_once_agree(void **state)
 {
     (void)state;
@@ -459,6 +506,7 @@ int main(void)
         cmocka_unit_test_setup(a_broken_pack_is_not_used_and_written_again, fresh),
         cmocka_unit_test_setup(a_pack_that_others_could_write_is_refused, fresh),
         cmocka_unit_test_setup(a_full_disk_is_no_failure, fresh),
+        cmocka_unit_test_setup(an_interrupted_pack_is_gone_on_with, fresh),
         cmocka_unit_test_setup(processes_at_once_agree, fresh),
         cmocka_unit_test_setup(the_least_recently_used_goes_first, fresh),
         cmocka_unit_test_setup(it_can_be_switched_off, fresh),
