@@ -24,11 +24,12 @@ const qn_command qn_commands[] = {
      "HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HTTPS_PROXY.",
      qn_cli_pull},
     {"list", "", "Lists the installed models.",
-     "Models lie in the store and in the Hugging Face cache that is shared with other programs.",
+     "Models lie in the store and in the Hugging Face cache that is shared with other programs; packs, the\n"
+     "packed weights of large models, in quern/packs of the XDG cache directory.",
      qn_cli_list},
     {"show", "MODEL", "Tells what a model file is: family, size, metadata, tensors.", NULL, qn_cli_show},
-    {"rm", "MODEL...", "Removes installed models.", "A file that is given by its path is not touched.",
-     qn_cli_rm},
+    {"rm", "MODEL...", "Removes installed models.",
+     "A file that is given by its path is not touched. The packs of a model go with it.", qn_cli_rm},
     {"bench", "MODEL", "Measures prompt and generation speed.",
      "A LIST is numbers between commas, and ranges: 1-4 (each), 0-4096+1024 (steps), 1-16*2 (doublings). "
      "Every\n"

@@ -17,6 +17,7 @@
 
 static const uint64_t PATIENCE_NS = 5000000000u; /* for a pack to be finished when its model is closed */
 static const uint64_t CHANCE_NS = 1000000000u;   /* for the first piece, which tells how fast the disk is */
+enum { MOVE_BYTES = 16 << 20 };                  /* at a time into huge pages: so much is there twice */
 static const uint64_t MEMORY_SPARE = (uint64_t)512 << 20; /* left by a move into huge pages */
 
 /* ---- finding --------------------------------------------------------------------------------------- */
@@ -91,7 +92,10 @@ static void finish(quern_model *m)
     pthread_join(p->thread, NULL);
     p->working = false;
     if (!p->writing) return;
-    if (p->status != QUERN_OK)
+    if (p->status == QUERN_ERR_CANCELED)
+        qn_log_write(&m->log, QUERN_LOG_INFO, "pack: %zu of %zu bytes written; the next load goes on",
+                     atomic_load(&p->done_bytes), m->weights.arena.used);
+    else if (p->status != QUERN_OK)
         qn_log_write(&m->log, QUERN_LOG_INFO, "no pack was written: %s", p->err.message);
     else
         qn_log_write(&m->log, QUERN_LOG_INFO, "pack of %zu bytes written in %.1f s", m->weights.arena.used,
@@ -117,7 +121,7 @@ static void *move(void *user)
     qn_model_packs *p = &m->packs;
     const uint64_t offset = p->pack.header.data_offset;
     for (size_t done = 0; done < p->image.n_bytes && !atomic_load(&p->stop);) {
-        const size_t n = qn_min_size(p->image.n_bytes - done, QN_PACK_PIECE);
+        const size_t n = qn_min_size(p->image.n_bytes - done, MOVE_BYTES);
         if (qn_memory_available() < MEMORY_SPARE + n) break; /* the mapping costs nothing: it stays */
         if (!qn_image_move(&p->image, p->pack.fd, offset, done, n)) break;
         done += n;

@@ -118,7 +118,7 @@ static void write_model(const char *path, unsigned seed)
 
 static void flip(const char *path, off_t at)
 {
-    uint8_t byte;
+    uint8_t byte = 0;
     const int fd = open(path, O_RDWR);
     assert_true(fd >= 0 && pread(fd, &byte, 1, at) == 1);
     byte ^= 0x10;
