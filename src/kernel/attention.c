@@ -5,14 +5,14 @@
 
 bool qn_kv_type_supported(qn_tensor_type type)
 {
-    return type == QN_TYPE_F32 || type == QN_TYPE_F16 || type == QN_TYPE_Q8_0;
+    return type == QN_TYPE_F32 || type == QN_TYPE_F16 || type == QN_TYPE_BF16 || type == QN_TYPE_Q8_0 ||
+           type == QN_TYPE_Q4_0;
 }
 
 /* Bytes of n_head_kv heads of 64 positions, with the scales. */
 static size_t part_bytes(qn_tensor_type type, size_t n_head_kv, size_t head_dim)
 {
-    const size_t scales = type == QN_TYPE_Q8_0 ? n_head_kv * QN_PAGE_POSITIONS * sizeof(float) : 0;
-    return qn_round_up(n_head_kv * QN_PAGE_POSITIONS * head_dim * qn_kv_elem_bytes(type) + scales, 64);
+    return qn_round_up(qn_kv_scale_offset(type, n_head_kv, head_dim, n_head_kv), 64);
 }
 
 void qn_kv_layout_init(qn_kv_layout *l, qn_tensor_type type_k, qn_tensor_type type_v, size_t n_head_kv,

@@ -3,9 +3,18 @@
  *
  * A page holds 64 positions of one layer. Keys of a head lie in tiles of 16 positions, transposed:
  * [n_head_kv][4][head_dim_k][16], so that the scores of 16 keys come out as one vector; values lie
- * [n_head_kv][64][head_dim_v]. Types: F32, F16, and Q8_0 (int8 with one float32 scale per position and
- * head, the scales behind all quants of the page's keys, or values: [n_head_kv][64]). Any head_dim goes;
- * multiples of 16 are fastest.
+ * [n_head_kv][64][head_dim_v]. Any head_dim goes; multiples of 16 are fastest. Types: F32, F16, BF16, and
+ *
+ *   Q8_0   int8 with one float32 scale per position and head; the scales lie behind all quants of the page's
+ *          keys, or values: [n_head_kv][64].
+ *   Q4_0   codes 0..15 for -8..7 with one scale per position, head and group of 32 dimensions, behind the
+ *          codes: [n_head_kv][n_groups][64], as BF16, which has all magnitudes of a float. head_dim is filled
+ *          up to whole groups with zeros, 16 bytes of codes each. A tile of keys is [16 n_groups][16] bytes,
+ *          where byte line i holds dimension 2 i in its low and 2 i + 1 in its high half; a value is
+ *          [n_groups][16], where byte i of a group holds dimensions i and i + 16, as in GGUF's Q4_0.
+ *
+ * Keys and values are read as float32: F16 and BF16 exactly, Q8_0 as the bare integers, whose scale comes in
+ * later, Q4_0 as (code - 8) * scale, which is exact too (4 bits times 8), or infinite.
  *
  * The order of arithmetic (contract C4). The keys of a query are walked in chunks of 256 positions that
  * begin at absolute multiples of 256. Within a chunk a score is one chain over the dimensions, ascending:
@@ -24,23 +33,49 @@
 
 #include "gguf/tensor_type.h"
 
+#include <stdint.h>
+
 enum {
     QN_PAGE_POSITIONS = 64,
     QN_TILE_POSITIONS = 16,   /* keys that lie side by side */
+    QN_KV_GROUP = 32,         /* dimensions that share a scale in Q4_0 */
     QN_ATTENTION_CHUNK = 256, /* positions of one partial result */
     QN_ATTENTION_ROWS = 96    /* query heads that are worked on together in prefill */
 };
 
 typedef struct qn_kv_layout {
-    qn_tensor_type type_k, type_v; /* F32, F16 or Q8_0 */
+    qn_tensor_type type_k, type_v; /* F32, F16, BF16, Q8_0 or Q4_0 */
     size_t n_head_kv, head_dim_k, head_dim_v;
     size_t v_offset, layer_bytes; /* of one layer's part of a page; multiples of 64 */
 } qn_kv_layout;
 
 bool qn_kv_type_supported(qn_tensor_type type);
+static inline size_t qn_kv_groups(size_t head_dim)
+{
+    return (head_dim + QN_KV_GROUP - 1) / QN_KV_GROUP;
+}
+/* Of one element; Q4_0: of two. */
 static inline size_t qn_kv_elem_bytes(qn_tensor_type type)
 {
-    return type == QN_TYPE_F32 ? 4 : type == QN_TYPE_F16 ? 2 : 1;
+    return type == QN_TYPE_F32 ? 4 : type == QN_TYPE_F16 || type == QN_TYPE_BF16 ? 2 : 1;
+}
+/* Of the elements of one head at one position. */
+static inline size_t qn_kv_row_bytes(qn_tensor_type type, size_t head_dim)
+{
+    if (type == QN_TYPE_Q4_0) return qn_kv_groups(head_dim) * (QN_KV_GROUP / 2);
+    return head_dim * qn_kv_elem_bytes(type);
+}
+/* Of its scales. */
+static inline size_t qn_kv_scale_bytes(qn_tensor_type type, size_t head_dim)
+{
+    if (type == QN_TYPE_Q4_0) return qn_kv_groups(head_dim) * sizeof(uint16_t);
+    return type == QN_TYPE_Q8_0 ? sizeof(float) : 0;
+}
+/* Where the scales of a head begin, counted from where the page's keys, or values, begin. */
+static inline size_t qn_kv_scale_offset(qn_tensor_type type, size_t n_head_kv, size_t head_dim, size_t head)
+{
+    return QN_PAGE_POSITIONS *
+           (n_head_kv * qn_kv_row_bytes(type, head_dim) + head * qn_kv_scale_bytes(type, head_dim));
 }
 
 /* Fills in the offsets. Dimensions have been bounded at load. */
@@ -48,8 +83,10 @@ void qn_kv_layout_init(qn_kv_layout *l, qn_tensor_type type_k, qn_tensor_type ty
                        size_t head_dim_k, size_t head_dim_v);
 
 /* Writes one position: k [n_head_kv][head_dim_k], v [n_head_kv][head_dim_v], to slot 0..63 of the
- * layer's part of a page (64-byte aligned). Q8_0: scale = max|x| / 127, quants = x * (1 / scale) rounded to
- * nearest even, in [-127, 127]; a vector that is not finite gets a scale that is not. */
+ * layer's part of a page (64-byte aligned). F16, BF16: nearest even. Q8_0: scale = max|x| / 127, quants =
+ * x * (1 / scale) rounded to nearest even, in [-127, 127]; a vector that is not finite gets a scale that is
+ * not. Q4_0: scale and inverse from kv_q4_0.h, code - 8 = x * inverse rounded to nearest even, in [-8, 7]; a
+ * group that is not finite gets a scale that is not. NaN is quantized as the least. */
 typedef void qn_kv_write_fn(const qn_kv_layout *l, void *page, size_t slot, const float *k, const float *v);
 
 /* Consecutive new positions of one sequence. */

@@ -13,6 +13,7 @@
 #define QN_KERNEL_ATTENTION_V16_H
 
 #include "base/checked.h"
+#include "kernel/kv_q4_0.h"
 #include "kernel/table_vector.h"
 #include "kernel/v16.h"
 
@@ -73,9 +74,11 @@ static scratch scratch_parts(const qn_attention *a, void *memory)
 
 /* ---- keys and values in the page ---- */
 
+/* 16 elements of any type but Q4_0, which goes by groups. */
 QN_INLINE v16 load_elems(qn_tensor_type type, const char *base, size_t index)
 {
     if (type == QN_TYPE_F16) return v16_load_f16((const uint16_t *)(const void *)base + index);
+    if (type == QN_TYPE_BF16) return v16_load_bf16((const uint16_t *)(const void *)base + index);
     if (type == QN_TYPE_Q8_0) return v16_load_i8((const int8_t *)base + index);
     return v16_load((const float *)(const void *)base + index);
 }
@@ -85,9 +88,9 @@ QN_INLINE v16 load_elems_n(qn_tensor_type type, const char *base, size_t index, 
 {
     uint16_t half[16] = {0};
     int8_t quant[16] = {0};
-    if (type == QN_TYPE_F16) {
+    if (type == QN_TYPE_F16 || type == QN_TYPE_BF16) {
         memcpy(half, base + index * 2, n * 2);
-        return v16_load_f16(half);
+        return type == QN_TYPE_F16 ? v16_load_f16(half) : v16_load_bf16(half);
     }
     if (type == QN_TYPE_Q8_0) {
         memcpy(quant, base + index, n);
@@ -113,26 +116,55 @@ static const char *key_tile(const qn_kv_layout *l, const chunk_pages *pages, siz
 {
     const size_t index = head_kv * QN_PAGE_TILES + tile % QN_PAGE_TILES;
     return pages->page[tile / QN_PAGE_TILES] +
-           index * l->head_dim_k * QN_TILE_POSITIONS * qn_kv_elem_bytes(l->type_k);
+           index * QN_TILE_POSITIONS * qn_kv_row_bytes(l->type_k, l->head_dim_k);
 }
 
-/* Values of the 64 positions of a page. */
-static const char *value_rows(const qn_kv_layout *l, const char *page, size_t head_kv)
+/* Scales of the keys of a head in a page. */
+static const char *key_scales(const qn_kv_layout *l, const char *page, size_t head_kv)
 {
-    return page + l->v_offset + head_kv * QN_PAGE_POSITIONS * l->head_dim_v * qn_kv_elem_bytes(l->type_v);
+    return page + qn_kv_scale_offset(l->type_k, l->n_head_kv, l->head_dim_k, head_kv);
 }
 
+/* The Q4_0 ones of a tile: [n_groups][64], of which 16 are the tile's. */
+static const uint16_t *tile_scales(const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv,
+                                   size_t tile)
+{
+    const char *scales = key_scales(l, pages->page[tile / QN_PAGE_TILES], head_kv);
+    return (const uint16_t *)(const void *)scales + tile % QN_PAGE_TILES * QN_TILE_POSITIONS;
+}
+
+/* Values of the 64 positions of a page, and their scales. */
+typedef struct value_page {
+    const char *rows, *scales;
+    size_t row_bytes;
+} value_page;
+
+static value_page find_values(const qn_kv_layout *l, const char *page, size_t head_kv)
+{
+    const size_t row_bytes = qn_kv_row_bytes(l->type_v, l->head_dim_v);
+    const char *values = page + l->v_offset;
+    return (value_page){values + head_kv * QN_PAGE_POSITIONS * row_bytes,
+                        values + qn_kv_scale_offset(l->type_v, l->n_head_kv, l->head_dim_v, head_kv),
+                        row_bytes};
+}
+
+/* Half a group of a Q4_0 value: dimensions 32 group + (0..15 or, high, 16..31). */
+QN_INLINE v16 load_value_q4_0(const value_page *v, size_t slot, size_t group, bool high)
+{
+    const uint8_t *codes = (const uint8_t *)v->rows + slot * v->row_bytes + group * (QN_KV_GROUP / 2);
+    const uint16_t *scales = (const uint16_t *)(const void *)v->scales + group * QN_PAGE_POSITIONS;
+    return v16_mul(v16_load_i4(codes, high), v16_set1(qn_bf16_to_f32(scales[slot])));
+}
+
+/* Q8_0: the scales of the chunk, one after the other. */
 static void gather_scales(const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, scratch *s)
 {
     for (size_t i = 0; i < QN_CHUNK_PAGES; i++) {
-        const size_t at = i * QN_PAGE_POSITIONS, heads = l->n_head_kv * QN_PAGE_POSITIONS;
-        const size_t head_bytes = head_kv * QN_PAGE_POSITIONS * sizeof(float);
+        const size_t at = i * QN_PAGE_POSITIONS, n_bytes = QN_PAGE_POSITIONS * sizeof(float);
         const char *page = pages->page[i];
         if (page == NULL) continue;
-        if (l->type_k == QN_TYPE_Q8_0)
-            memcpy(s->k_scale + at, page + heads * l->head_dim_k + head_bytes, 256);
-        if (l->type_v == QN_TYPE_Q8_0)
-            memcpy(s->v_scale + at, page + l->v_offset + heads * l->head_dim_v + head_bytes, 256);
+        if (l->type_k == QN_TYPE_Q8_0) memcpy(s->k_scale + at, key_scales(l, page, head_kv), n_bytes);
+        if (l->type_v == QN_TYPE_Q8_0) memcpy(s->v_scale + at, find_values(l, page, head_kv).scales, n_bytes);
     }
 }
 
@@ -238,6 +270,40 @@ QN_INLINE void direct_scores(qn_tensor_type type, size_t rows, size_t width, con
         for (size_t w = 0; w < width; w++) v16_store(scores + r * QN_ATTENTION_CHUNK + 16 * w, acc[r][w]);
 }
 
+/* The same for Q4_0: a line of 16 bytes holds two dimensions of 16 keys; scales: tile_scales. */
+QN_INLINE void direct_scores_q4_0(size_t rows, size_t width, const float *q, size_t n, const uint8_t *tiles,
+                                  const uint16_t *scales, float *scores)
+{
+    const size_t tile_bytes = QN_TILE_POSITIONS * qn_kv_row_bytes(QN_TYPE_Q4_0, n);
+    v16 acc[4][4], scale[4];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t w = 0; w < width; w++) acc[r][w] = v16_zero();
+    for (size_t d = 0; d < n; scales += QN_PAGE_POSITIONS) {
+        const size_t end = qn_min_size(d + QN_KV_GROUP, n);
+        for (size_t w = 0; w < width; w++) scale[w] = v16_load_bf16(scales + QN_TILE_POSITIONS * w);
+        for (; d + 2 <= end; d += 2) {
+            for (size_t w = 0; w < width; w++) {
+                const uint8_t *line = tiles + w * tile_bytes + d / 2 * QN_TILE_POSITIONS;
+                const v16 even = v16_mul(v16_load_i4(line, false), scale[w]);
+                const v16 odd = v16_mul(v16_load_i4(line, true), scale[w]);
+                for (size_t r = 0; r < rows; r++)
+                    acc[r][w] = v16_fma(v16_set1(q[r * n + d]), even, acc[r][w]);
+                for (size_t r = 0; r < rows; r++)
+                    acc[r][w] = v16_fma(v16_set1(q[r * n + d + 1]), odd, acc[r][w]);
+            }
+        }
+        for (; d < end; d++) { /* an odd head_dim's last */
+            for (size_t w = 0; w < width; w++) {
+                const uint8_t *line = tiles + w * tile_bytes + d / 2 * QN_TILE_POSITIONS;
+                const v16 k = v16_mul(v16_load_i4(line, false), scale[w]);
+                for (size_t r = 0; r < rows; r++) acc[r][w] = v16_fma(v16_set1(q[r * n + d]), k, acc[r][w]);
+            }
+        }
+    }
+    for (size_t r = 0; r < rows; r++)
+        for (size_t w = 0; w < width; w++) v16_store(scores + r * QN_ATTENTION_CHUNK + 16 * w, acc[r][w]);
+}
+
 /* sums of p * value over positions `seen`, for dimensions [16 column, 16 (column + width)), or for the last
  * `tail` ones */
 QN_INLINE void direct_values(qn_tensor_type type, size_t rows, size_t width, size_t tail,
@@ -250,11 +316,14 @@ QN_INLINE void direct_values(qn_tensor_type type, size_t rows, size_t width, siz
         for (size_t w = 0; w < width; w++) acc[r][w] = v16_zero();
     for (size_t j = seen.begin; j < seen.end;) {
         const size_t page_end = qn_min_size((j / QN_PAGE_POSITIONS + 1) * QN_PAGE_POSITIONS, seen.end);
-        const char *v = value_rows(l, pages->page[j / QN_PAGE_POSITIONS], head_kv);
+        const value_page v = find_values(l, pages->page[j / QN_PAGE_POSITIONS], head_kv);
         for (; j < page_end; j++) {
-            const size_t at = j % QN_PAGE_POSITIONS * n + 16 * column;
+            const size_t slot = j % QN_PAGE_POSITIONS, at = slot * n + 16 * column;
             for (size_t w = 0; w < width; w++) {
-                const v16 value = tail ? load_elems_n(type, v, at, tail) : load_elems(type, v, at + 16 * w);
+                const bool high = width % 2 == 0 ? w % 2 : column % 2; /* pairs of columns begin groups */
+                const v16 value = type == QN_TYPE_Q4_0 ? load_value_q4_0(&v, slot, (column + w) / 2, high)
+                                  : tail               ? load_elems_n(type, v.rows, at, tail)
+                                                       : load_elems(type, v.rows, at + 16 * w);
                 for (size_t r = 0; r < rows; r++)
                     acc[r][w] = v16_fma(v16_set1(p[r * QN_ATTENTION_CHUNK + j]), value, acc[r][w]);
             }
@@ -275,64 +344,95 @@ QN_INLINE size_t direct_width(size_t rows)
 #endif
 }
 
-QN_INLINE void direct_rows(qn_tensor_type type_k, qn_tensor_type type_v, size_t rows, const qn_attention *a,
-                           const scratch *s, const chunk_pages *pages, size_t head_kv, span seen,
-                           const float *q, float *partial)
+/* The products of `rows` queries with all keys that are seen. */
+QN_INLINE void direct_keys(qn_tensor_type type, size_t rows, const qn_kv_layout *l, const chunk_pages *pages,
+                           size_t head_kv, span seen, const float *q, float *scores)
 {
-    const qn_kv_layout *l = &a->layout;
-    const size_t width = direct_width(rows), partial_floats = qn_attention_partial_floats(l),
-                 n = l->head_dim_v;
+    const size_t width = direct_width(rows), n = l->head_dim_k;
     for (size_t t = seen.begin / 16, end = (seen.end + 15) / 16; t < end;) {
         const char *tiles = key_tile(l, pages, head_kv, t);
         const bool wide = t % QN_PAGE_TILES + width <= QN_PAGE_TILES && t + width <= end;
-        if (wide) direct_scores(type_k, rows, width, q, l->head_dim_k, tiles, s->scores + 16 * t);
-        else direct_scores(type_k, rows, 1, q, l->head_dim_k, tiles, s->scores + 16 * t);
+        if (type == QN_TYPE_Q4_0) {
+            const uint8_t *codes = (const uint8_t *)tiles;
+            const uint16_t *scales = tile_scales(l, pages, head_kv, t);
+            if (wide) direct_scores_q4_0(rows, width, q, n, codes, scales, scores + 16 * t);
+            else direct_scores_q4_0(rows, 1, q, n, codes, scales, scores + 16 * t);
+        } else {
+            if (wide) direct_scores(type, rows, width, q, n, tiles, scores + 16 * t);
+            else direct_scores(type, rows, 1, q, n, tiles, scores + 16 * t);
+        }
         t += wide ? width : 1;
     }
-    for (size_t r = 0; r < rows; r++) {
-        float *row = partial + r * partial_floats;
-        weigh(a, s, s->scores + r * QN_ATTENTION_CHUNK, seen, &row[n], &row[n + 1]);
-    }
-    size_t column = 0;
-    for (; 16 * (column + width) <= n; column += width)
-        direct_values(type_v, rows, width, 0, l, pages, head_kv, seen, s->scores, column, partial);
-    for (; 16 * (column + 1) <= n; column++)
-        direct_values(type_v, rows, 1, 0, l, pages, head_kv, seen, s->scores, column, partial);
-    if (16 * column < n)
-        direct_values(type_v, rows, 1, n - 16 * column, l, pages, head_kv, seen, s->scores, column, partial);
 }
 
-#define QN_DIRECT_CASE(rows)                                                                                 \
-    case rows:                                                                                               \
-        if (l->type_k == QN_TYPE_F16 && l->type_v == QN_TYPE_F16)                                            \
-            direct_rows(QN_TYPE_F16, QN_TYPE_F16, rows, a, s, &pages, head_kv, seen, q, partial);            \
-        else if (l->type_k == QN_TYPE_Q8_0 && l->type_v == QN_TYPE_Q8_0)                                     \
-            direct_rows(QN_TYPE_Q8_0, QN_TYPE_Q8_0, rows, a, s, &pages, head_kv, seen, q, partial);          \
-        else if (l->type_k == QN_TYPE_F32 && l->type_v == QN_TYPE_F32)                                       \
-            direct_rows(QN_TYPE_F32, QN_TYPE_F32, rows, a, s, &pages, head_kv, seen, q, partial);            \
-        else direct_rows(l->type_k, l->type_v, rows, a, s, &pages, head_kv, seen, q, partial);               \
-        break
+/* The sums of all dimensions of the values that are seen. */
+QN_INLINE void direct_columns(qn_tensor_type type, size_t rows, const qn_kv_layout *l,
+                              const chunk_pages *pages, size_t head_kv, span seen, const float *p,
+                              float *partial)
+{
+    const size_t width = direct_width(rows), n = l->head_dim_v;
+    size_t column = 0;
+    for (; 16 * (column + width) <= n; column += width)
+        direct_values(type, rows, width, 0, l, pages, head_kv, seen, p, column, partial);
+    for (; 16 * (column + 1) <= n; column++)
+        direct_values(type, rows, 1, 0, l, pages, head_kv, seen, p, column, partial);
+    if (16 * column < n)
+        direct_values(type, rows, 1, n - 16 * column, l, pages, head_kv, seen, p, column, partial);
+}
+
+/* CALL(type, rows) with both as constants, so that each pair has loops of its own; rows: 1 to 4. */
+#define QN_DIRECT_TYPE(CALL, name, rows)                                                                     \
+    case QN_TYPE_##name:                                                                                     \
+        switch (rows) {                                                                                      \
+        case 1:                                                                                              \
+            CALL(QN_TYPE_##name, 1);                                                                         \
+            break;                                                                                           \
+        case 2:                                                                                              \
+            CALL(QN_TYPE_##name, 2);                                                                         \
+            break;                                                                                           \
+        case 3:                                                                                              \
+            CALL(QN_TYPE_##name, 3);                                                                         \
+            break;                                                                                           \
+        default:                                                                                             \
+            CALL(QN_TYPE_##name, 4);                                                                         \
+        }                                                                                                    \
+        break;
+#define QN_DIRECT(CALL, type, rows)                                                                          \
+    switch (type) {                                                                                          \
+        QN_DIRECT_TYPE(CALL, F16, rows)                                                                      \
+        QN_DIRECT_TYPE(CALL, BF16, rows)                                                                     \
+        QN_DIRECT_TYPE(CALL, Q8_0, rows)                                                                     \
+        QN_DIRECT_TYPE(CALL, Q4_0, rows)                                                                     \
+        QN_DIRECT_TYPE(CALL, F32, rows)                                                                      \
+    default:                                                                                                 \
+        break;                                                                                               \
+    }
 
 /* The partial results of all query heads of a token and kv head over one chunk. */
 static void attend_direct(const qn_attention *a, scratch *s, size_t head_kv, size_t token, size_t chunk,
                           float *partial)
 {
     const qn_kv_layout *l = &a->layout;
-    const size_t group = a->n_head / l->n_head_kv;
+    const size_t group = a->n_head / l->n_head_kv, n = l->head_dim_v,
+                 partial_floats = qn_attention_partial_floats(l);
     const span seen = visible_in_chunk(a, token, chunk);
     const chunk_pages pages = find_pages(a, chunk, seen);
     gather_scales(l, &pages, head_kv, s);
     for (size_t i = 0; i < group;) {
         const float *q = q_row(a, token, head_kv * group + i);
         const size_t rows = qn_min_size(group - i, 4);
-        switch (rows) {
-            QN_DIRECT_CASE(1);
-            QN_DIRECT_CASE(2);
-            QN_DIRECT_CASE(3);
-            QN_DIRECT_CASE(4);
+#define QN_KEYS(type, n_rows)   direct_keys(type, n_rows, l, &pages, head_kv, seen, q, s->scores)
+#define QN_VALUES(type, n_rows) direct_columns(type, n_rows, l, &pages, head_kv, seen, s->scores, partial)
+        QN_DIRECT(QN_KEYS, l->type_k, rows)
+        for (size_t r = 0; r < rows; r++) {
+            float *row = partial + r * partial_floats;
+            weigh(a, s, s->scores + r * QN_ATTENTION_CHUNK, seen, &row[n], &row[n + 1]);
         }
+        QN_DIRECT(QN_VALUES, l->type_v, rows)
+#undef QN_KEYS
+#undef QN_VALUES
         i += rows;
-        partial += rows * qn_attention_partial_floats(l);
+        partial += rows * partial_floats;
     }
 }
 
@@ -425,15 +525,30 @@ static span find_spans(const block *b, size_t chunk)
     return whole;
 }
 
+QN_INLINE void widen_tile(qn_tensor_type type, float *to, const char *keys, size_t n)
+{
+    for (size_t d = 0; d < n; d++) v16_store(to + 16 * d, load_elems(type, keys, 16 * d));
+}
+
+static void widen_tile_q4_0(float *to, const uint8_t *keys, const uint16_t *scales, size_t n)
+{
+    for (size_t d = 0; d < n; d++) {
+        const v16 scale = v16_load_bf16(scales + d / QN_KV_GROUP * QN_PAGE_POSITIONS);
+        v16_store(to + 16 * d, v16_mul(v16_load_i4(keys + d / 2 * QN_TILE_POSITIONS, d % 2), scale));
+    }
+}
+
 static const float *float_tile(const block *b, const chunk_pages *pages, size_t tile)
 {
     const qn_kv_layout *l = &b->a->layout;
     const char *keys = key_tile(l, pages, b->head_kv, tile);
+    const size_t n = l->head_dim_k;
     float *to = b->s->tile;
     if (l->type_k == QN_TYPE_F32) return (const float *)(const void *)keys;
-    for (size_t d = 0; d < l->head_dim_k; d++)
-        v16_store(to + 16 * d,
-                  load_elems(l->type_k == QN_TYPE_F16 ? QN_TYPE_F16 : QN_TYPE_Q8_0, keys, 16 * d));
+    if (l->type_k == QN_TYPE_F16) widen_tile(QN_TYPE_F16, to, keys, n);
+    else if (l->type_k == QN_TYPE_BF16) widen_tile(QN_TYPE_BF16, to, keys, n);
+    else if (l->type_k == QN_TYPE_Q8_0) widen_tile(QN_TYPE_Q8_0, to, keys, n);
+    else widen_tile_q4_0(to, (const uint8_t *)keys, tile_scales(l, pages, b->head_kv, tile), n);
     return to;
 }
 
@@ -460,10 +575,12 @@ static void float_panel(const block *b, const chunk_pages *pages, span whole, si
     const qn_kv_layout *l = &b->a->layout;
     const size_t n = l->head_dim_v;
     for (size_t j = whole.begin; j < whole.end; j++) {
-        const char *values = value_rows(l, pages->page[j / QN_PAGE_POSITIONS], b->head_kv);
-        const size_t at = j % QN_PAGE_POSITIONS * n + 16 * column;
-        v16_store(b->s->panel + 16 * j, lanes == 16 ? load_elems(l->type_v, values, at)
-                                                    : load_elems_n(l->type_v, values, at, lanes));
+        const value_page v = find_values(l, pages->page[j / QN_PAGE_POSITIONS], b->head_kv);
+        const size_t slot = j % QN_PAGE_POSITIONS, at = slot * n + 16 * column;
+        v16_store(b->s->panel + 16 * j, l->type_v == QN_TYPE_Q4_0
+                                            ? load_value_q4_0(&v, slot, column / 2, column % 2)
+                                        : lanes == 16 ? load_elems(l->type_v, v.rows, at)
+                                                      : load_elems_n(l->type_v, v.rows, at, lanes));
     }
 }
 
@@ -606,8 +723,9 @@ QN_INLINE void put_elems(qn_tensor_type type, void *to, size_t step, const float
     for (size_t i = 0; i < n; i += 16) {
         const size_t lanes = qn_min_size(n - i, 16);
         v16 value = v16_load_n(x + i, lanes);
-        if (type == QN_TYPE_F16) {
-            v16_store_f16(half, value);
+        if (type == QN_TYPE_F16 || type == QN_TYPE_BF16) {
+            if (type == QN_TYPE_F16) v16_store_f16(half, value);
+            else v16_store_bf16(half, value);
             for (size_t k = 0; k < lanes; k++) ((uint16_t *)to)[(i + k) * step] = half[k];
         } else if (type == QN_TYPE_Q8_0) {
             value = v16_max(v16_round(v16_mul(value, v16_set1(inverse))), v16_set1(-127.0f)); /* NaN: -127 */
@@ -619,33 +737,83 @@ QN_INLINE void put_elems(qn_tensor_type type, void *to, size_t step, const float
     }
 }
 
-/* One vector to element `first` and on of a part of the page; its scale, if it has one, to *scale. */
-static void put_vector(qn_tensor_type type, char *part, size_t first, size_t step, char *scale,
-                       const float *x, size_t n)
+/* In [-8, 7]; NaN: -8. */
+QN_INLINE v16 q4_0_codes(v16 value, float inverse)
 {
-    char *to = part + first * qn_kv_elem_bytes(type);
+    const v16 code = v16_max(v16_round(v16_mul(value, v16_set1(inverse))), v16_set1(-8.0f));
+    return v16_min(code, v16_set1(7.0f));
+}
+
+/* The codes of one vector to bytes that are `step` apart: those of a key (step > 1) hold neighbours, those of
+ * a value dimensions i and i + 16 of a group. Scales of groups lie 64 apart. */
+static void put_q4_0(uint8_t *to, size_t step, uint16_t *scales, const float *x, size_t n)
+{
+    enum { HALF = QN_KV_GROUP / 2 };
+    for (; n > 0; to += HALF * step, scales += QN_PAGE_POSITIONS) {
+        const size_t dims = qn_min_size(n, QN_KV_GROUP);
+        const v16 low = v16_load_n(x, qn_min_size(dims, HALF)),
+                  high = dims > HALF ? v16_load_n(x + HALF, dims - HALF) : v16_zero();
+        const float magnitude = greatest_magnitude(x, dims);
+        const v16 most = v16_set1(magnitude);
+        const bool positive =
+            (v16_mask_bits(v16_equal(low, most)) | v16_mask_bits(v16_equal(high, most))) != 0;
+        *scales = qn_kv_q4_0_scale(magnitude, positive);
+        const float inverse = qn_kv_q4_0_inverse(*scales);
+        int8_t code[QN_KV_GROUP];
+        v16_store_i8(code, q4_0_codes(low, inverse));
+        v16_store_i8(code + HALF, q4_0_codes(high, inverse));
+        for (size_t i = 0; i < HALF; i++) {
+            const int8_t first = code[step == 1 ? i : 2 * i], second = code[step == 1 ? i + HALF : 2 * i + 1];
+            to[i * step] = (uint8_t)((first + 8) | (second + 8) << 4);
+        }
+        x += dims, n -= dims;
+    }
+}
+
+/* One vector to a part of the page, `step` elements apart; its scales, if it has some, to `scales`. */
+static void put_vector(qn_tensor_type type, char *to, size_t step, char *scales, const float *x, size_t n)
+{
     if (type == QN_TYPE_F16 && step == 1) put_elems(QN_TYPE_F16, to, 1, x, n, 0.0f);
     else if (type == QN_TYPE_F16) put_elems(QN_TYPE_F16, to, step, x, n, 0.0f);
+    else if (type == QN_TYPE_BF16) put_elems(QN_TYPE_BF16, to, step, x, n, 0.0f);
     else if (type == QN_TYPE_F32) put_elems(QN_TYPE_F32, to, step, x, n, 0.0f);
+    else if (type == QN_TYPE_Q4_0) put_q4_0((uint8_t *)to, step, (uint16_t *)(void *)scales, x, n);
     else {
         const float value = greatest_magnitude(x, n) / 127.0f;
-        memcpy(scale, &value, sizeof value);
+        memcpy(scales, &value, sizeof value);
         put_elems(QN_TYPE_Q8_0, to, step, x, n, value > 0.0f ? 1.0f / value : 0.0f);
     }
 }
 
+/* Where the first scale of a slot lies; slots are side by side. */
+static size_t slot_offset(qn_tensor_type type, size_t slot)
+{
+    return slot * (type == QN_TYPE_Q4_0 ? sizeof(uint16_t) : sizeof(float));
+}
+static char *key_scale(const qn_kv_layout *l, char *keys, size_t head, size_t slot)
+{
+    return keys + qn_kv_scale_offset(l->type_k, l->n_head_kv, l->head_dim_k, head) +
+           slot_offset(l->type_k, slot);
+}
+static char *value_scale(const qn_kv_layout *l, char *values, size_t head, size_t slot)
+{
+    return values + qn_kv_scale_offset(l->type_v, l->n_head_kv, l->head_dim_v, head) +
+           slot_offset(l->type_v, slot);
+}
+
 void QN_ISA(qn_kv_write)(const qn_kv_layout *l, void *page, size_t slot, const float *k, const float *v)
 {
-    const size_t n_k = l->head_dim_k, n_v = l->head_dim_v, positions = l->n_head_kv * QN_PAGE_POSITIONS;
+    const size_t n_k = l->head_dim_k, n_v = l->head_dim_v, k_bytes = qn_kv_row_bytes(l->type_k, n_k),
+                 v_bytes = qn_kv_row_bytes(l->type_v, n_v);
     char *keys = page, *values = keys + l->v_offset;
     for (size_t head = 0; head < l->n_head_kv; head++) {
         const size_t tile = head * QN_PAGE_TILES + slot / QN_TILE_POSITIONS,
                      row = head * QN_PAGE_POSITIONS + slot;
-        const size_t first = tile * n_k * QN_TILE_POSITIONS + slot % QN_TILE_POSITIONS;
-        put_vector(l->type_k, keys, first, QN_TILE_POSITIONS, keys + positions * n_k + row * sizeof(float),
-                   k + head * n_k, n_k);
-        put_vector(l->type_v, values, row * n_v, 1, values + positions * n_v + row * sizeof(float),
-                   v + head * n_v, n_v);
+        char *key = keys + tile * QN_TILE_POSITIONS * k_bytes +
+                    slot % QN_TILE_POSITIONS * qn_kv_elem_bytes(l->type_k);
+        put_vector(l->type_k, key, QN_TILE_POSITIONS, key_scale(l, keys, head, slot), k + head * n_k, n_k);
+        put_vector(l->type_v, values + row * v_bytes, 1, value_scale(l, values, head, slot), v + head * n_v,
+                   n_v);
     }
 }
 

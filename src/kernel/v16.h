@@ -10,6 +10,7 @@
 #include "kernel/inline.h"
 #include "kernel/ref/math.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

@@ -5,6 +5,8 @@
 
 #include "base/checked.h"
 
+#include <float.h>
+
 /* One sequence's cache of one layer, and queries at its end. */
 typedef struct scene {
     qn_attention a;
@@ -173,7 +175,8 @@ static shape random_shape(qn_random *r)
     static const size_t dims[] = {8, 16, 24, 48, 64, 64, 72, 80, 96, 128, 128, 256, 5, 33};
     static const size_t pasts[] = {0, 0, 1, 15, 63, 64, 200, 250, 255, 256, 257, 300, 511, 512, 700};
     static const int32_t windows[] = {0, 0, 0, 1, 2, 7, 16, 64, 100, 256, 300, 1000};
-    static const qn_tensor_type types[] = {QN_TYPE_F16, QN_TYPE_F16, QN_TYPE_Q8_0, QN_TYPE_F32};
+    static const qn_tensor_type types[] = {QN_TYPE_F16,  QN_TYPE_F32,  QN_TYPE_BF16,
+                                           QN_TYPE_Q8_0, QN_TYPE_Q4_0, QN_TYPE_Q4_0};
 #define PICK(list) list[qn_random_u64(r) % (sizeof list / sizeof *list)]
     shape h = {
         .type_k = PICK(types), .head_dim_k = PICK(dims), .n_past = PICK(pasts), .window = PICK(windows)};
@@ -190,10 +193,10 @@ static shape random_shape(qn_random *r)
 }
 
 /* A token whose key and value are not finite must not touch those before it. */
-static void check_causality(const qn_kernels *k)
+static void check_causality(const qn_kernels *k, qn_tensor_type type)
 {
-    shape h = {.type_k = QN_TYPE_F16,
-               .type_v = QN_TYPE_F16,
+    shape h = {.type_k = type,
+               .type_v = type,
                .n_head_kv = 1,
                .group = 3,
                .head_dim_k = 64,
@@ -209,11 +212,77 @@ static void check_causality(const qn_kernels *k)
     const size_t at = 261;
     k->kv_write(&s.a.layout, s.pages + (size_t)s.page_table[at / 64] * s.a.page_stride, at % 64, bad, bad);
     float *got = attend_in_blocks(&s, k, 20);
-    CHECK_SAME(got, clean, (at - 250) * s.a.out_stride, "%s: a later token was seen", k->isa);
+    CHECK_SAME(got, clean, (at - 250) * s.a.out_stride, "%s type %d: a later token was seen", k->isa,
+               (int)type);
     for (size_t t = at - 250; t < 20; t++)
-        CHECK(isnan(got[t * s.a.out_stride + 1]), "%s: token %zu hides a NaN", k->isa, t);
+        CHECK(isnan(got[t * s.a.out_stride + 1]), "%s type %d: token %zu hides a NaN", k->isa, (int)type, t);
     free(clean), free(got);
     scene_destroy(&s);
+}
+
+/* ---- all types with all kinds of numbers ---- */
+
+static const qn_tensor_type all_types[] = {QN_TYPE_F32, QN_TYPE_F16, QN_TYPE_BF16, QN_TYPE_Q8_0,
+                                           QN_TYPE_Q4_0};
+static const size_t all_dims[] = {5, 8, 16, 24, 31, 33, 48, 64, 72, 80, 96, 128, 256};
+
+static void check_extremes(const qn_kernels *ref, const qn_kernels *k)
+{
+    size_t dim = 0;
+    for (size_t t = 0; t < sizeof all_types / sizeof *all_types; t++)
+        for (int kind = 0; kind < CHECK_KINDS; kind++)
+            for (size_t group = 1; group <= 5; group++) {
+                const shape h = {.type_k = all_types[t],
+                                 .type_v = all_types[t],
+                                 .n_head_kv = 2,
+                                 .group = group,
+                                 .head_dim_k = all_dims[dim % (sizeof all_dims / sizeof *all_dims)],
+                                 .head_dim_v = all_dims[dim % (sizeof all_dims / sizeof *all_dims)],
+                                 .n_past = 50,
+                                 .n_tokens = 4,
+                                 .kind = (check_kind)kind};
+                compare(ref, k, &h, dim++);
+            }
+}
+
+/* The only position's weight is 1, so that its value comes back as it was rounded: in Q4_0 by half a step, or
+ * a whole one at the end that has no -8, with what the scale's rounding adds. */
+static void check_value_rounding(const qn_kernels *k, qn_tensor_type type, size_t dim, check_kind kind)
+{
+    const shape h = {.type_k = type,
+                     .type_v = type,
+                     .n_head_kv = 1,
+                     .group = 1,
+                     .head_dim_k = 8,
+                     .head_dim_v = dim,
+                     .n_tokens = 1,
+                     .kind = kind};
+    qn_random r = {.seed = dim};
+    scene s;
+    scene_create(&s, &h, k, &r);
+    memset(s.q, 0, s.q_floats * sizeof *s.q);
+    float *out = attend_in_blocks(&s, k, 1);
+    for (size_t i = 0; i < dim; i++) {
+        float most = 0, tolerance = 0, want = s.v[i];
+        if (type == QN_TYPE_BF16) want = qn_bf16_to_f32(qn_f32_to_bf16(s.v[i]));
+        for (size_t j = i / 32 * 32; j < dim && j < i / 32 * 32 + 32; j++) most = fmaxf(most, fabsf(s.v[j]));
+        const float step = most / 8 * (fabsf(s.v[i]) > most * 0.92f ? 1.0f : 0.5f);
+        if (type == QN_TYPE_Q4_0) tolerance = fmaxf(step, FLT_MIN * 8) * 1.07f;
+        CHECK(fabsf(out[i] - want) <= tolerance, "type %d dim %zu kind %d: %g became %g", (int)type, dim,
+              (int)kind, (double)s.v[i], (double)out[i]);
+    }
+    free(out);
+    scene_destroy(&s);
+}
+
+static void check_rounding(const qn_kernels *k)
+{
+    static const check_kind kinds[] = {CHECK_NORMAL, CHECK_ZERO, CHECK_TINY, CHECK_HUGE};
+    for (size_t d = 0; d < sizeof all_dims / sizeof *all_dims; d++)
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+            check_value_rounding(k, QN_TYPE_BF16, all_dims[d], kinds[i]);
+            check_value_rounding(k, QN_TYPE_Q4_0, all_dims[d], kinds[i]);
+        }
 }
 
 /* ---- speed ---- */
@@ -239,7 +308,7 @@ static void bench(const qn_kernels *k, qn_tensor_type type, size_t group, size_t
     CHECK_TIME(decode, k->attention(&s.a, 1, n_tokens - 1, n_tokens, s.scratch));
     const double pairs = (double)(n_tokens * group) * ((double)n_past + (double)n_tokens / 2),
                  flops = 4 * (double)dim;
-    const double bytes = (double)(n_past + n_tokens) * (double)dim * 2 * (double)qn_kv_elem_bytes(type);
+    const double bytes = (double)(n_past + n_tokens) * 2 * (double)qn_kv_row_bytes(type, dim);
     printf("%s type %d group %zu dim %zu past %zu: prefill %.1f GFLOP/s, decode %.1f us = %.1f GB/s, %.1f "
            "GFLOP/s\n",
            k->isa, (int)type, group, dim, n_past, pairs * flops / prefill, decode / 1000, bytes / decode,
@@ -258,6 +327,8 @@ static void bench_table(const qn_kernels *k)
             bench(k, QN_TYPE_F16, sizes[i].group, sizes[i].dim, past);
     bench(k, QN_TYPE_Q8_0, 3, 64, 1024);
     bench(k, QN_TYPE_F32, 3, 64, 1024);
+    bench(k, QN_TYPE_BF16, 3, 64, 1024);
+    bench(k, QN_TYPE_Q4_0, 3, 64, 1024);
 }
 
 int main(int argc, char **argv)
@@ -286,11 +357,18 @@ int main(int argc, char **argv)
         check_reference(tables[0], &h, 3e-3);
         h.type_k = h.type_v = QN_TYPE_Q8_0;
         check_reference(tables[0], &h, 3e-2);
+        h.type_k = h.type_v = QN_TYPE_BF16;
+        check_reference(tables[0], &h, 5e-3);
+        h.type_k = h.type_v = QN_TYPE_Q4_0;
+        check_reference(tables[0], &h, 0.1);
     }
+    check_rounding(tables[0]);
     const int n_cases = argc > 1 ? atoi(argv[1]) : 120;
     for (size_t i = 0; i < n_tables; i++) {
         qn_random r = {.seed = 2};
-        check_causality(tables[i]);
+        for (size_t t = 0; t < sizeof all_types / sizeof *all_types; t++)
+            check_causality(tables[i], all_types[t]);
+        check_extremes(tables[0], tables[i]);
         for (int j = 0; j < n_cases; j++) {
             const shape h = random_shape(&r);
             compare(tables[0], tables[i], &h, (uint64_t)j);

@@ -21,7 +21,7 @@ static void add_experts(const qn_cpu *c, qn_op_count *n, const qn_expert_matrice
 
 static size_t row_bytes(qn_tensor_type type, size_t head_dim)
 {
-    return head_dim * qn_kv_elem_bytes(type) + (type == QN_TYPE_Q8_0 ? sizeof(float) : 0);
+    return qn_kv_row_bytes(type, head_dim) + qn_kv_scale_bytes(type, head_dim);
 }
 
 /* Keys that the query at `position` sees in one chunk of them, or in all where chunk is NULL. */

@@ -1,5 +1,6 @@
 /* attention.c: the reference of attention over a paged cache, one query head after the other. attention.h
  * states the order of arithmetic; the variants for instruction sets are held to this bit for bit. */
+#include "kernel/kv_q4_0.h"
 #include "kernel/ref/math.h"
 #include "kernel/table_vector.h"
 
@@ -22,17 +23,32 @@ static kv_part values(const qn_kv_layout *l)
     return (kv_part){l->type_v, l->n_head_kv, l->head_dim_v, l->v_offset, false};
 }
 
-static size_t elem_index(const kv_part *p, size_t head, size_t slot, size_t dim)
+/* Where the byte of an element lies that has `size` bytes, or shares one with another (Q4_0: size 1). */
+static size_t elem_offset(const kv_part *p, size_t head, size_t slot, size_t dim, size_t size)
 {
-    if (!p->transposed) return (head * QN_PAGE_POSITIONS + slot) * p->head_dim + dim;
+    const size_t row_bytes = qn_kv_row_bytes(p->type, p->head_dim);
+    if (!p->transposed) {
+        if (p->type == QN_TYPE_Q4_0) dim = dim / QN_KV_GROUP * 16 + dim % 16;
+        return p->offset + (head * QN_PAGE_POSITIONS + slot) * row_bytes + dim * size;
+    }
+    if (p->type == QN_TYPE_Q4_0) dim /= 2;
     const size_t tile = head * (QN_PAGE_POSITIONS / QN_TILE_POSITIONS) + slot / QN_TILE_POSITIONS;
-    return (tile * p->head_dim + dim) * QN_TILE_POSITIONS + slot % QN_TILE_POSITIONS;
+    return p->offset + tile * row_bytes * QN_TILE_POSITIONS +
+           (dim * QN_TILE_POSITIONS + slot % QN_TILE_POSITIONS) * size;
 }
 
-/* Where the scale of a Q8_0 vector lies, in bytes from the part's begin. */
-static size_t scale_offset(const kv_part *p, size_t head, size_t slot)
+/* Which half of its byte a Q4_0 code is. */
+static unsigned code_shift(const kv_part *p, size_t dim)
 {
-    return p->n_head_kv * QN_PAGE_POSITIONS * p->head_dim + (head * QN_PAGE_POSITIONS + slot) * sizeof(float);
+    return (p->transposed ? dim % 2 : dim % QN_KV_GROUP / 16) ? 4 : 0;
+}
+
+/* Where the scale of a Q8_0 vector, or of a group of a Q4_0 vector, lies. */
+static size_t scale_offset(const kv_part *p, size_t head, size_t slot, size_t group)
+{
+    const size_t begin = p->offset + qn_kv_scale_offset(p->type, p->n_head_kv, p->head_dim, head);
+    if (p->type == QN_TYPE_Q4_0) return begin + (group * QN_PAGE_POSITIONS + slot) * sizeof(uint16_t);
+    return begin + slot * sizeof(float);
 }
 
 /* ---- writing ---- */
@@ -56,21 +72,56 @@ static float greatest_magnitude(const float *x, size_t n)
     return qn_f32_from_bits(greatest);
 }
 
+static void write_q8_0(const kv_part *p, char *page, size_t head, size_t slot, const float *x)
+{
+    const float scale = greatest_magnitude(x, p->head_dim) / 127.0f;
+    const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+    memcpy(page + scale_offset(p, head, slot, 0), &scale, sizeof scale);
+    for (size_t i = 0; i < p->head_dim; i++) {
+        const int8_t quant = quantize(x[i], inverse);
+        memcpy(page + elem_offset(p, head, slot, i, 1), &quant, 1);
+    }
+}
+
+static unsigned q4_0_code(float x, float inverse)
+{
+    float q = rintf(x * inverse);
+    q = q > -8.0f ? q : -8.0f; /* NaN too */
+    q = q < 7.0f ? q : 7.0f;
+    return (unsigned)(q + 8.0f);
+}
+
+static void write_q4_0(const kv_part *p, char *page, size_t head, size_t slot, const float *x)
+{
+    for (size_t group = 0; group < qn_kv_groups(p->head_dim); group++) {
+        float values[QN_KV_GROUP] = {0};
+        const size_t first = group * QN_KV_GROUP, rest = p->head_dim - first;
+        memcpy(values, x + first, (rest < QN_KV_GROUP ? rest : QN_KV_GROUP) * sizeof *values);
+        const float magnitude = greatest_magnitude(values, QN_KV_GROUP);
+        bool positive = false;
+        for (size_t i = 0; i < QN_KV_GROUP; i++) positive |= values[i] == magnitude;
+        const uint16_t scale = qn_kv_q4_0_scale(magnitude, positive);
+        const float inverse = qn_kv_q4_0_inverse(scale);
+        memcpy(page + scale_offset(p, head, slot, group), &scale, sizeof scale);
+        for (size_t i = 0; i < QN_KV_GROUP; i++) {
+            unsigned char *at = (unsigned char *)page + elem_offset(p, head, slot, first + i, 1);
+            const unsigned shift = code_shift(p, first + i);
+            *at = (unsigned char)((*at & ~(15u << shift)) | q4_0_code(values[i], inverse) << shift);
+        }
+    }
+}
+
 static void write_vector(const kv_part *p, char *page, size_t head, size_t slot, const float *x)
 {
-    float inverse = 0.0f;
-    if (p->type == QN_TYPE_Q8_0) {
-        const float scale = greatest_magnitude(x, p->head_dim) / 127.0f;
-        inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
-        memcpy(page + p->offset + scale_offset(p, head, slot), &scale, sizeof scale);
-    }
-    for (size_t i = 0; i < p->head_dim; i++) {
-        char *at = page + p->offset + elem_index(p, head, slot, i) * qn_kv_elem_bytes(p->type);
-        const uint16_t half = qn_f32_to_f16(x[i]);
-        const int8_t quant = quantize(x[i], inverse);
-        if (p->type == QN_TYPE_F32) memcpy(at, &x[i], 4);
-        else if (p->type == QN_TYPE_F16) memcpy(at, &half, 2);
-        else memcpy(at, &quant, 1);
+    if (p->type == QN_TYPE_Q8_0) write_q8_0(p, page, head, slot, x);
+    else if (p->type == QN_TYPE_Q4_0) write_q4_0(p, page, head, slot, x);
+    else if (p->type == QN_TYPE_F32) {
+        for (size_t i = 0; i < p->head_dim; i++) memcpy(page + elem_offset(p, head, slot, i, 4), &x[i], 4);
+    } else {
+        for (size_t i = 0; i < p->head_dim; i++) {
+            const uint16_t half = p->type == QN_TYPE_F16 ? qn_f32_to_f16(x[i]) : qn_f32_to_bf16(x[i]);
+            memcpy(page + elem_offset(p, head, slot, i, 2), &half, 2);
+        }
     }
 }
 
@@ -85,20 +136,40 @@ void qn_kv_write_scalar(const qn_kv_layout *l, void *page, size_t slot, const fl
 
 /* ---- reading ---- */
 
-static float read_elem(const kv_part *p, const char *page, size_t head, size_t slot, size_t dim)
+static uint16_t read_u16(const char *at)
 {
-    const char *at = page + p->offset + elem_index(p, head, slot, dim) * qn_kv_elem_bytes(p->type);
-    float value;
-    uint16_t half;
-    if (p->type == QN_TYPE_Q8_0) return (float)*(const int8_t *)at;
-    if (p->type == QN_TYPE_F16) return memcpy(&half, at, 2), qn_f16_to_f32(half);
-    return memcpy(&value, at, 4), value;
+    uint16_t bits;
+    memcpy(&bits, at, sizeof bits);
+    return bits;
 }
 
+static float read_elem(const kv_part *p, const char *page, size_t head, size_t slot, size_t dim)
+{
+    float value;
+    switch (p->type) {
+    case QN_TYPE_F16:
+        return qn_f16_to_f32(read_u16(page + elem_offset(p, head, slot, dim, 2)));
+    case QN_TYPE_BF16:
+        return qn_bf16_to_f32(read_u16(page + elem_offset(p, head, slot, dim, 2)));
+    case QN_TYPE_Q8_0:
+        return (float)*(const int8_t *)(page + elem_offset(p, head, slot, dim, 1));
+    case QN_TYPE_Q4_0: {
+        const unsigned byte = *(const unsigned char *)(page + elem_offset(p, head, slot, dim, 1));
+        const int code = (int)(byte >> code_shift(p, dim) & 15);
+        return (float)(code - 8) *
+               qn_bf16_to_f32(read_u16(page + scale_offset(p, head, slot, dim / QN_KV_GROUP)));
+    }
+    default:
+        memcpy(&value, page + elem_offset(p, head, slot, dim, 4), sizeof value);
+        return value;
+    }
+}
+
+/* Of a Q8_0 vector. */
 static float read_scale(const kv_part *p, const char *page, size_t head, size_t slot)
 {
     float scale;
-    memcpy(&scale, page + p->offset + scale_offset(p, head, slot), sizeof scale);
+    memcpy(&scale, page + scale_offset(p, head, slot, 0), sizeof scale);
     return scale;
 }
 

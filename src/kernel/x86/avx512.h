@@ -54,6 +54,10 @@ static inline __m512 qn_emulated_join_ps(__m256 low, __m256 high)
     qn_emulated_join(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(v)),                                       \
                      _mm256_cvtepu16_epi32(_mm256_extracti128_si256(v, 1)))
 #endif
+#ifndef _mm512_cvtepi32_epi16 /* of elements that fit */
+#define _mm512_cvtepi32_epi16(v)                                                                             \
+    _mm256_permute4x64_epi64(_mm256_packus_epi32(qn_emulated_half(v, 0), qn_emulated_half(v, 1)), 0xd8)
+#endif
 #define QN_AVX512(name) name##_avx512_emulated
 #else
 #include <immintrin.h>

@@ -195,6 +195,37 @@ QN_INLINE void v16_store_f16(uint16_t *p, v16 a)
     _mm_storeu_si128((__m128i *)(void *)(p + 8),
                      _mm256_cvtps_ph(a.high, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
+QN_INLINE v16 v16_load_bf16(const uint16_t *p)
+{
+    const __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    const __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p + 8)));
+    return (v16){_mm256_castsi256_ps(_mm256_slli_epi32(low, 16)),
+                 _mm256_castsi256_ps(_mm256_slli_epi32(high, 16))};
+}
+/* qn_f32_to_bf16 in the low halves of 8 elements. */
+QN_INLINE __m256i v16_half_to_bf16(__m256 a)
+{
+    const __m256i bits = _mm256_castps_si256(a), kept = _mm256_srli_epi32(bits, 16);
+    const __m256i odd = _mm256_and_si256(kept, _mm256_set1_epi32(1));
+    const __m256i rounded =
+        _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd), 16);
+    const __m256i quiet = _mm256_or_si256(kept, _mm256_set1_epi32(0x40));
+    return _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+}
+QN_INLINE void v16_store_bf16(uint16_t *p, v16 a)
+{
+    const __m256i words = _mm256_packus_epi32(v16_half_to_bf16(a.low), v16_half_to_bf16(a.high));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(words, 0xd8));
+}
+/* The low or the high halves of 16 bytes, less 8. */
+QN_INLINE v16 v16_load_i4(const uint8_t *p, bool high)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    if (high) bytes = _mm_srli_epi16(bytes, 4);
+    bytes = _mm_sub_epi8(_mm_and_si128(bytes, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+    return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)))};
+}
 QN_INLINE v16 v16_load_i8(const int8_t *p)
 {
     return (v16){

@@ -167,6 +167,32 @@ QN_INLINE v16 v16_max_bits(v16 a, v16 b)
     return _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
 }
 
+QN_INLINE v16 v16_load_bf16(const uint16_t *p)
+{
+    const __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+}
+/* As qn_f32_to_bf16. */
+QN_INLINE void v16_store_bf16(uint16_t *p, v16 a)
+{
+    const __m512i bits = _mm512_castps_si512(a), kept = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(kept, _mm512_set1_epi32(1));
+    const __m512i rounded =
+        _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd), 16);
+    const __mmask16 is_nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(
+                                                  rounded, is_nan, kept, _mm512_set1_epi32(0x40))));
+}
+/* The low or the high halves of 16 bytes, less 8: looked up by the low four bits of each element. */
+QN_INLINE v16 v16_load_i4(const uint8_t *p, bool high)
+{
+    const __m512 values = _mm512_setr_ps(-8.0f, -7.0f, -6.0f, -5.0f, -4.0f, -3.0f, -2.0f, -1.0f, 0.0f, 1.0f,
+                                         2.0f, 3.0f, 4.0f, 5.0f, 6.0f, 7.0f);
+    __m512i codes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    if (high) codes = _mm512_srli_epi32(codes, 4);
+    return _mm512_permutexvar_ps(codes, values);
+}
+
 /* ---- conversions while loading and storing, which the emulation lacks ---- */
 
 #ifdef QN_EMULATED
