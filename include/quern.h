@@ -260,7 +260,15 @@ QUERN_API quern_status quern_chat_render(const quern_model *model, const char *m
 
 /* ---- running -------------------------------------------------------------------------------- */
 
-typedef enum quern_kv_type { QUERN_KV_F16, QUERN_KV_F32, QUERN_KV_Q8_0 } quern_kv_type;
+/** How keys and values are cached; any two go together, with any size of heads. docs/performance.md has what
+ * each loses. */
+typedef enum quern_kv_type {
+    QUERN_KV_F16,
+    QUERN_KV_F32,
+    QUERN_KV_Q8_0, /**< 8 bits, a scale for each head at each position */
+    QUERN_KV_BF16,
+    QUERN_KV_Q4_0 /**< 4 bits, a scale for each 32 dimensions of a head at a position */
+} quern_kv_type;
 
 typedef struct quern_context_params {
     size_t struct_bytes;

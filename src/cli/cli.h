@@ -115,8 +115,10 @@ typedef struct qn_progress {
 void qn_progress_update(qn_progress *p, uint64_t done, uint64_t total);
 void qn_progress_finish(qn_progress *p); /* erases the line */
 
-/* Cache types by name: f16, f32, q8_0. */
+/* Cache types by name; one for both, or KEYS/VALUES. */
+#define QN_KV_TYPE_NAMES "f16, bf16, f32, q8_0, q4_0"
 bool qn_cli_kv_type(const char *name, quern_kv_type *type);
+bool qn_cli_kv_types(const char *names, quern_kv_type *type_k, quern_kv_type *type_v);
 const char *qn_cli_kv_type_name(quern_kv_type type);
 
 int qn_cli_run(int argc, char **argv);

@@ -116,7 +116,8 @@ int qn_cli_plan(int argc, char **argv)
         {"-np, --parallel", QN_INT, &parallel, 1, 4096, "P", "conversations at once"},
         {"-b, --batch", QN_INT, &n_batch, 1, 65536, "N", "tokens a step"},
         {"-t, --threads", QN_INT, &n_threads, 0, 256, "N", "threads"},
-        {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE", "cached keys and values: f16, f32, q8_0"},
+        {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE",
+         "cached keys and values: " QN_KV_TYPE_NAMES ", or KEYS/VALUES"},
         {"--json", QN_FLAG, &as_json, 0, 0, NULL, "print JSON"},
     };
     const int code = qn_options_parse("plan", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
@@ -125,9 +126,9 @@ int qn_cli_plan(int argc, char **argv)
     params.n_ctx = (uint32_t)n_ctx, params.n_sequences = (uint32_t)parallel,
     params.n_batch = (uint32_t)n_batch;
     params.n_threads = (int)n_threads;
-    if (!qn_cli_kv_type(kv_name, &params.type_k))
-        return qn_cli_usage("plan: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
-    params.type_v = params.type_k;
+    if (!qn_cli_kv_types(kv_name, &params.type_k, &params.type_v))
+        return qn_cli_usage("plan: cache type '%s' (" QN_KV_TYPE_NAMES " are possible, or KEYS/VALUES)",
+                            kv_name);
     quern_model *model = qn_cli_open(argv[1], QN_OPEN_HEADER, 1);
     if (model == NULL) return QN_EXIT_FAILURE;
     quern_plan plan;

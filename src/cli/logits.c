@@ -28,7 +28,8 @@ static int write_batches(const logits_run *r)
     return QN_EXIT_OK;
 }
 
-static int run_model(quern_model *model, logits_run *r, int n_threads, quern_kv_type kv)
+static int run_model(quern_model *model, logits_run *r, int n_threads, quern_kv_type type_k,
+                     quern_kv_type type_v)
 {
     quern_model_info info;
     quern_model_get_info(model, &info);
@@ -37,7 +38,7 @@ static int run_model(quern_model *model, logits_run *r, int n_threads, quern_kv_
     params.n_ctx = (uint32_t)r->n_ids;
     params.n_batch = params.n_outputs = (uint32_t)r->n_batch;
     params.n_threads = n_threads;
-    params.type_k = params.type_v = kv;
+    params.type_k = type_k, params.type_v = type_v;
     quern_error err;
     if (quern_context_create(&r->ctx, model, &params, &err) != QUERN_OK) return qn_cli_fail(&err);
     const int code = write_batches(r);
@@ -55,7 +56,8 @@ int qn_cli_logits(int argc, char **argv)
         {"--out", QN_TEXT, &out_path, 0, 0, "FILE", "where to write [positions][n_vocab] float32"},
         {"-b, --batch", QN_INT, &n_batch, 1, 65536, "N", "tokens a step (changes no bit of the result)"},
         {"-t, --threads", QN_INT, &n_threads, 0, 256, "N", "threads (changes no bit of the result)"},
-        {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE", "cached keys and values: f16, f32, q8_0"},
+        {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE",
+         "cached keys and values: " QN_KV_TYPE_NAMES ", or KEYS/VALUES"},
         QN_PACK_OPTIONS(&pack),
     };
     const int code =
@@ -63,9 +65,10 @@ int qn_cli_logits(int argc, char **argv)
     if (code >= 0) return code;
     if (ids_path == NULL || out_path == NULL)
         return qn_cli_usage("logits: --ids and --out are needed (see quern logits --help)");
-    quern_kv_type kv;
-    if (!qn_cli_kv_type(kv_name, &kv))
-        return qn_cli_usage("logits: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
+    quern_kv_type type_k, type_v;
+    if (!qn_cli_kv_types(kv_name, &type_k, &type_v))
+        return qn_cli_usage("logits: cache type '%s' (" QN_KV_TYPE_NAMES " are possible, or KEYS/VALUES)",
+                            kv_name);
     logits_run r = {.out_path = out_path};
     quern_token *ids = qn_cli_read_ids(ids_path, &r.n_ids);
     if (ids == NULL) return QN_EXIT_FAILURE;
@@ -78,7 +81,7 @@ int qn_cli_logits(int argc, char **argv)
     if (model != NULL && (r.out = fopen(out_path, "wb")) == NULL)
         qn_cli_fail_text("%s: %s", out_path, strerror(errno));
     if (r.out != NULL) {
-        result = run_model(model, &r, (int)n_threads, kv);
+        result = run_model(model, &r, (int)n_threads, type_k, type_v);
         if (fclose(r.out) != 0 && result == QN_EXIT_OK)
             result = qn_cli_fail_text("%s: %s", out_path, strerror(errno));
     }

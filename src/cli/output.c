@@ -80,14 +80,27 @@ void qn_progress_finish(qn_progress *p)
     p->visible = false;
 }
 
-static const char *const kv_type_names[] = {
-    [QUERN_KV_F16] = "f16", [QUERN_KV_F32] = "f32", [QUERN_KV_Q8_0] = "q8_0"};
+static const char *const kv_type_names[] = {[QUERN_KV_F16] = "f16",
+                                            [QUERN_KV_F32] = "f32",
+                                            [QUERN_KV_Q8_0] = "q8_0",
+                                            [QUERN_KV_BF16] = "bf16",
+                                            [QUERN_KV_Q4_0] = "q4_0"};
 
 bool qn_cli_kv_type(const char *name, quern_kv_type *type)
 {
     for (size_t i = 0; i < sizeof kv_type_names / sizeof kv_type_names[0]; i++)
         if (strcasecmp(name, kv_type_names[i]) == 0) return *type = (quern_kv_type)i, true;
     return false;
+}
+
+bool qn_cli_kv_types(const char *names, quern_kv_type *type_k, quern_kv_type *type_v)
+{
+    char name[16] = "";
+    const char *slash = strchr(names, '/');
+    if (slash == NULL) return qn_cli_kv_type(names, type_k) && qn_cli_kv_type(names, type_v);
+    if ((size_t)(slash - names) >= sizeof name) return false;
+    memcpy(name, names, (size_t)(slash - names));
+    return qn_cli_kv_type(name, type_k) && qn_cli_kv_type(slash + 1, type_v);
 }
 
 const char *qn_cli_kv_type_name(quern_kv_type type)

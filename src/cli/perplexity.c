@@ -59,13 +59,13 @@ static double standard_error(const scores *s, double ppl)
 }
 
 static int score_text(quern_model *model, quern_token *tokens, size_t n_tokens, long n_ctx, int n_threads,
-                      quern_kv_type kv, bool as_json)
+                      quern_kv_type type_k, quern_kv_type type_v, bool as_json)
 {
     quern_model_info info;
     quern_model_get_info(model, &info);
     quern_context_params params = quern_context_params_default();
     params.n_ctx = (uint32_t)n_ctx, params.n_outputs = STEP, params.n_threads = n_threads;
-    params.type_k = params.type_v = kv;
+    params.type_k = type_k, params.type_v = type_v;
     quern_error err;
     quern_context *ctx;
     quern_token *begin;
@@ -105,15 +105,17 @@ int qn_cli_perplexity(int argc, char **argv)
         {"-c, --ctx", QN_INT, &n_ctx, 4, 1 << 24, "N", "tokens a chunk (default 512)"},
         {"-t, --threads", QN_INT, &n_threads, 0, 256, "N", "threads"},
         QN_PACK_OPTIONS(&pack),
-        {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE", "cached keys and values: f16, f32, q8_0"},
+        {"-ctk, --cache-type", QN_TEXT, &kv_name, 0, 0, "TYPE",
+         "cached keys and values: " QN_KV_TYPE_NAMES ", or KEYS/VALUES"},
         {"--json", QN_FLAG, &as_json, 0, 0, NULL, "print JSON"},
     };
     const int code =
         qn_options_parse("perplexity", options, sizeof options / sizeof options[0], &argc, argv, 2, 2);
     if (code >= 0) return code;
-    quern_kv_type kv;
-    if (!qn_cli_kv_type(kv_name, &kv))
-        return qn_cli_usage("perplexity: cache type '%s' (f16, f32, q8_0 are possible)", kv_name);
+    quern_kv_type type_k, type_v;
+    if (!qn_cli_kv_types(kv_name, &type_k, &type_v))
+        return qn_cli_usage("perplexity: cache type '%s' (" QN_KV_TYPE_NAMES " are possible, or KEYS/VALUES)",
+                            kv_name);
     size_t n_bytes, n_tokens = 0;
     char *text = qn_cli_read_text(argv[2], &n_bytes);
     quern_model *model =
@@ -128,7 +130,8 @@ int qn_cli_perplexity(int argc, char **argv)
         qn_cli_fail_text(
             "%s: %zu tokens are less than one chunk of %ld (use a longer text or a smaller --ctx)", argv[2],
             n_tokens, n_ctx);
-    else if (model != NULL) result = score_text(model, tokens, n_tokens, n_ctx, (int)n_threads, kv, as_json);
+    else if (model != NULL)
+        result = score_text(model, tokens, n_tokens, n_ctx, (int)n_threads, type_k, type_v, as_json);
     quern_free(tokens);
     quern_free(text);
     quern_model_close(model);

@@ -132,9 +132,9 @@ int qn_run_options_parse(qn_run_options *o, int argc, char **argv)
         QN_PACK_OPTIONS(&o->pack),
         {"-b, --batch, --batch-size", QN_INT, &o->n_batch, 1, 65536, "N",
          "tokens of the prompt a step takes in (default 512)"},
-        {"-ctk, --cache-type-k", QN_TEXT, &o->type_k, 0, 0, "TYPE", "cached keys: f16 (default), f32, q8_0"},
-        {"-ctv, --cache-type-v", QN_TEXT, &o->type_v, 0, 0, "TYPE",
-         "cached values: f16 (default), f32, q8_0"},
+        {"-ctk, --cache-type-k", QN_TEXT, &o->type_k, 0, 0, "TYPE",
+         "cached keys (default f16): " QN_KV_TYPE_NAMES},
+        {"-ctv, --cache-type-v", QN_TEXT, &o->type_v, 0, 0, "TYPE", "cached values (default f16), likewise"},
         {"-ngl, --gpu-layers", QN_INT, &o->n_gpu_layers, -1, 1 << 20, "N",
          "accepted; this build runs every layer on the processor"},
         ANSWER_OPTIONS(o),
@@ -259,9 +259,9 @@ bool qn_run_context_params(const qn_run_options *o, quern_context_params *params
     params->n_ctx = (uint32_t)o->n_ctx;
     params->n_batch = (uint32_t)o->n_batch;
     params->n_threads = (int)o->n_threads;
-    if (!qn_cli_kv_type(o->type_k, &params->type_k))
-        return qn_cli_usage("run: cache type '%s' (f16, f32, q8_0 are possible)", o->type_k), false;
-    if (!qn_cli_kv_type(o->type_v, &params->type_v))
-        return qn_cli_usage("run: cache type '%s' (f16, f32, q8_0 are possible)", o->type_v), false;
-    return true;
+    const char *unknown = !qn_cli_kv_type(o->type_k, &params->type_k)   ? o->type_k
+                          : !qn_cli_kv_type(o->type_v, &params->type_v) ? o->type_v
+                                                                        : NULL;
+    if (unknown != NULL) qn_cli_usage("run: cache type '%s' (" QN_KV_TYPE_NAMES " are possible)", unknown);
+    return unknown == NULL;
 }

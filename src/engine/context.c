@@ -33,10 +33,11 @@ quern_context_params quern_context_params_default(void)
         .struct_bytes = sizeof(quern_context_params), .n_sequences = 1, .n_batch = 512};
 }
 
-static qn_tensor_type kv_type(quern_kv_type type)
-{
-    return type == QUERN_KV_F32 ? QN_TYPE_F32 : type == QUERN_KV_Q8_0 ? QN_TYPE_Q8_0 : QN_TYPE_F16;
-}
+static const qn_tensor_type kv_types[] = {[QUERN_KV_F16] = QN_TYPE_F16,
+                                          [QUERN_KV_F32] = QN_TYPE_F32,
+                                          [QUERN_KV_Q8_0] = QN_TYPE_Q8_0,
+                                          [QUERN_KV_BF16] = QN_TYPE_BF16,
+                                          [QUERN_KV_Q4_0] = QN_TYPE_Q4_0};
 
 /* Bytes of the tokens that all sequences hold. */
 static size_t history_bytes(const qn_context_setup *setup)
@@ -47,7 +48,7 @@ static size_t history_bytes(const qn_context_setup *setup)
 
 static quern_status check_kv_type(quern_kv_type type, quern_error *err)
 {
-    if (type != QUERN_KV_F16 && type != QUERN_KV_F32 && type != QUERN_KV_Q8_0)
+    if ((size_t)type >= sizeof kv_types / sizeof kv_types[0])
         return qn_fail(err, QUERN_ERR_ARGUMENT, "cache type %d: unknown", (int)type);
     return QUERN_OK;
 }
@@ -92,8 +93,8 @@ quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m
     setup->cache = (qn_kv_cache_params){.n_sequences = p.n_sequences,
                                         .n_ctx = p.n_ctx,
                                         .n_batch = n_batch,
-                                        .type_k = kv_type(p.type_k),
-                                        .type_v = kv_type(p.type_v)};
+                                        .type_k = kv_types[p.type_k],
+                                        .type_v = kv_types[p.type_v]};
     return QUERN_OK;
 }
 

@@ -180,6 +180,7 @@ static void sampling_options_arrive(void **state)
         "--samplers top_k;temperature",
         "--temp 0",
         "-ctk q8_0 -ctv f32",
+        "-ctk bf16 -ctv q4_0",
         "-ngl 99",
     };
     for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) {

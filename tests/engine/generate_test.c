@@ -283,6 +283,7 @@ static void a_plan_is_what_is_taken(void **state)
             quern_context_params params = quern_context_params_default();
             params.n_ctx = n, params.n_sequences = 1 + n % 3, params.n_threads = 1 + (int)(n % 4),
             params.n_batch = 1 + n % 33;
+            params.type_k = (quern_kv_type)(n % 5), params.type_v = (quern_kv_type)((n + i) % 5);
             quern_plan plan;
             quern_context *ctx;
             quern_model_info info;

@@ -187,6 +187,8 @@ static void with_instruction_set(const char *isa)
     check(&(tiny_model){.arch = "gemma2", .type = QN_TYPE_F16, .seed = 3}, QUERN_KV_F32, isa);
     check(&(tiny_model){.arch = "qwen3moe", .type = QN_TYPE_Q5_0, .seed = 4, .n_expert = 6, .n_layer = 1},
           QUERN_KV_Q8_0, isa);
+    check(&(tiny_model){.arch = "gemma2", .type = QN_TYPE_Q4_0, .seed = 5}, QUERN_KV_BF16, isa);
+    check(&(tiny_model){.arch = "llama", .type = QN_TYPE_Q4_1, .seed = 7, .n_layer = 1}, QUERN_KV_Q4_0, isa);
     check(&(tiny_model){.arch = "llama", .type = QN_TYPE_Q2_K, .seed = 6, .n_layer = 1}, QUERN_KV_F16, isa);
     unsetenv("QUERN_ISA");
 }
@@ -212,6 +214,12 @@ static void neon(void **state)
     with_instruction_set("neon");
 }
 
+/* Weights and cache of a model. */
+typedef struct agreement {
+    qn_tensor_type type;
+    quern_kv_type kv;
+} agreement;
+
 /* Whole models give the same bits on every instruction set: they are one definition. */
 static void instruction_sets_agree(void **state)
 {
@@ -221,26 +229,29 @@ static void instruction_sets_agree(void **state)
     static float reference[ROWS * N_VOCAB], rows[ROWS * N_VOCAB];
     fill_tokens(tokens, N_TOKENS, 1);
 #if defined(__SANITIZE_THREAD__)
-    static const qn_tensor_type types[] = {QN_TYPE_Q4_K, QN_TYPE_IQ3_S}; /* threads share all types alike */
+    /* threads share all types alike */
+    static const agreement cases[] = {{QN_TYPE_Q4_K, QUERN_KV_F16}, {QN_TYPE_IQ3_S, QUERN_KV_Q4_0}};
 #else
-    static const qn_tensor_type types[] = {QN_TYPE_F32,    QN_TYPE_BF16,  QN_TYPE_Q4_0, QN_TYPE_Q4_1,
-                                           QN_TYPE_Q5_1,   QN_TYPE_Q4_K,  QN_TYPE_Q5_K, QN_TYPE_IQ4_XS,
-                                           QN_TYPE_IQ4_NL, QN_TYPE_IQ3_S, QN_TYPE_MXFP4};
+    static const agreement cases[] = {
+        {QN_TYPE_F32, QUERN_KV_F16},   {QN_TYPE_F32, QUERN_KV_BF16},   {QN_TYPE_BF16, QUERN_KV_Q8_0},
+        {QN_TYPE_Q4_0, QUERN_KV_Q4_0}, {QN_TYPE_Q4_1, QUERN_KV_F16},   {QN_TYPE_Q5_1, QUERN_KV_F16},
+        {QN_TYPE_Q4_K, QUERN_KV_F16},  {QN_TYPE_Q5_K, QUERN_KV_F16},   {QN_TYPE_IQ4_XS, QUERN_KV_F16},
+        {QN_TYPE_IQ3_S, QUERN_KV_F16}, {QN_TYPE_IQ4_NL, QUERN_KV_F16}, {QN_TYPE_MXFP4, QUERN_KV_F16}};
 #endif
-    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
-        assert_true(
-            tiny_model_write(model_path, &(tiny_model){.arch = "gemma2", .type = types[t], .seed = 9}));
+    for (size_t t = 0; t < sizeof cases / sizeof cases[0]; t++) {
+        const tiny_model m = {.arch = "gemma2", .type = cases[t].type, .seed = 9};
+        assert_true(tiny_model_write(model_path, &m));
         bool have_reference = false;
         for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
             quern_model *model;
             setenv("QUERN_ISA", sets[i], 1);
             if (quern_model_open(&model, model_path, NULL, NULL) != QUERN_OK)
                 continue; /* not on this machine */
-            quern_context *ctx = open_context(model, 2, 512, 1, QUERN_KV_F16);
+            quern_context *ctx = open_context(model, 2, 512, 1, cases[t].kv);
             feed(ctx, 0, tokens, 512, have_reference ? rows : reference);
             if (have_reference && memcmp(reference, rows, sizeof rows) != 0)
-                fail_msg("%s differs from scalar with %s", sets[i],
-                         qn_tensor_type_get((uint32_t)types[t])->name);
+                fail_msg("%s differs from scalar with %s, cache %d", sets[i],
+                         qn_tensor_type_get((uint32_t)cases[t].type)->name, (int)cases[t].kv);
             have_reference = true;
             quern_context_destroy(ctx);
             quern_model_close(model);
