@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const size_t PAGE = 4096;
+static const size_t PAGE = 65536; /* the largest base page of any system this runs on */
 
 /* Address space without memory, n_bytes and up to a page more, at a 2 MiB boundary. */
 static char *reserve(size_t n_bytes)
