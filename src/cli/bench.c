@@ -50,14 +50,6 @@ static int parse_mixed(lists *l, const qn_texts *texts)
     return -1;
 }
 
-/* "q8_0", or "q8_0/f16" for keys and values. */
-static bool parse_kv_types(char *text, kv_types *kv)
-{
-    char *slash = strchr(text, '/');
-    if (slash != NULL) *slash = '\0';
-    return qn_cli_kv_type(text, &kv->k) && qn_cli_kv_type(slash != NULL ? slash + 1 : text, &kv->v);
-}
-
 static int parse_cache(lists *l, const qn_texts *texts)
 {
     for (size_t i = 0; i < texts->n_items; i++) {
@@ -65,9 +57,10 @@ static int parse_cache(lists *l, const qn_texts *texts)
             char name[32];
             const size_t n = strcspn(at, ",");
             snprintf(name, sizeof name, "%.*s", (int)n, at);
-            if (n >= sizeof name || l->n_kv == QN_MAX_BENCH_LIST || !parse_kv_types(name, &l->kv[l->n_kv++]))
-                return qn_cli_usage("bench: --cache-type %s: expected f16, f32, q8_0, a list of these, or "
-                                    "KEYS/VALUES such as q8_0/f16",
+            kv_types *kv = &l->kv[l->n_kv < QN_MAX_BENCH_LIST ? l->n_kv : 0];
+            if (n >= sizeof name || l->n_kv++ == QN_MAX_BENCH_LIST || !qn_cli_kv_types(name, &kv->k, &kv->v))
+                return qn_cli_usage("bench: --cache-type %s: expected " QN_KV_TYPE_NAMES
+                                    ", a list of these, or KEYS/VALUES such as q8_0/f16",
                                     texts->items[i]);
             at += n;
             if (*at == '\0') break;
@@ -238,7 +231,7 @@ int qn_cli_bench(int argc, char **argv)
          "sequences generating at once; the speed is that of all together (default 1)"},
         {"-t, --threads", QN_TEXTS, &threads, 0, 0, "LIST", "threads (default: 75 % of the processors)"},
         {"-ctk, --cache-type", QN_TEXTS, &cache, 0, 0, "LIST",
-         "cached keys and values: f16 (default), f32, q8_0, or KEYS/VALUES"},
+         "cached keys and values (default f16): " QN_KV_TYPE_NAMES ", or KEYS/VALUES"},
         {"-r, --reps", QN_INT, &b.reps, 1, QN_MAX_BENCH_REPS, "N",
          "timed runs of each test; the median is shown (default 5)"},
         {"--limits", QN_FLAG, &b.with_limits, 0, 0, NULL,
