@@ -21,7 +21,7 @@ export UBSAN_OPTIONS ?= halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:allocator_may_return_null=1
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test asan ubsan tsan bench fuzz format tidy cross-arm install clean help
+.PHONY: all demo test asan ubsan tsan bench perfcheck fuzz format tidy cross-arm install clean help
 
 all: ## the release program ./quern, and libquern (static and shared)
 	$(call need,build)
@@ -66,6 +66,12 @@ fuzz: ## each fuzzer for FUZZ_SECONDS (60), or for FUZZ_RUNS executions; ONLY=NA
 
 bench: all ## speed of prompt and generation on MODEL (smollm2)
 	./quern bench $(MODEL)
+
+perfcheck: ## instructions of kernels and a small model, beside the committed counts
+	$(call need,perfcheck)
+	@$(MAKE) --no-print-directory all DEPS=no
+	@$(NINJA) -C $(BUILD) tests/kernel/perf_cases
+	python3 bench/perfcheck.py $(BUILD) $(PERFCHECK)
 
 cross-arm: ## build for aarch64 and run the tests under qemu
 	$(call need,cross-arm)
