@@ -120,6 +120,18 @@ static void attend_in_double(const scene *s, size_t token, size_t head, double *
     for (size_t i = 0; i < l->head_dim_v; i++) out[i] /= sum;
 }
 
+/* Infinite where something is not a number. */
+static double greatest_error(const float *row, const double *truth, size_t n)
+{
+    double greatest = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double error = fabs((double)row[i] - truth[i]);
+        if (isnan(error)) return INFINITY;
+        if (error > greatest) greatest = error;
+    }
+    return greatest;
+}
+
 static void check_reference(const qn_kernels *k, const shape *h, double tolerance)
 {
     qn_random r = {.seed = 11};
@@ -130,9 +142,9 @@ static void check_reference(const qn_kernels *k, const shape *h, double toleranc
     for (size_t t = 0; t < h->n_tokens; t++) {
         for (size_t head = 0; head < s.a.n_head; head++) {
             attend_in_double(&s, t, head, truth);
-            for (size_t i = 0; i < h->head_dim_v; i++)
-                worst =
-                    fmax(worst, fabs((double)out[t * s.a.out_stride + head * h->head_dim_v + i] - truth[i]));
+            const float *row = out + t * s.a.out_stride + head * h->head_dim_v;
+            const double error = greatest_error(row, truth, h->head_dim_v);
+            if (error > worst) worst = error;
         }
     }
     CHECK(worst < tolerance, "type %d past %zu window %d: %g", (int)h->type_k, h->n_past, (int)h->window,
