@@ -51,7 +51,8 @@ int qn_cli_flush(void)
 
 int qn_cli_print_json(json_t *value)
 {
-    char *text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
+    /* 12 digits: more than any measure has, and no tail of binary fractions */
+    char *text = value != NULL ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
     json_decref(value);
     if (text == NULL) return qn_cli_fail_text("JSON output: no memory");
     puts(text);
