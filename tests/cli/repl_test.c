@@ -19,13 +19,24 @@ typedef struct terminal {
     size_t n_seen, n_read; /* n_read: up to where expectations have been met */
 } terminal;
 
+/* Opens the program's side of a new terminal; skips the test where the system has none to give. */
+static int open_terminal(char *name, size_t size)
+{
+    const int fd = posix_openpt(O_RDWR | O_NOCTTY);
+    if (fd < 0 || grantpt(fd) != 0 || unlockpt(fd) != 0 || ptsname_r(fd, name, size) != 0 ||
+        access(name, R_OK | W_OK) != 0) {
+        print_message("skipped: no pseudo-terminals here (/dev/pts is not mounted)\n");
+        if (fd >= 0) close(fd);
+        skip();
+    }
+    return fd;
+}
+
 static void start(terminal *t, const char *options)
 {
     memset(t, 0, sizeof *t);
-    t->fd = posix_openpt(O_RDWR | O_NOCTTY);
-    assert_true(t->fd >= 0 && grantpt(t->fd) == 0 && unlockpt(t->fd) == 0);
     char name[128];
-    assert_int_equal(ptsname_r(t->fd, name, sizeof name), 0);
+    t->fd = open_terminal(name, sizeof name);
     const struct winsize size = {.ws_row = 40, .ws_col = 200};
     ioctl(t->fd, TIOCSWINSZ, &size);
     t->pid = fork();
@@ -313,7 +324,7 @@ static void history_outlives_the_program(void **state)
     (void)state;
     FILE *f = fopen(cli_path("state/quern/history"), "r");
     if (f == NULL) {
-        print_message("skipped: built without line editing\n");
+        print_message("skipped: no history was kept (no line editing in this build, or no terminals here)\n");
         return;
     }
     fclose(f);
