@@ -63,7 +63,7 @@ static bool g_joiner(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval 
     return walker(r, QN_J_JOINER, &separator, 1, out);
 }
 
-/* The template's own refusal: its message is given as it is. */
+/* The template's own refusal: its message is given as it is, if there is one. */
 static bool g_raise_exception(qn_jrender *r, qn_jval self, const qn_jargs *args, qn_jval *out)
 {
     (void)self;
@@ -71,6 +71,8 @@ static bool g_raise_exception(qn_jrender *r, qn_jval self, const qn_jargs *args,
     if (!qn_jbind(r, args, "raise_exception", "message", 1, &message) || !qn_jto_str(r, message, &message))
         return false;
     (void)out;
+    if (message.s->n_bytes == 0 || message.s->bytes[0] == '\0')
+        return qn_jfail(r, "raise_exception: the template gives no reason");
     const int shown = message.s->n_bytes < 500 ? (int)message.s->n_bytes : 500;
     r->status = qn_fail(r->err, QUERN_ERR_TEMPLATE, "%.*s", shown, message.s->bytes);
     return false;

@@ -267,6 +267,8 @@ static void a_failure_names_the_line_and_the_reason(void **state)
         {"{{ x|default(y=1) }}", "line 1: default: there is no argument 'y'"},
         {"{{ raise_exception('Only user and assistant!') }}", "Only user and assistant!"},
         {"{{ raise_exception() }}", "line 1: raise_exception: the argument 'message' is missing"},
+        {"{{ raise_exception(unknown) }}", "line 1: raise_exception: the template gives no reason"},
+        {"{{ raise_exception('\\x00') }}", "line 1: raise_exception: the template gives no reason"},
         {"{{ range(1, 2, 0) }}", "line 1: range: the step must not be 0"},
         {"{{ {[]: 1} }}", "line 1: a list cannot be a key of a mapping"},
         {"{{ loop(1) }}", "line 1: 'loop' is undefined"},
