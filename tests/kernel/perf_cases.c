@@ -124,7 +124,7 @@ static quern_context *tiny_context(void)
     params.n_threads = 1, params.n_ctx = DEPTH + GENERATED, params.n_batch = DEPTH;
     quern_error err;
     quern_model *model;
-    quern_context *ctx;
+    quern_context *ctx = NULL;
     if (quern_model_open(&model, path, &model_params, &err) != QUERN_OK ||
         quern_context_create(&ctx, model, &params, &err) != QUERN_OK)
         fail(err.message);
