@@ -1,4 +1,4 @@
-/* pack_fuzz.c: the header of a pack. As it comes, and again with its SHA-256 and the file's size made right,
+/* pack_fuzz.c: the header of a pack. As it comes, and again with its hash and the file's size made right,
  * so that what stands behind these checks is reached too. */
 #include "base/alloc.h"
 #include "model/pack_file.h"
@@ -27,10 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *copy = malloc(n);
     if (copy == NULL) return 0;
     memcpy(copy, data, n);
-    qn_digest d;
-    qn_digest_init(&d);
-    qn_digest_add(&d, copy, n - QN_DIGEST_BYTES);
-    qn_digest_finish(&d, copy + n - QN_DIGEST_BYTES);
+    qn_pack_digest(copy + n - QN_PACK_DIGEST_BYTES, copy, n - QN_PACK_DIGEST_BYTES);
     uint64_t offset, bytes;
     memcpy(&offset, copy + 32, sizeof offset), memcpy(&bytes, copy + 40, sizeof bytes);
     if (qn_pack_header_parse(&h, copy, n, offset + bytes, NULL) == QUERN_OK) use(&h);

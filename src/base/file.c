@@ -72,6 +72,18 @@ void qn_file_map_release(const qn_file_map *map, size_t offset, size_t n_bytes)
     if (first < end) madvise((void *)(uintptr_t)(map->data + first), end - first, MADV_DONTNEED);
 }
 
+bool qn_file_read_at(int fd, void *out, size_t n_bytes, uint64_t offset)
+{
+    for (size_t done = 0; done < n_bytes;) {
+        const ssize_t n = pread(fd, (char *)out + done, n_bytes - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n == 0) errno = 0;
+        if (n <= 0) return false;
+        done += (size_t)n;
+    }
+    return true;
+}
+
 static quern_status read_all(int fd, char *out, size_t n_bytes, const char *path, quern_error *err)
 {
     for (size_t done = 0; done < n_bytes;) {

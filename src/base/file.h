@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,9 @@ void qn_file_map_close(qn_file_map *map);
 
 /* The pages of [offset, offset + n_bytes) may be dropped from this process: they can be read again. */
 void qn_file_map_release(const qn_file_map *map, size_t offset, size_t n_bytes);
+
+/* All of [offset, offset + n_bytes) of an open file. False: it cannot be read (errno), or is shorter (0). */
+bool qn_file_read_at(int fd, void *out, size_t n_bytes, uint64_t offset);
 
 /* The whole file as NUL-terminated bytes owned by the caller (qn_free); refuses more than max_bytes. */
 quern_status qn_file_read(char **bytes, size_t *n_bytes, const char *path, size_t max_bytes,

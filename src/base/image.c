@@ -2,6 +2,7 @@
 #include "base/image.h"
 
 #include "base/checked.h"
+#include "base/file.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -44,17 +45,6 @@ void qn_image_unmap(qn_image *image)
     memset(image, 0, sizeof *image);
 }
 
-static bool read_at(int fd, uint64_t offset, char *out, size_t n_bytes)
-{
-    for (size_t done = 0; done < n_bytes;) {
-        const ssize_t n = pread(fd, out + done, n_bytes - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        done += (size_t)n;
-    }
-    return true;
-}
-
 bool qn_image_move(qn_image *image, int fd, uint64_t offset, size_t begin, size_t n_bytes)
 {
 #if defined(MREMAP_FIXED) && defined(MADV_HUGEPAGE)
@@ -63,12 +53,12 @@ bool qn_image_move(qn_image *image, int fd, uint64_t offset, size_t begin, size_
     char *fresh = reserve(n);
     if (fresh == NULL) return false;
     if (mprotect(fresh, n, PROT_READ | PROT_WRITE) == 0 && madvise(fresh, n, MADV_HUGEPAGE) == 0 &&
-        read_at(fd, offset + begin, fresh, n_bytes) && mprotect(fresh, n, PROT_READ) == 0 &&
+        qn_file_read_at(fd, fresh, n_bytes, offset + begin) && mprotect(fresh, n, PROT_READ) == 0 &&
         mremap(fresh, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, image->data + begin) != MAP_FAILED)
         return true;
     munmap(fresh, n);
 #else
-    (void)image, (void)fd, (void)offset, (void)begin, (void)n_bytes, (void)read_at;
+    (void)image, (void)fd, (void)offset, (void)begin, (void)n_bytes;
 #endif
     return false;
 }

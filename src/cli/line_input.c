@@ -2,7 +2,7 @@
 #include "cli/line_input.h"
 
 #include "base/alloc.h"
-#include "base/buffer.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <langinfo.h>
@@ -36,26 +36,12 @@ struct qn_line_input {
 #endif
 };
 
-/* Makes the directories before each slash; others' failures show when the file is opened. */
-static void make_directories(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        mkdir(path, 0700);
-        *slash = '/';
-    }
-}
-
 static char *history_path(void)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    qn_buffer path = {0};
-    if (state != NULL && state[0] == '/') qn_buffer_printf(&path, "%s/quern/history", state);
-    else if (home != NULL && home[0] == '/') qn_buffer_printf(&path, "%s/.local/state/quern/history", home);
-    else return NULL;
-    char *result = qn_buffer_take(&path, NULL);
-    if (result != NULL) make_directories(result);
-    return result;
+    char path[PATH_MAX];
+    if (!qn_path_xdg(path, "XDG_STATE_HOME", ".local/state", "quern")) return NULL;
+    qn_path_make(path, 0700);
+    return qn_path_xdg(path, "XDG_STATE_HOME", ".local/state", "quern/history") ? qn_strdup(path) : NULL;
 }
 
 /* Waits for what is typed. False: Ctrl-C was. A signal alone could come just before the wait, and to another

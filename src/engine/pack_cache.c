@@ -3,34 +3,25 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "base/checksum.h"
+#include "base/file.h"
+#include "base/path.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { NAME_BYTES = 2 * 16 + sizeof ".pack", MAX_PACKS = 10000 };
+enum { NAME_BYTES = 2 * QN_PACK_DIGEST_BYTES + sizeof ".pack", MAX_PACKS = 10000 };
 static const uint64_t DEFAULT_MIN = (uint64_t)256 << 20, DEFAULT_MAX = (uint64_t)32 << 30,
                       SPARE = (uint64_t)256 << 20; /* left on the disk in any case */
 static const char LOCK[] = "lock", PART[] = "part";
 
 /* ---- settings -------------------------------------------------------------------------------------- */
-
-static uint64_t bytes_free(int dir_fd)
-{
-    struct statvfs v;
-    uint64_t n;
-    if (fstatvfs(dir_fd, &v) != 0 || !qn_mul_u64(v.f_bavail, v.f_frsize, &n)) return UINT64_MAX;
-    return n;
-}
 
 /* "500M", "1.5G", "20000": units of 1024. */
 static bool parse_bytes(const char *text, uint64_t *out)
@@ -57,26 +48,6 @@ static uint64_t setting(const char *name, uint64_t given, uint64_t otherwise, co
     return n;
 }
 
-static char *absolute(const char *path)
-{
-    char here[PATH_MAX];
-    qn_buffer b = {.max_bytes = 2 * PATH_MAX};
-    if (path[0] != '/' && getcwd(here, sizeof here) != NULL) qn_buffer_printf(&b, "%s/", here);
-    qn_buffer_puts(&b, path);
-    return qn_buffer_take(&b, NULL);
-}
-
-/* The XDG specification: a base directory that is not absolute is to be ignored. */
-static char *default_directory(void)
-{
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    qn_buffer b = {.max_bytes = 2 * PATH_MAX};
-    if (base != NULL && base[0] == '/') qn_buffer_printf(&b, "%s/quern/packs", base);
-    else if (home != NULL && home[0] == '/') qn_buffer_printf(&b, "%s/.cache/quern/packs", home);
-    else return NULL;
-    return qn_buffer_take(&b, NULL);
-}
-
 quern_status qn_pack_cache_init(qn_pack_cache *c, const quern_model_params *p, const qn_log *log,
                                 quern_error *err)
 {
@@ -99,13 +70,15 @@ quern_status qn_pack_cache_init(qn_pack_cache *c, const quern_model_params *p, c
     c->mode = p->pack_mode != QUERN_PACK_DEFAULT ? p->pack_mode : mode;
     c->max_bytes = setting("QUERN_PACK_CACHE_MAX", p->pack_max_bytes, 0, log);
     c->min_bytes = setting("QUERN_PACK_CACHE_MIN", p->pack_min_bytes, DEFAULT_MIN, log);
-    c->free_bytes = bytes_free;
+    c->free_bytes = qn_path_free_bytes;
     if (c->mode == QUERN_PACK_OFF) return QUERN_OK;
-    const bool homeless = directory == NULL && getenv("HOME") == NULL && getenv("XDG_CACHE_HOME") == NULL;
-    if (!homeless) c->directory = directory != NULL ? absolute(directory) : default_directory();
+    char path[PATH_MAX];
+    if (directory == NULL && qn_path_xdg(path, "XDG_CACHE_HOME", ".cache", "quern/packs")) directory = path;
+    if (directory != NULL) c->directory = qn_path_absolute(directory);
     if (c->directory != NULL) return QUERN_OK;
     c->mode = QUERN_PACK_OFF;
-    return homeless ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "pack cache: no directory, or no memory");
+    return directory == NULL ? QUERN_OK
+                             : qn_fail(err, QUERN_ERR_NOMEM, "pack cache: no directory, or no memory");
 }
 
 void qn_pack_cache_deinit(qn_pack_cache *c)
@@ -138,24 +111,10 @@ static quern_status check_ours(const char *what, const struct stat *st, quern_er
                    (unsigned)(st->st_mode & 0777));
 }
 
-static void make_directories(const char *path)
-{
-    char *copy = qn_strdup(path);
-    if (copy == NULL) return;
-    for (char *p = copy + 1; *p != '\0'; p++) {
-        if (*p != '/') continue;
-        *p = '\0';
-        mkdir(copy, 0700); /* what cannot be made shows when it is opened */
-        *p = '/';
-    }
-    mkdir(copy, 0700);
-    qn_free(copy);
-}
-
 static quern_status open_directory(int *fd, const char *path, bool make, quern_error *err)
 {
     struct stat st;
-    if (make) make_directories(path);
+    if (make) qn_path_make(path, 0700);
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd < 0) return fail_errno(err, path, "cannot open this directory");
     quern_status s =
@@ -166,37 +125,27 @@ static quern_status open_directory(int *fd, const char *path, bool make, quern_e
 
 static void format_name(char name[NAME_BYTES], const qn_pack_key *key)
 {
-    for (int i = 0; i < 16; i++) snprintf(name + 2 * i, 3, "%02x", key->bytes[i]);
-    memcpy(name + 32, ".pack", sizeof ".pack");
+    for (int i = 0; i < QN_PACK_DIGEST_BYTES; i++) snprintf(name + 2 * i, 3, "%02x", key->bytes[i]);
+    memcpy(name + 2 * QN_PACK_DIGEST_BYTES, ".pack", sizeof ".pack");
 }
 
 static bool is_name(const char *name)
 {
-    return strspn(name, "0123456789abcdef") == 32 && strcmp(name + 32, ".pack") == 0;
-}
-
-static bool read_at(int fd, void *out, size_t n_bytes, off_t offset)
-{
-    for (size_t done = 0; done < n_bytes;) {
-        const ssize_t n = pread(fd, (char *)out + done, n_bytes - done, offset + (off_t)done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        done += (size_t)n;
-    }
-    return true;
+    return strspn(name, "0123456789abcdef") == 2 * QN_PACK_DIGEST_BYTES &&
+           strcmp(name + 2 * QN_PACK_DIGEST_BYTES, ".pack") == 0;
 }
 
 static quern_status read_header(qn_pack *pack, uint64_t file_bytes, const char *name, quern_error *err)
 {
     uint8_t fixed[QN_PACK_FIXED_BYTES];
-    if (file_bytes < sizeof fixed || !read_at(pack->fd, fixed, sizeof fixed, 0))
+    if (file_bytes < sizeof fixed || !qn_file_read_at(pack->fd, fixed, sizeof fixed, 0))
         return qn_fail(err, QUERN_ERR_FORMAT, "pack cache: %s: too short", name);
     const size_t n = qn_pack_header_bytes(fixed);
     if (n == 0 || n > file_bytes)
         return qn_fail(err, QUERN_ERR_FORMAT, "pack cache: %s: no pack of this version, or cut off", name);
     pack->bytes = qn_malloc(n);
     if (pack->bytes == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "pack cache: no memory for a header");
-    if (!read_at(pack->fd, pack->bytes, n, 0)) return fail_errno(err, name, "cannot read the header");
+    if (!qn_file_read_at(pack->fd, pack->bytes, n, 0)) return fail_errno(err, name, "cannot read the header");
     return qn_pack_header_parse(&pack->header, pack->bytes, n, file_bytes, err);
 }
 
@@ -339,7 +288,7 @@ static quern_status make_room(const qn_pack_cache *c, int dir_fd, const char *so
     pack_list list;
     quern_status s = read_list(&list, dir_fd, err);
     struct stat part;
-    uint64_t held = 0, space = c->free_bytes(dir_fd), limit = c->max_bytes;
+    uint64_t held = 0, space = c->free_bytes(c->directory), limit = c->max_bytes;
     if (fstatat(dir_fd, PART, &part, AT_SYMLINK_NOFOLLOW) == 0 && /* it becomes this pack, or is emptied */
         !qn_add_u64(space, (uint64_t)part.st_blocks * 512, &space))
         space = UINT64_MAX;
@@ -486,8 +435,8 @@ static quern_status open_part(int *fd, int dir_fd, const qn_pack_key *key, uint6
     if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode)) return fail_errno(err, PART, "is not a file");
     const quern_status s = check_ours(PART, &st, err);
     if (s != QUERN_OK) return s;
-    if (read_at(*fd, &found, sizeof found, 0) && memcmp(&found, key, sizeof found) == 0 &&
-        read_at(*fd, checksums, n_pieces * sizeof *checksums, sizeof found))
+    if (qn_file_read_at(*fd, &found, sizeof found, 0) && memcmp(&found, key, sizeof found) == 0 &&
+        qn_file_read_at(*fd, checksums, n_pieces * sizeof *checksums, sizeof found))
         return QUERN_OK;
     memset(checksums, 0, n_pieces * sizeof *checksums);
     if (ftruncate(*fd, 0) != 0) return fail_errno(err, PART, "cannot empty");
@@ -503,7 +452,7 @@ static quern_status write_data(int fd, const qn_pack_write *w, uint64_t data_off
     for (size_t i = 0, done = 0; done < n_bytes && s == QUERN_OK; i++) {
         const size_t n = qn_min_size(n_bytes - done, QN_PACK_PIECE);
         if (atomic_load(w->stop)) return qn_fail(err, QUERN_ERR_CANCELED, "pack cache: writing was stopped");
-        const uint64_t checksum = qn_checksum(data + done, n);
+        const uint64_t checksum = qn_pack_checksum(data + done, n);
         if (checksums[i] != checksum) {
             checksums[i] = checksum;
             s = write_at(fd, data + done, n, data_offset + done, err);

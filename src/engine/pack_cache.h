@@ -11,11 +11,11 @@
 #include <stdatomic.h>
 
 typedef struct qn_pack_cache {
-    char *directory;                    /* absolute; made when the first pack is written */
-    quern_pack_mode mode;               /* never DEFAULT; OFF where there is no directory either */
-    uint64_t max_bytes;                 /* of all packs; 0: 20 % of what is free with them, at most 32 GiB */
-    uint64_t min_bytes;                 /* smaller weights are packed anew each time */
-    uint64_t (*free_bytes)(int dir_fd); /* tests put their own here */
+    char *directory;      /* absolute; made when the first pack is written */
+    quern_pack_mode mode; /* never DEFAULT; OFF where there is no directory either */
+    uint64_t max_bytes;   /* of all packs; 0: 20 % of what is free with them, at most 32 GiB */
+    uint64_t min_bytes;   /* smaller weights are packed anew each time */
+    uint64_t (*free_bytes)(const char *path); /* tests put their own here */
 } qn_pack_cache;
 
 /* After the parameters and the environment: QUERN_PACK_CACHE, QUERN_PACK_CACHE_MAX, QUERN_PACK_CACHE_MIN. */

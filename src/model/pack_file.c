@@ -2,12 +2,12 @@
 #include "model/pack_file.h"
 
 #include "base/checked.h"
-#include "base/checksum.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 static const char MAGIC[8] = {'Q', 'U', 'E', 'R', 'N', 'P', 'A', 'K'};
-enum { VERSION = 1, TENSOR_BYTES = 40, SAMPLE_BYTES = 4096, N_SAMPLES = 64 };
+enum { VERSION = 2, TENSOR_BYTES = 40, SAMPLE_BYTES = 4096, N_SAMPLES = 64 };
 
 /* Places of the fixed part. */
 enum {
@@ -44,46 +44,67 @@ static void put64(uint8_t *p, uint64_t v)
     memcpy(p, &v, sizeof v);
 }
 
+/* ---- hashes ---------------------------------------------------------------------------------------- */
+
+void qn_pack_digest(uint8_t out[QN_PACK_DIGEST_BYTES], const void *bytes, size_t n_bytes)
+{
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, n_bytes));
+    memcpy(out, canonical.digest, QN_PACK_DIGEST_BYTES);
+}
+
+uint64_t qn_pack_checksum(const void *bytes, size_t n_bytes)
+{
+    return XXH64(bytes, n_bytes, 0);
+}
+
 /* ---- the key --------------------------------------------------------------------------------------- */
 
-static void add_number(qn_digest *d, uint64_t v)
+/* The key of what was added before, then of this: the digest of both digests. */
+static void add(qn_pack_key *key, const void *bytes, size_t n_bytes)
 {
-    qn_digest_add(d, &v, sizeof v);
+    uint8_t both[2 * QN_PACK_DIGEST_BYTES];
+    memcpy(both, key->bytes, QN_PACK_DIGEST_BYTES);
+    qn_pack_digest(both + QN_PACK_DIGEST_BYTES, bytes, n_bytes);
+    qn_pack_digest(key->bytes, both, sizeof both);
+}
+
+static void add_number(qn_pack_key *key, uint64_t v)
+{
+    add(key, &v, sizeof v);
 }
 
 /* Pages at even distances, the first and the last among them. */
-static void add_samples(qn_digest *d, const char *data, size_t n_bytes)
+static void add_samples(qn_pack_key *key, const char *data, size_t n_bytes)
 {
     if (n_bytes <= (size_t)N_SAMPLES * SAMPLE_BYTES) {
-        qn_digest_add(d, data, n_bytes);
+        add(key, data, n_bytes);
         return;
     }
     const size_t last = n_bytes - SAMPLE_BYTES, step = last / (N_SAMPLES - 1);
     for (size_t i = 0; i < N_SAMPLES; i++)
-        qn_digest_add(d, data + (i + 1 < N_SAMPLES ? i * step : last), SAMPLE_BYTES);
+        add(key, data + (i + 1 < N_SAMPLES ? i * step : last), SAMPLE_BYTES);
 }
 
 void qn_pack_key_make(qn_pack_key *key, const qn_gguf *g)
 {
-    qn_digest d;
-    qn_digest_init(&d);
-    qn_digest_add(&d, MAGIC, sizeof MAGIC);
-    add_number(&d, VERSION);
-    add_number(&d, QN_MATRIX_LAYOUT);
-    add_number(&d, g->n_files);
+    memset(key, 0, sizeof *key);
+    add(key, MAGIC, sizeof MAGIC);
+    add_number(key, VERSION);
+    add_number(key, QN_MATRIX_LAYOUT);
+    add_number(key, g->n_files);
     for (size_t f = 0; f < g->n_files; f++) {
         const qn_file_map *file = &g->files[f];
         size_t head = file->n_bytes; /* up to the first tensor */
         for (size_t i = 0; i < g->n_tensors; i++)
             if (g->tensors[i].file == f) head = qn_min_size(head, g->tensors[i].file_offset);
-        add_number(&d, file->n_bytes);
-        add_number(&d, (uint64_t)file->modified_ns);
-        add_number(&d, (uint64_t)file->changed_ns);
-        add_number(&d, head);
-        qn_digest_add(&d, file->data, head);
-        add_samples(&d, file->data + head, file->n_bytes - head);
+        add_number(key, file->n_bytes);
+        add_number(key, (uint64_t)file->modified_ns);
+        add_number(key, (uint64_t)file->changed_ns);
+        add_number(key, head);
+        add(key, file->data, head);
+        add_samples(key, file->data + head, file->n_bytes - head);
     }
-    qn_digest_finish(&d, key->bytes);
 }
 
 /* ---- reading --------------------------------------------------------------------------------------- */
@@ -92,7 +113,7 @@ size_t qn_pack_header_bytes(const uint8_t fixed[QN_PACK_FIXED_BYTES])
 {
     if (memcmp(fixed, MAGIC, sizeof MAGIC) != 0 || get32(fixed + AT_VERSION) != VERSION) return 0;
     const uint64_t n = QN_PACK_FIXED_BYTES + (uint64_t)get32(fixed + AT_TENSORS) * TENSOR_BYTES +
-                       (uint64_t)get32(fixed + AT_PIECES) * 8 + get32(fixed + AT_PATH) + QN_DIGEST_BYTES;
+                       (uint64_t)get32(fixed + AT_PIECES) * 8 + get32(fixed + AT_PATH) + QN_PACK_DIGEST_BYTES;
     return get32(fixed + AT_PATH) <= QN_PACK_MAX_PATH && n <= QN_PACK_MAX_HEADER ? (size_t)n : 0;
 }
 
@@ -125,13 +146,10 @@ quern_status qn_pack_header_parse(qn_pack_header *h, const uint8_t *bytes, size_
     const size_t header_bytes = qn_pack_header_bytes(bytes);
     if (header_bytes == 0) return malformed(err, "no pack, or one of another version");
     if (header_bytes > n_bytes) return malformed(err, "the header is cut off");
-    qn_digest d;
-    uint8_t digest[QN_DIGEST_BYTES];
-    qn_digest_init(&d);
-    qn_digest_add(&d, bytes, header_bytes - QN_DIGEST_BYTES);
-    qn_digest_finish(&d, digest);
-    if (memcmp(digest, bytes + header_bytes - QN_DIGEST_BYTES, sizeof digest) != 0)
-        return malformed(err, "the header's SHA-256 does not match");
+    uint8_t digest[QN_PACK_DIGEST_BYTES];
+    qn_pack_digest(digest, bytes, header_bytes - QN_PACK_DIGEST_BYTES);
+    if (memcmp(digest, bytes + header_bytes - QN_PACK_DIGEST_BYTES, sizeof digest) != 0)
+        return malformed(err, "the header does not match its hash");
     h->layout = get32(bytes + AT_LAYOUT);
     h->n_tensors = get32(bytes + AT_TENSORS);
     h->n_pieces = get32(bytes + AT_PIECES);
@@ -185,7 +203,7 @@ quern_status qn_pack_header_match(const qn_pack_header *h, const qn_weights *w, 
 
 bool qn_pack_piece_is_whole(const qn_pack_header *h, size_t i, const void *bytes, size_t n_bytes)
 {
-    return i < h->n_pieces && qn_checksum(bytes, n_bytes) == get64(h->checksums + 8 * i);
+    return i < h->n_pieces && qn_pack_checksum(bytes, n_bytes) == get64(h->checksums + 8 * i);
 }
 
 /* ---- writing --------------------------------------------------------------------------------------- */
@@ -193,7 +211,7 @@ bool qn_pack_piece_is_whole(const qn_pack_header *h, size_t i, const void *bytes
 static size_t header_size(const qn_weights *w, const char *source)
 {
     return QN_PACK_FIXED_BYTES + w->n_jobs * TENSOR_BYTES + qn_pack_pieces(w->arena.used) * 8 +
-           strlen(source) + QN_DIGEST_BYTES;
+           strlen(source) + QN_PACK_DIGEST_BYTES;
 }
 
 uint64_t qn_pack_data_offset(const qn_weights *w, const char *source)
@@ -204,7 +222,7 @@ uint64_t qn_pack_data_offset(const qn_weights *w, const char *source)
 bool qn_pack_header_write(qn_buffer *out, const qn_weights *w, const qn_pack_key *key, const qn_gguf *g,
                           const char *source, const uint64_t *checksums)
 {
-    uint8_t fixed[QN_PACK_FIXED_BYTES] = {0}, row[TENSOR_BYTES], digest[QN_DIGEST_BYTES];
+    uint8_t fixed[QN_PACK_FIXED_BYTES] = {0}, row[TENSOR_BYTES], digest[QN_PACK_DIGEST_BYTES];
     const size_t path_bytes = strlen(source), n_pieces = qn_pack_pieces(w->arena.used);
     if (path_bytes > QN_PACK_MAX_PATH || header_size(w, source) > QN_PACK_MAX_HEADER) return false;
     memcpy(fixed, MAGIC, sizeof MAGIC);
@@ -226,9 +244,6 @@ bool qn_pack_header_write(qn_buffer *out, const qn_weights *w, const qn_pack_key
     for (size_t i = 0; i < n_pieces; i++) qn_buffer_append(out, &checksums[i], sizeof checksums[i]);
     qn_buffer_append(out, source, path_bytes);
     if (out->failed) return false;
-    qn_digest d;
-    qn_digest_init(&d);
-    qn_digest_add(&d, out->data, out->n_bytes);
-    qn_digest_finish(&d, digest);
+    qn_pack_digest(digest, out->data, out->n_bytes);
     return qn_buffer_append(out, digest, sizeof digest);
 }

@@ -1,13 +1,13 @@
 /* pack_file.h: packed weights on disk, so that the next start has nothing to pack.
  *
- *     0            magic "QUERNPAK", sizes, key                      96 bytes, little-endian
- *     96           one row of 40 bytes for each tensor of the arena: where, how large, what shape
+ *     0            magic "QUERNPAK", sizes, key                      80 bytes, little-endian
+ *     80           one row of 40 bytes for each tensor of the arena: where, how large, what shape
  *     ...          XXH64 of each piece of 64 MiB of the data
  *     ...          path of the model file, for people
- *     ...          SHA-256 of all of the above
+ *     ...          XXH3-128 of all of the above
  *     data_offset  the arena of qn_weights as it stands in memory; a multiple of 2 MiB
  *
- * A pack is used only for the very file it was made from: the key is a SHA-256 over the layout's version
+ * A pack is used only for the very file it was made from: the key is made (XXH3-128) of the layout's version
  * and, of each part of the model, size, times of change, everything before the tensor data (metadata and
  * the table of tensors) and 64 pages of the tensor data. The layout is that of every instruction set.
  * The header is checked whole before anything is mapped; the data's checksums only when somebody asks
@@ -16,19 +16,19 @@
 #define QN_MODEL_PACK_FILE_H
 
 #include "base/buffer.h"
-#include "base/digest.h"
 #include "model/weights.h"
 
 enum {
     QN_PACK_ALIGN = 2 << 20,
     QN_PACK_PIECE = 64 << 20,
-    QN_PACK_FIXED_BYTES = 96, /* at the begin: enough to know how long the header is */
+    QN_PACK_DIGEST_BYTES = 16,
+    QN_PACK_FIXED_BYTES = 80, /* at the begin: enough to know how long the header is */
     QN_PACK_MAX_HEADER = 32 << 20,
     QN_PACK_MAX_PATH = 4096
 };
 
 typedef struct qn_pack_key {
-    uint8_t bytes[QN_DIGEST_BYTES];
+    uint8_t bytes[QN_PACK_DIGEST_BYTES];
 } qn_pack_key;
 
 typedef struct qn_pack_header { /* pointers into the parsed bytes */
@@ -42,6 +42,11 @@ typedef struct qn_pack_header { /* pointers into the parsed bytes */
     const char *source; /* [source_length], not NUL-terminated */
     size_t source_length;
 } qn_pack_header;
+
+/* Of the header and of the parts of a key: XXH3-128, in the order of bytes that its authors give. */
+void qn_pack_digest(uint8_t out[QN_PACK_DIGEST_BYTES], const void *bytes, size_t n_bytes);
+/* Of a piece of the data: XXH64, seed 0, as fast as memory is read. */
+uint64_t qn_pack_checksum(const void *bytes, size_t n_bytes);
 
 /* What identifies a model file. Reads its header and samples of its data through the mapping. */
 void qn_pack_key_make(qn_pack_key *key, const qn_gguf *g);

@@ -4,8 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -14,31 +12,10 @@
 
 enum { MAX_DEPTH = 8, MAX_NAMES = 100000 };
 
-bool qn_path_format(char *out, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    const int n = vsnprintf(out, PATH_MAX, format, args);
-    va_end(args);
-    return n >= 0 && n < PATH_MAX;
-}
-
 int qn_dir_make(const char *path, quern_error *err)
 {
-    char copy[PATH_MAX];
-    int fd = -1;
-    if (!qn_path_format(copy, "%s", path)) {
-        errno = ENAMETOOLONG;
-    } else {
-        for (char *c = copy + 1; *c != '\0'; c++) {
-            if (*c != '/') continue;
-            *c = '\0';
-            mkdir(copy, 0755); /* what cannot be made shows below */
-            *c = '/';
-        }
-        mkdir(copy, 0755);
-        fd = open(copy, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
+    qn_path_make(path, 0755);
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         qn_fail(err, QUERN_ERR_IO,
                 "%s: cannot make this directory: %s (set QUERN_MODELS or HF_HUB_CACHE to another)",

@@ -3,20 +3,13 @@
 #ifndef QN_STORE_DIRS_H
 #define QN_STORE_DIRS_H
 
+#include "base/path.h"
 #include "store/progress.h"
-
-#include <limits.h>
-
-#ifndef PATH_MAX
-#define PATH_MAX 4096
-#endif
 
 /* Makes the directory and those above it, and opens it. -1: err says why. */
 int qn_dir_make(const char *path, quern_error *err);
 /* Opens one directory below another, making it if asked. -1: errno. */
 int qn_dir_open_at(int parent_fd, const char *name, bool make);
-/* out: PATH_MAX bytes. False: too long. */
-__attribute__((format(printf, 2, 3))) bool qn_path_format(char *out, const char *format, ...);
 
 /* An exclusive lock on dir_fd/name, released by close(). Waits, asking `progress`; with progress NULL it
  * does not wait but fails with QUERN_ERR_BUSY. The lock of a process that dies is released. */

@@ -475,8 +475,7 @@ static quern_status pull_blob(hub_pull *p, const hub_file *f, quern_error *err)
                     .label = p->w->label,
                     .size_bytes = f->size_bytes,
                     .progress = p->progress,
-                    .free_bytes = p->st->free_bytes,
-                    .free_user = p->st->free_user};
+                    .free_bytes = p->st->free_bytes};
     snprintf(part.name, sizeof part.name, "%s", f->etag);
     snprintf(part.part_name, sizeof part.part_name, "%s.incomplete", f->etag);
     snprintf(part.bad_name, sizeof part.bad_name, "%s.bad", f->etag);
@@ -573,10 +572,7 @@ static quern_status ask_about_all(hub_pull *p, hub_file *files, size_t n, quern_
         if (!files[i].here && __builtin_add_overflow(more, files[i].size_bytes, &more)) more = UINT64_MAX;
     }
     if (n == 1) return QUERN_OK; /* asked again when it begins, less what is there already */
-    const qn_part space = {.label = p->w->label,
-                           .dir_path = p->blobs_path,
-                           .free_bytes = p->st->free_bytes,
-                           .free_user = p->st->free_user};
+    const qn_part space = {.label = p->w->label, .dir_path = p->blobs_path, .free_bytes = p->st->free_bytes};
     return qn_part_need_space(&space, more, err);
 }
 

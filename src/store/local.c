@@ -310,7 +310,6 @@ static quern_status open_part(pull *p, quern_error *err)
     if (p->w->sha256 != NULL) strcpy(part->expected, p->w->sha256);
     part->progress = p->progress;
     part->free_bytes = p->st->free_bytes;
-    part->free_user = p->st->free_user;
     return qn_part_open(part, may_resume(p), err);
 }
 

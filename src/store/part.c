@@ -8,19 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { SPARE_BYTES = 16 << 20, CHUNK_BYTES = 256 << 10 };
-
-uint64_t qn_free_bytes(void *user, const char *dir_path)
-{
-    (void)user;
-    struct statvfs v;
-    if (statvfs(dir_path, &v) != 0) return UINT64_MAX;
-    uint64_t n;
-    return __builtin_mul_overflow((uint64_t)v.f_bavail, (uint64_t)v.f_frsize, &n) ? UINT64_MAX : n;
-}
 
 static quern_status fail_errno(const qn_part *p, quern_error *err, const char *what)
 {
@@ -118,7 +108,7 @@ quern_status qn_part_restart(qn_part *p, quern_error *err)
 
 quern_status qn_part_need_space(const qn_part *p, uint64_t more, quern_error *err)
 {
-    const uint64_t available = p->free_bytes(p->free_user, p->dir_path);
+    const uint64_t available = p->free_bytes(p->dir_path);
     if (available >= SPARE_BYTES && available - SPARE_BYTES >= more) return QUERN_OK;
     return qn_fail(err, QUERN_ERR_LIMIT,
                    "%s: needs %llu more bytes, %s has %llu free (free some space, or set QUERN_MODELS or "

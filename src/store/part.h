@@ -23,8 +23,7 @@ typedef struct qn_part {
     bool useless;                     /* a write failed or too much came: close removes it */
     qn_sha256 *hash;
     qn_progress *progress;
-    uint64_t (*free_bytes)(void *user, const char *dir_path);
-    void *free_user;
+    uint64_t (*free_bytes)(const char *dir_path);
 } qn_part;
 
 /* The caller has set dir_fd, names, dir_path, label, size_bytes, expected, progress and free_bytes, and
@@ -56,6 +55,5 @@ quern_status qn_part_commit(qn_part *p, quern_error *err);
 /* Writes a small file the same way: hidden, synced, renamed. */
 quern_status qn_write_small(int dir_fd, const char *name, const char *bytes, size_t n_bytes,
                             quern_error *err);
-uint64_t qn_free_bytes(void *user, const char *dir_path); /* statvfs; UINT64_MAX if it cannot tell */
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,57 +29,29 @@ quern_store_pull_params quern_store_pull_params_default(void)
     return (quern_store_pull_params){.struct_bytes = sizeof(quern_store_pull_params)};
 }
 
-static const char *environment(const char *name)
-{
-    const char *value = getenv(name);
-    return value != NULL && value[0] != '\0' ? value : NULL;
-}
-
 static bool is_on(const char *name)
 {
-    const char *value = environment(name);
+    const char *value = qn_environment(name);
     return value != NULL && (strcmp(value, "1") == 0 || strcasecmp(value, "true") == 0 ||
                              strcasecmp(value, "yes") == 0 || strcasecmp(value, "on") == 0);
-}
-
-/* The XDG specification: a base directory that is not absolute is to be ignored. */
-static bool xdg(char out[PATH_MAX], const char *variable, const char *below_home, const char *rest)
-{
-    const char *base = environment(variable), *home = environment("HOME");
-    if (base != NULL && base[0] == '/') return qn_path_format(out, "%s/%s", base, rest);
-    return home != NULL && qn_path_format(out, "%s/%s/%s", home, below_home, rest);
-}
-
-/* "~/x" and relative paths as absolute ones, for children are started in other directories. */
-static char *absolute(const char *path)
-{
-    char out[PATH_MAX], here[PATH_MAX];
-    const char *home = environment("HOME");
-    bool ok = true;
-    if (path[0] == '/') ok = qn_path_format(out, "%s", path);
-    else if (path[0] == '~' && path[1] == '/' && home != NULL)
-        ok = qn_path_format(out, "%s%s", home, path + 1);
-    else ok = getcwd(here, sizeof here) != NULL && qn_path_format(out, "%s/%s", here, path);
-    for (size_t n = ok ? strlen(out) : 0; n > 1 && out[n - 1] == '/'; n--) out[n - 1] = '\0';
-    return ok ? qn_strdup(out) : NULL;
 }
 
 static quern_status find_directories(quern_store *st, const char *directory, quern_error *err)
 {
     char path[PATH_MAX];
-    const char *root = directory != NULL ? directory : environment("QUERN_MODELS");
-    if (root == NULL && xdg(path, "XDG_DATA_HOME", ".local/share", "quern/models")) root = path;
+    const char *root = directory != NULL ? directory : qn_environment("QUERN_MODELS");
+    if (root == NULL && qn_path_xdg(path, "XDG_DATA_HOME", ".local/share", "quern/models")) root = path;
     if (root == NULL)
         return qn_fail(err, QUERN_ERR_NOT_FOUND,
                        "no directory for models: HOME is not set (set QUERN_MODELS)");
-    st->root = absolute(root);
-    const char *hub = environment("HF_HUB_CACHE");
-    if (hub == NULL) hub = environment("HUGGINGFACE_HUB_CACHE");
-    const char *home = environment("HF_HOME");
+    st->root = qn_path_absolute(root);
+    const char *hub = qn_environment("HF_HUB_CACHE");
+    if (hub == NULL) hub = qn_environment("HUGGINGFACE_HUB_CACHE");
+    const char *home = qn_environment("HF_HOME");
     if (hub == NULL && home != NULL && qn_path_format(path, "%s/hub", home)) hub = path;
-    if (hub == NULL && xdg(path, "XDG_CACHE_HOME", ".cache", "huggingface/hub")) hub = path;
+    if (hub == NULL && qn_path_xdg(path, "XDG_CACHE_HOME", ".cache", "huggingface/hub")) hub = path;
     if (hub == NULL && qn_path_format(path, "%s/hub", root)) hub = path;
-    st->hub_cache = hub != NULL ? absolute(hub) : NULL;
+    st->hub_cache = hub != NULL ? qn_path_absolute(hub) : NULL;
     if (st->root != NULL && st->hub_cache != NULL) return QUERN_OK;
     return qn_fail(err, QUERN_ERR_NOMEM,
                    "the directories for models cannot be named (too long, or no memory)");
@@ -97,7 +70,7 @@ static bool is_loopback(const char *host)
 
 static quern_status read_hub_settings(quern_store *st, quern_error *err)
 {
-    const char *endpoint = environment("HF_ENDPOINT"), *token = environment("HF_TOKEN");
+    const char *endpoint = qn_environment("HF_ENDPOINT"), *token = qn_environment("HF_TOKEN");
     qn_source check;
     char probe[QN_URL_MAX + 1];
     if (endpoint == NULL) endpoint = "https://huggingface.co";
@@ -132,7 +105,7 @@ static quern_status read_catalogue(quern_store *st, quern_error *err)
     char path[PATH_MAX], *text = NULL;
     size_t n;
     quern_status s = QUERN_OK;
-    if (xdg(path, "XDG_CONFIG_HOME", ".config", "quern/catalogue.json")) {
+    if (qn_path_xdg(path, "XDG_CONFIG_HOME", ".config", "quern/catalogue.json")) {
         s = qn_file_read(&text, &n, path, MAX_CATALOGUE_BYTES, err);
         if (s == QUERN_OK) s = qn_catalogue_add(&st->catalogue, text, n, path, err);
         else if (s == QUERN_ERR_NOT_FOUND) s = QUERN_OK;
@@ -156,7 +129,7 @@ quern_status quern_store_open(quern_store **out, const quern_store_params *param
                                .connect_timeout_ms = 20000,
                                .stall_timeout_s = 60,
                                .log = {params->log, params->log_user}};
-    st->free_bytes = qn_free_bytes;
+    st->free_bytes = qn_path_free_bytes;
     quern_status s = find_directories(st, params->directory, err);
     if (s == QUERN_OK) s = read_hub_settings(st, err);
     if (s == QUERN_OK) s = read_catalogue(st, err);
@@ -437,7 +410,7 @@ static quern_status rename_meaning(const quern_store *st, meaning *m, const char
 static quern_status source_of_path(meaning *m, quern_error *err)
 {
     qn_source source = {.kind = QN_SOURCE_FILE};
-    char *path = absolute(m->path);
+    char *path = qn_path_absolute(m->path);
     if (path == NULL || strlen(path) > QN_URL_MAX) {
         qn_free(path);
         return qn_fail(err, QUERN_ERR_LIMIT, "%s: the path is too long",

@@ -26,9 +26,8 @@ struct quern_store {
     bool offline;
     qn_catalogue catalogue;
     qn_network network;
-    uint64_t (*free_bytes)(void *user, const char *dir_path); /* tests put their own here */
-    void *free_user;
-    quern_store_entry **entries; /* results of the last call */
+    uint64_t (*free_bytes)(const char *dir_path); /* tests put their own here */
+    quern_store_entry **entries;                  /* results of the last call */
     size_t n_entries, capacity;
 };
 

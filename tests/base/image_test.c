@@ -1,9 +1,6 @@
-/* image_test.c: the hashes that packs stand on, against published values, and the move of a mapped file into
- * huge pages under the eyes of readers. */
+/* image_test.c: the move of a mapped file into huge pages under the eyes of readers. */
 #include "base_test.h"
 
-#include "base/checksum.h"
-#include "base/digest.h"
 #include "base/image.h"
 
 #include <fcntl.h>
@@ -13,37 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static void expect_sha256(const char *text, size_t repeat, const char *hex)
-{
-    qn_digest d;
-    uint8_t out[QN_DIGEST_BYTES];
-    char found[2 * QN_DIGEST_BYTES + 1];
-    qn_digest_init(&d);
-    for (size_t i = 0; i < repeat; i++) qn_digest_add(&d, text, strlen(text));
-    qn_digest_finish(&d, out);
-    for (int i = 0; i < QN_DIGEST_BYTES; i++) snprintf(found + 2 * i, 3, "%02x", out[i]);
-    assert_string_equal(found, hex);
-}
-
-static void sha256(void **state) /* NIST's examples */
-{
-    (void)state;
-    expect_sha256("", 1, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    expect_sha256("abc", 1, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    expect_sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
-                  "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    expect_sha256("a", 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-}
-
-static void xxh64(void **state) /* values of the reference implementation */
-{
-    (void)state;
-    assert_true(qn_checksum("", 0) == 0xef46db3751d8e999u);
-    assert_true(qn_checksum("a", 1) == 0xd24ec4f1a98c6e5bu);
-    assert_true(qn_checksum("abc", 3) == 0x44bc2cf5ad770999u);
-    assert_true(qn_checksum("Nobody inspects the spammish repetition", 39) == 0xfbcea83c8a378bf1u);
-}
 
 enum { WORDS = (11 << 20) / 8 + 100 };
 static uint64_t word_at(size_t i)
@@ -113,8 +79,6 @@ static void a_file_moves_into_huge_pages_while_it_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sha256),
-        cmocka_unit_test(xxh64),
         cmocka_unit_test(a_file_moves_into_huge_pages_while_it_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

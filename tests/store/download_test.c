@@ -461,18 +461,18 @@ static void offline(void **state)
     stop(&v);
 }
 
-static uint64_t little_space(void *user, const char *dir)
+static uint64_t space;
+static uint64_t little_space(const char *dir)
 {
     (void)dir;
-    return *(uint64_t *)user;
+    return space;
 }
 
 static void disk_space(void **state)
 {
-    uint64_t space = (16 << 20) + N - 1; /* one byte less than is needed, beside what is kept free */
+    space = (16 << 20) + N - 1; /* one byte less than is needed, beside what is kept free */
     served v = serve(state, (http_test_reply[]){good()}, 1);
     v.f->store->free_bytes = little_space;
-    v.f->store->free_user = &space;
     expect_status(v.f, pull(&v, NULL), QUERN_ERR_LIMIT);
     expect_message(v.f, "needs 300000 more bytes");
     expect_nothing_visible(&v);

@@ -329,19 +329,19 @@ static void catalogue_disagrees(void **state)
     stop(v);
 }
 
-static uint64_t little_space(void *user, const char *dir)
+static uint64_t space;
+static uint64_t little_space(const char *dir)
 {
     (void)dir;
-    return *(uint64_t *)user;
+    return space;
 }
 
 static void disk_space(void **state)
 {
     served *v = serve(state);
-    uint64_t space = (16 << 20) + N + 2 * N_SMALL - 1;
+    space = (16 << 20) + N + 2 * N_SMALL - 1;
     v->h.two_pages = true;
     v->f->store->free_bytes = little_space;
-    v->f->store->free_user = &space;
     expect_status(v->f, pull(v, "hf.co/o/r:Q8_0"),
                   QUERN_ERR_LIMIT); /* all parts are counted before the first byte */
     assert_int_equal(v->h.n_cdn, 0);

@@ -190,9 +190,9 @@ static void cancel(void **state)
     expect_nothing_visible(f);
 }
 
-static uint64_t no_space(void *user, const char *dir)
+static uint64_t no_space(const char *dir)
 {
-    (void)user, (void)dir;
+    (void)dir;
     return 17 << 20;
 }
 
