@@ -17,7 +17,9 @@
 enum {
     GROUP = 4,         /* tokens at once at most; accumulators and weights then fill the 16 registers */
     TOKEN_BLOCK = 128, /* tokens that share an expanded chunk */
-    PREFETCH = 2048    /* bytes ahead of a panel that is read once */
+    STREAMS = 4,       /* panels at once when they are read only once: memory answers several sequences of
+                          addresses faster than one */
+    PREFETCH = 1024    /* bytes ahead in each */
 };
 
 /* Compilers regroup long sums and then run out of registers: PIN says that a value is wanted here. Where
@@ -154,9 +156,10 @@ QN_INLINE void store_panel(const qn_matmul *m, size_t panel, size_t token, const
 }
 
 /* One type's kernels. act: one row pointer a token. acc: [tokens][16].
- * direct sets acc to the product with a whole panel; expand takes blocks of a panel apart; chunk adds the
- * product with them, activations beginning at act_offset. */
-typedef void direct_fn(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[], float *acc);
+ * direct adds the products with up to STREAMS whole panels to acc, here [panels][GROUP][16]; expand takes
+ * blocks of a panel apart; chunk adds the product with them, activations beginning at act_offset. */
+typedef void direct_fn(const uint8_t *const panel[], size_t n_panels, size_t n_blocks,
+                       const uint8_t *const act[], float *acc);
 typedef void expand_fn(void *chunk, const qn_matrix *w, size_t panel, size_t block, size_t n_blocks);
 typedef void chunk_fn(const void *chunk, size_t n_blocks, const uint8_t *const act[], size_t act_offset,
                       float *acc);
@@ -184,10 +187,17 @@ QN_INLINE void multiply_direct(const matmul_type *type, const qn_matmul *m, size
     const size_t n_blocks = m->w->n_cols / type->block_columns;
     const uint8_t *act[GROUP];
     for (size_t t = 0; t < n_tokens; t++) act[t] = qn_matmul_act(m, act_bytes, token_begin + t);
-    for (size_t panel = panel_begin; panel < panel_end; panel++) {
-        float acc[GROUP][16];
-        type->direct[n_tokens - 1](m->w->data + panel * m->w->panel_bytes, n_blocks, act, acc[0]);
-        for (size_t t = 0; t < n_tokens; t++) store_panel(m, panel, token_begin + t, acc[t]);
+    const size_t length = (panel_end - panel_begin + STREAMS - 1) / STREAMS; /* of a stream, in panels */
+    for (size_t i = 0; i < length; i++) {
+        float acc[STREAMS][GROUP][16] = {0};
+        const uint8_t *panels[STREAMS];
+        size_t n = 0;
+        for (size_t panel = panel_begin + i; panel < panel_end; panel += length)
+            panels[n++] = m->w->data + panel * m->w->panel_bytes;
+        type->direct[n_tokens - 1](panels, n, n_blocks, act, acc[0][0]);
+        for (size_t s = 0; s < n; s++)
+            for (size_t t = 0; t < n_tokens; t++)
+                store_panel(m, panel_begin + i + s * length, token_begin + t, acc[s][t]);
     }
 }
 
@@ -228,14 +238,14 @@ QN_INLINE void multiply(const matmul_type *type, const qn_matmul *m, size_t pane
 
 /* ---- one set of functions per type ----
  *
- * A file has for each kind of its types kind_direct(type, T, panel, n_blocks, act, acc),
+ * A file has for each kind of its types kind_direct(type, T, panel, n_panels, n_blocks, act, acc),
  * kind_expand(type, chunk, panel, n_blocks) and kind_chunk(type, T, chunk, n_blocks, act, act_offset, acc).
  * They are inlined into the functions below, which know the type and the number of tokens T. */
 #define QN_DEFINE_DIRECT(kind, name, TYPE, T)                                                                \
-    static void direct_##name##_##T(const uint8_t *panel, size_t n_blocks, const uint8_t *const act[],       \
-                                    float *acc)                                                              \
+    static void direct_##name##_##T(const uint8_t *const panel[], size_t n_panels, size_t n_blocks,          \
+                                    const uint8_t *const act[], float *acc)                                  \
     {                                                                                                        \
-        kind##_direct(QN_TYPE_##TYPE, T, panel, n_blocks, act, acc);                                         \
+        kind##_direct(QN_TYPE_##TYPE, T, panel, n_panels, n_blocks, act, acc);                               \
     }
 #define QN_DEFINE_CHUNK(kind, name, TYPE, T)                                                                 \
     static void chunk_##name##_##T(const void *chunk, size_t n_blocks, const uint8_t *const act[],           \

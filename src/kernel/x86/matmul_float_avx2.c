@@ -5,7 +5,11 @@
 #include "kernel/x86/matmul_avx2.h"
 #include "quant/decode.h"
 
-enum { COLUMNS = 256, UNIT = 32 }; /* of a chunk; UNIT divides the block of every decoded type */
+enum {
+    COLUMNS = 256, /* of a chunk */
+    UNIT = 32,     /* divides the block of every decoded type */
+    TURN = 16      /* columns before the next of several panels has its turn */
+};
 
 /* Expanded blocks, of one column or of UNIT. */
 typedef float column_block[16];
@@ -44,11 +48,13 @@ QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *w, size_
         QN_EACH (h, 2) _mm256_storeu_ps(acc + 16 * t + 8 * h, sum[t][h]);
 }
 
-QN_INLINE void float_direct(qn_tensor_type type, int T, const uint8_t *panel, size_t n,
-                            const uint8_t *const act[], float *acc)
+QN_INLINE void float_direct(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
+                            size_t n, const uint8_t *const act[], float *acc)
 {
-    memset(acc, 0, (size_t)T * 16 * sizeof *acc);
-    float_product(type, T, panel, n, act, 0, acc, true);
+    for (size_t k = 0; k < n; k += TURN)
+        for (size_t s = 0; s < n_panels; s++)
+            float_product(type, T, panel[s] + k * panel_block_bytes(type), qn_min_size(TURN, n - k), act,
+                          k * sizeof(float), acc + s * GROUP * 16, true);
 }
 
 QN_INLINE void column_chunk(qn_tensor_type type, int T, const uint8_t *chunk, size_t n_blocks,

@@ -221,37 +221,58 @@ QN_INLINE __m256 add_block(__m256 acc, qn_tensor_type type, __m256i is, const k_
     return _mm256_fmadd_ps(v, _mm256_set1_ps(a->scale), acc);
 }
 
-/* One super-block for T tokens: integer sums, then the accumulators in memory. */
-QN_INLINE void multiply_block(qn_tensor_type type, int T, const uint8_t *codes, size_t sub_bytes,
-                              bool expanded, const k_scales *s, const qn_act_q8_256 *const a[], float *acc)
+/* Sub-block j of a super-block for T tokens. */
+QN_INLINE void multiply_sub_block(k_sums *sums, qn_tensor_type type, int T, const uint8_t *codes,
+                                  bool expanded, const k_scales *s, int j, const qn_act_q8_256 *const a[])
 {
-    k_sums sums;
-    QN_EACH (t, T) sums.is[t][0] = sums.is[t][1] = _mm256_setzero_si256();
-    for (int j = 0; j < 8; j++, codes += sub_bytes) {
-        if (!expanded) prefetch_block(codes, sub_bytes);
-        if (T > 2) __asm__ volatile("" : : "r"(&sums) : "memory"); /* no registers are left for them */
-        if (type == QN_TYPE_IQ4_XS) table_product(&sums, T, codes, s, j, a);
-        else narrow_product(&sums, type, T, codes, expanded, s, j, a);
-    }
+    if (type == QN_TYPE_IQ4_XS) table_product(sums, T, codes, s, j, a);
+    else narrow_product(sums, type, T, codes, expanded, s, j, a);
+}
+
+/* The integer sums of a super-block to the accumulators, which are in memory. */
+QN_INLINE void accumulate(float *acc, qn_tensor_type type, int T, const k_sums *sums, const k_scales *s,
+                          const qn_act_q8_256 *const a[])
+{
     QN_EACH (t, T) {
         QN_EACH (h, 2) {
             float *at = acc + 16 * t + 8 * h;
-            _mm256_storeu_ps(at, add_block(_mm256_loadu_ps(at), type, sums.is[t][h], s, h, a[t]));
+            _mm256_storeu_ps(at, add_block(_mm256_loadu_ps(at), type, sums->is[t][h], s, h, a[t]));
         }
     }
     IN_MEMORY;
 }
 
-QN_INLINE void k_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks,
-                        const uint8_t *const act[], float *acc)
+/* An eighth of the block that follows: codes and scales, which are wanted at its begin. */
+QN_INLINE void prefetch_part(const uint8_t *next, size_t block_bytes, int j)
 {
-    memset(acc, 0, (size_t)T * 16 * sizeof *acc);
-    for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
-        k_scales s;
+    const size_t part = block_bytes / 8;
+    for (size_t i = 0; i < part; i += 64)
+        _mm_prefetch((const char *)next + (size_t)j * part + i, _MM_HINT_T0);
+}
+
+/* The panels take turns at every sub-block. */
+QN_INLINE void k_direct(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
+                        size_t n_blocks, const uint8_t *const act[], float *acc)
+{
+    for (size_t b = 0; b < n_blocks; b++) {
+        k_scales scales[STREAMS];
+        k_sums sums[STREAMS];
         const qn_act_q8_256 *a[GROUP];
         QN_EACH (t, T) a[t] = act_block(act[t], b);
-        expand_scales(&s, p, type);
-        multiply_block(type, T, p, sub_block_bytes(type), false, &s, a, acc);
+        for (size_t s = 0; s < n_panels; s++) {
+            expand_scales(&scales[s], panel[s] + b * panel_block_bytes(type), type);
+            QN_EACH (t, T) sums[s].is[t][0] = sums[s].is[t][1] = _mm256_setzero_si256();
+        }
+        for (int j = 0; j < 8; j++) {
+            for (size_t s = 0; s < n_panels; s++) {
+                const uint8_t *p = panel[s] + b * panel_block_bytes(type) + (size_t)j * sub_block_bytes(type);
+                prefetch_part(panel[s] + (b + 1) * panel_block_bytes(type), panel_block_bytes(type), j);
+                multiply_sub_block(&sums[s], type, T, p, false, &scales[s], j, a);
+                IN_MEMORY;
+            }
+        }
+        for (size_t s = 0; s < n_panels; s++)
+            accumulate(acc + s * GROUP * 16, type, T, &sums[s], &scales[s], a);
     }
 }
 
@@ -273,7 +294,13 @@ QN_INLINE void k_chunk(qn_tensor_type type, int T, const narrow_block *e, size_t
     for (size_t b = 0; b < n_blocks; b++, e++) {
         const qn_act_q8_256 *a[GROUP];
         QN_EACH (t, T) a[t] = act_block(act[t] + act_offset, b);
-        multiply_block(type, T, e->codes[0][0], sizeof e->codes[0], true, &e->s, a, acc);
+        k_sums sums;
+        QN_EACH (t, T) sums.is[t][0] = sums.is[t][1] = _mm256_setzero_si256();
+        for (int j = 0; j < 8; j++) {
+            if (T > 2) __asm__ volatile("" : : "r"(&sums) : "memory"); /* no registers are left for them */
+            multiply_sub_block(&sums, type, T, e->codes[j][0], true, &e->s, j, a);
+        }
+        accumulate(acc, type, T, &sums, &e->s, a);
     }
 }
 

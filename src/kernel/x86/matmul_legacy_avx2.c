@@ -75,6 +75,15 @@ QN_INLINE __m256 add_min(__m256 acc, __m256 m, const qn_act_q8_32 *a)
     return _mm256_fmadd_ps(m, _mm256_set1_ps(a->scaled_sum), acc);
 }
 
+/* Adds a block's sums to eight accumulators in memory. */
+QN_INLINE void accumulate(float *at, qn_tensor_type type, __m256i sum, float zero, __m256 d, __m256 m,
+                          const qn_act_q8_32 *a)
+{
+    __m256 v = add_block(_mm256_loadu_ps(at), sum, zero, d, a);
+    if (has_min(type)) v = add_min(v, m, a);
+    _mm256_storeu_ps(at, v);
+}
+
 QN_INLINE const qn_act_q8_32 *act_block(const uint8_t *row, size_t b)
 {
     return (const qn_act_q8_32 *)(const void *)(row + b * sizeof(qn_act_q8_32));
@@ -104,25 +113,23 @@ QN_INLINE void narrow_product(__m256i sum[GROUP][2], qn_tensor_type type, int T,
         for (int h = 0; h < 2; h++) sum[t][h] = _mm256_madd_epi16(sum[t][h], _mm256_set1_epi16(1));
 }
 
-QN_INLINE void narrow_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks,
-                             const uint8_t *const act[], float *out)
+QN_INLINE void narrow_direct(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
+                             size_t n_blocks, const uint8_t *const act[], float *acc)
 {
-    __m256 acc[GROUP][2];
-    QN_EACH (t, T) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
-    for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
-        __m256i sum[GROUP][2];
-        prefetch_block(p, panel_block_bytes(type));
-        narrow_product(sum, type, T, p, false, act, b);
-        QN_EACH (h, 2) {
-            const __m256 d = load_d(p, type, h), m = has_min(type) ? load_m(p, type, h) : d;
-            QN_EACH (t, T) {
-                acc[t][h] = add_block(acc[t][h], sum[t][h], zero_point(type), d, act_block(act[t], b));
-                if (has_min(type)) acc[t][h] = add_min(acc[t][h], m, act_block(act[t], b));
+    for (size_t b = 0; b < n_blocks; b++) {
+        for (size_t s = 0; s < n_panels; s++) {
+            const uint8_t *p = panel[s] + b * panel_block_bytes(type);
+            __m256i sum[GROUP][2];
+            prefetch_block(p, panel_block_bytes(type));
+            narrow_product(sum, type, T, p, false, act, b);
+            QN_EACH (h, 2) {
+                const __m256 d = load_d(p, type, h), m = has_min(type) ? load_m(p, type, h) : d;
+                QN_EACH (t, T)
+                    accumulate(acc + (s * GROUP + (size_t)t) * 16 + 8 * h, type, sum[t][h], zero_point(type),
+                               d, m, act_block(act[t], b));
             }
         }
     }
-    QN_EACH (t, T)
-        for (int h = 0; h < 2; h++) _mm256_storeu_ps(out + 16 * t + 8 * h, acc[t][h]);
 }
 
 QN_INLINE void narrow_expand(qn_tensor_type type, narrow_block *e, const uint8_t *p, size_t n_blocks)
@@ -147,11 +154,9 @@ QN_INLINE void narrow_chunk(qn_tensor_type type, int T, const narrow_block *e, s
         narrow_product(sum, type, T, e->codes[0], true, a, b);
         QN_EACH (t, T) {
             QN_EACH (h, 2) {
-                float *at = acc + 16 * t + 8 * h;
-                __m256 v = add_block(_mm256_loadu_ps(at), sum[t][h], zero_point(type),
-                                     _mm256_loadu_ps(e->d + 8 * h), act_block(a[t], b));
-                if (has_min(type)) v = add_min(v, _mm256_loadu_ps(e->m + 8 * h), act_block(a[t], b));
-                _mm256_storeu_ps(at, v);
+                const __m256 d = _mm256_loadu_ps(e->d + 8 * h);
+                accumulate(acc + 16 * t + 8 * h, type, sum[t][h], zero_point(type), d,
+                           has_min(type) ? _mm256_loadu_ps(e->m + 8 * h) : d, act_block(a[t], b));
             }
         }
         IN_MEMORY;
@@ -205,24 +210,24 @@ QN_INLINE void signed_product(__m256i sum[GROUP][2], int T, const uint8_t *p, co
     }
 }
 
-QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *p, size_t n_blocks,
-                           const uint8_t *const act[], float *out)
+QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
+                           size_t n_blocks, const uint8_t *const act[], float *acc)
 {
-    __m256 acc[GROUP][2];
-    QN_EACH (t, T) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
-    for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
-        __m256i sum[GROUP][2];
-        prefetch_block(p, panel_block_bytes(type));
-        if (type == QN_TYPE_Q8_0) signed_product(sum, T, p, act, b);
-        else table_product(sum, T, p, act, b);
-        QN_EACH (h, 2) {
-            const __m256 d = load_d(p, type, h);
-            QN_EACH (t, T)
-                acc[t][h] = add_block(acc[t][h], sum[t][h], zero_point(type), d, act_block(act[t], b));
+    for (size_t b = 0; b < n_blocks; b++) {
+        for (size_t s = 0; s < n_panels; s++) {
+            const uint8_t *p = panel[s] + b * panel_block_bytes(type);
+            __m256i sum[GROUP][2];
+            prefetch_block(p, panel_block_bytes(type));
+            if (type == QN_TYPE_Q8_0) signed_product(sum, T, p, act, b);
+            else table_product(sum, T, p, act, b);
+            QN_EACH (h, 2) {
+                const __m256 d = load_d(p, type, h);
+                QN_EACH (t, T)
+                    accumulate(acc + (s * GROUP + (size_t)t) * 16 + 8 * h, type, sum[t][h], zero_point(type),
+                               d, d, act_block(act[t], b));
+            }
         }
     }
-    QN_EACH (t, T)
-        for (int h = 0; h < 2; h++) _mm256_storeu_ps(out + 16 * t + 8 * h, acc[t][h]);
 }
 
 QN_INLINE void wide_expand(qn_tensor_type type, wide_block *e, const uint8_t *p, size_t n_blocks)
@@ -256,9 +261,8 @@ QN_INLINE void wide_chunk(qn_tensor_type type, int T, const wide_block *e, size_
         words_product(sum, T, e->words[0], x, 32 * b);
         QN_EACH (t, T) {
             QN_EACH (h, 2) {
-                float *at = acc + 16 * t + 8 * h;
-                _mm256_storeu_ps(at, add_block(_mm256_loadu_ps(at), sum[t][h], 0.0f,
-                                               _mm256_loadu_ps(e->d + 8 * h), act_block(a[t], b)));
+                const __m256 d = _mm256_loadu_ps(e->d + 8 * h);
+                accumulate(acc + 16 * t + 8 * h, QN_TYPE_Q8_0, sum[t][h], 0.0f, d, d, act_block(a[t], b));
             }
         }
         IN_MEMORY;
