@@ -68,6 +68,9 @@ typedef struct qn_matmul {
     const int32_t *y_index;     /* and writes output row y_index[t]; NULL: row t. No duplicates. */
 } qn_matmul;
 
+/* Few tokens: kernels may read as many panels at once, so pieces of a multiple of that are good. */
+enum { QN_PANELS_AT_ONCE = 4 };
+
 /* Tokens [token_begin, token_end) times panels [panel_begin, panel_end). Any split gives the same bits. */
 typedef void qn_matmul_fn(const qn_matmul *m, size_t panel_begin, size_t panel_end, size_t token_begin,
                           size_t token_end);

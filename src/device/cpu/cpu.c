@@ -59,7 +59,8 @@ static void layout(qn_cpu *c, qn_arena *a)
     }
     for (int f = 0; f < QN_ACT_FORMATS; f++) {
         if (p->act_width[f] > 0)
-            c->act[f] = qn_arena_alloc(a, n_batch, qn_act_row_bytes((qn_act_format)f, p->act_width[f]));
+            c->act[f] = qn_arena_alloc(a, qn_max_size(n_batch, (size_t)c->params.n_threads),
+                                       qn_act_row_bytes((qn_act_format)f, p->act_width[f]));
     }
     for (int t = 0; t < 2; t++) {
         c->radians[t] = qn_arena_alloc(a, p->hparams->n_rot / 2, sizeof(double));

@@ -8,15 +8,40 @@
 
 #include <string.h>
 
-static void prepare_row(const qn_cpu *c, const qn_instruction *i, size_t row, const float *x)
+/* Of a row whose pieces are made ready apart: whole blocks of activations, and 64-byte lines of them, in
+ * every format. */
+enum { PIECE_COLUMNS = 512 };
+
+/* Columns [begin, end) of a row; begin is a multiple of PIECE_COLUMNS. */
+static void prepare_columns(const qn_cpu *c, const qn_instruction *i, size_t row, const float *x,
+                            size_t begin, size_t end)
 {
     for (unsigned f = 0; f < QN_ACT_FORMATS; f++)
         if (i->act_formats >> f & 1)
-            c->kernels->act_row[f](c->act[f] + row * qn_act_row_bytes((qn_act_format)f, i->width), x,
-                                   i->width);
+            c->kernels->act_row[f](c->act[f] + row * qn_act_row_bytes((qn_act_format)f, i->width) +
+                                       qn_act_row_bytes((qn_act_format)f, begin),
+                                   x, end - begin);
 }
 
-static float *norm_row(const qn_cpu *c, const qn_worker *w)
+static void prepare_row(const qn_cpu *c, const qn_instruction *i, size_t row, const float *x)
+{
+    prepare_columns(c, i, row, x, 0, i->width);
+}
+
+/* The rows that an instruction works on. */
+static size_t n_rows(const qn_cpu *c, const qn_instruction *i)
+{
+    return i->op == QN_OP_OUTPUT_NORM || i->op == QN_OP_OUTPUT ? c->batch->n_outputs : c->batch->n_tokens;
+}
+
+/* A single row is made ready by every worker for itself, in row number w->index: cheaper than one worker
+ * doing it and all meeting at a barrier. Experts find it in row 0, behind the barrier of their router. */
+static bool is_private(const qn_cpu *c, const qn_instruction *i)
+{
+    return n_rows(c, i) == 1 && (i->op == QN_OP_NORM || i->op == QN_OP_OUTPUT_NORM || i->op == QN_OP_PREPARE);
+}
+
+static float *scratch_row(const qn_cpu *c, const qn_worker *w)
 {
     return c->norm_scratch + (size_t)w->index * c->norm_width;
 }
@@ -46,34 +71,46 @@ static void embed(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
     }
 }
 
-static void norm(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+static void norm_row(const qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_t row, size_t act_row)
+{
+    float *y = scratch_row(c, w);
+    const size_t token = i->op == QN_OP_OUTPUT_NORM ? (size_t)c->batch->outputs[row] : row;
+    c->kernels->rms_norm(y, qn_cpu_row(c, i->in, token), i->weight, i->width, c->program->hparams->norm_eps);
+    prepare_row(c, i, act_row, y);
+}
+
+static void norm(const qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     size_t begin, end;
-    float *y = norm_row(c, w);
-    const bool output = i->op == QN_OP_OUTPUT_NORM;
-    while (qn_worker_take(w, output ? c->batch->n_outputs : c->batch->n_tokens, 1, &begin, &end)) {
-        const size_t token = output ? (size_t)c->batch->outputs[begin] : begin;
-        c->kernels->rms_norm(y, qn_cpu_row(c, i->in, token), i->weight, i->width,
-                             c->program->hparams->norm_eps);
-        prepare_row(c, i, begin, y);
-    }
+    if (is_private(c, i)) norm_row(c, w, i, 0, (size_t)w->index);
+    else
+        while (qn_worker_take(w, n_rows(c, i), 1, &begin, &end)) norm_row(c, w, i, begin, begin);
 }
 
 static void prepare(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     size_t begin, end;
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end))
-        prepare_row(c, i, begin, qn_cpu_row(c, i->in, begin));
+    if (is_private(c, i)) prepare_row(c, i, (size_t)w->index, qn_cpu_row(c, i->in, 0));
+    else
+        while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end))
+            prepare_row(c, i, begin, qn_cpu_row(c, i->in, begin));
 }
 
+/* Few rows are shared out by pieces. */
 static void glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
-    size_t begin, end;
-    float *y = norm_row(c, w);
+    size_t item, end;
+    float *y = scratch_row(c, w);
     qn_glu_fn *fn = i->activation == QN_SILU ? c->kernels->silu_mul : c->kernels->gelu_mul;
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) {
-        fn(y, qn_cpu_row(c, QN_BUFFER_GATE, begin), qn_cpu_row(c, QN_BUFFER_UP, begin), i->width);
-        prepare_row(c, i, begin, y);
+    const size_t n_tokens = c->batch->n_tokens,
+                 wanted = n_tokens < (size_t)w->n_threads ? PIECE_COLUMNS : i->width,
+                 pieces = (i->width + wanted - 1) / wanted;
+    while (qn_worker_take(w, n_tokens * pieces, 1, &item, &end)) {
+        const size_t token = item / pieces, begin = item % pieces * wanted,
+                     last = qn_min_size(begin + wanted, i->width);
+        fn(y, qn_cpu_row(c, QN_BUFFER_GATE, token) + begin, qn_cpu_row(c, QN_BUFFER_UP, token) + begin,
+           last - begin);
+        prepare_columns(c, i, token, y, begin, last);
     }
 }
 
@@ -88,13 +125,23 @@ static void residual(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
     }
 }
 
-/* Pieces are runs of panels over all products of the instruction, block of tokens by block of tokens. */
-static void matmul(qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_t n_tokens, size_t first_row)
+/* The activations that meet m: all rows, or the worker's own (is_private). */
+static const char *act_rows(const qn_cpu *c, const qn_worker *w, const qn_matrix *m, bool is_own)
 {
+    const qn_act_format format = qn_matrix_act_format(m->type);
+    return c->act[format] + (is_own ? (size_t)w->index * qn_act_row_bytes(format, m->n_cols) : 0);
+}
+
+/* Pieces are runs of panels over all products of the instruction, block of tokens by block of tokens. */
+static void matmul(qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_t first_row)
+{
+    const bool is_own = is_private(c, i - 1); /* the instruction before made the activations */
+    const size_t n_tokens = n_rows(c, i);
     size_t panels = 0, begin, end;
     for (uint32_t k = 0; k < i->n_products; k++) panels += qn_matrix_panels(i->products[k].matrix->n_rows);
     const size_t blocks = (n_tokens + QN_TOKEN_BLOCK - 1) / QN_TOKEN_BLOCK, items = blocks * panels;
-    const size_t grain = qn_max_size(1, qn_min_size(panels / ((size_t)w->n_threads * 6), 32));
+    const size_t share = qn_max_size(1, qn_min_size(panels / ((size_t)w->n_threads * 6), 32));
+    const size_t grain = share > QN_PANELS_AT_ONCE ? share - share % QN_PANELS_AT_ONCE : share;
     while (qn_worker_take(w, items, grain, &begin, &end)) {
         while (begin < end) {
             const size_t token = begin / panels * QN_TOKEN_BLOCK;
@@ -104,9 +151,8 @@ static void matmul(qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_
                 panel -= qn_matrix_panels(i->products[k++].matrix->n_rows);
             const qn_product *r = &i->products[k];
             const size_t last = qn_min_size(qn_matrix_panels(r->matrix->n_rows), panel + (end - begin));
-            const qn_act_format format = qn_matrix_act_format(r->matrix->type);
             const qn_matmul m = {.w = r->matrix,
-                                 .act = c->act[format],
+                                 .act = act_rows(c, w, r->matrix, is_own),
                                  .y = qn_cpu_row(c, r->out, first_row),
                                  .y_stride = c->program->buffer_width[r->out],
                                  .bias = r->bias,
@@ -122,7 +168,7 @@ static void output(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     const size_t n = c->program->hparams->n_vocab, piece = 4096, pieces = (n + piece - 1) / piece;
     const float cap = c->program->hparams->final_softcap;
-    matmul(c, w, i, c->batch->n_outputs, c->batch->first_logits);
+    matmul(c, w, i, c->batch->first_logits);
     if (i->scale == 1.0f && cap == 0.0f) return;
     qn_worker_barrier(w);
     size_t begin, end;
@@ -145,22 +191,27 @@ static void rotate_heads(const qn_cpu *c, float *x, size_t n_head, const float *
     c->kernels->rope(x, n_head, h->head_dim_k, h->n_rot, h->arch->rope_neox, cos_sin);
 }
 
+/* Two items a token: the queries; the keys, which then go into the cache with the values. */
 static void rotate(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     const qn_hparams *h = c->program->hparams;
     const qn_kv_memory *kv = &c->batch->kv[i->group];
-    size_t begin, end;
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) {
-        const qn_segment *s = &c->batch->segments[c->token_segment[begin]];
-        const size_t position = (size_t)s->position + begin - s->token_begin;
-        const float *cos_sin = c->cos_sin[i->windowed] + begin * h->n_rot;
-        float *k = qn_cpu_row(c, QN_BUFFER_K, begin);
-        rotate_heads(c, qn_cpu_row(c, QN_BUFFER_Q, begin), h->n_head, i->weights->q_norm, cos_sin);
+    size_t item, end;
+    while (qn_worker_take(w, 2 * c->batch->n_tokens, 1, &item, &end)) {
+        const size_t token = item / 2;
+        const qn_segment *s = &c->batch->segments[c->token_segment[token]];
+        const size_t position = (size_t)s->position + token - s->token_begin;
+        const float *cos_sin = c->cos_sin[i->windowed] + token * h->n_rot;
+        if (item % 2 != 0) {
+            rotate_heads(c, qn_cpu_row(c, QN_BUFFER_Q, token), h->n_head, i->weights->q_norm, cos_sin);
+            continue;
+        }
+        float *k = qn_cpu_row(c, QN_BUFFER_K, token);
         rotate_heads(c, k, h->n_head_kv, i->weights->k_norm, cos_sin);
         const int32_t page = s->pages[i->group][position / QN_PAGE_POSITIONS];
         char *layer = kv->base + (size_t)page * kv->page_stride + i->slot * kv->layout.layer_bytes;
         c->kernels->kv_write(&kv->layout, layer, position % QN_PAGE_POSITIONS, k,
-                             qn_cpu_row(c, QN_BUFFER_V, begin));
+                             qn_cpu_row(c, QN_BUFFER_V, token));
     }
 }
 
@@ -178,7 +229,7 @@ static void run_instruction(qn_cpu *c, const qn_worker *w, const qn_instruction 
         prepare(c, w, i);
         break;
     case QN_OP_MATMUL:
-        matmul(c, w, i, c->batch->n_tokens, 0);
+        matmul(c, w, i, 0);
         break;
     case QN_OP_ROTATE:
         rotate(c, w, i);
@@ -224,7 +275,7 @@ static void walk(const qn_worker *w, void *user)
         if (c->batch->n_outputs == 0 && p->code[i].op == QN_OP_OUTPUT_NORM)
             break; /* nobody asks for logits */
         run_instruction(c, w, &p->code[i]);
-        qn_worker_barrier(w);
+        if (!is_private(c, &p->code[i])) qn_worker_barrier(w);
         if (c->profile != NULL && w->index == 0) {
             const uint64_t now = qn_clock_ns();
             c->profile[i].ns += now - before;

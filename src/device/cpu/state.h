@@ -38,7 +38,8 @@ struct qn_cpu {
     qn_op_count *profile;  /* [n_code] or NULL */
 
     float *buffers[QN_BUFFERS];     /* [n_batch][buffer_width], logits [n_outputs][n_vocab] */
-    char *act[QN_ACT_FORMATS];      /* [n_batch] rows of qn_act_row_bytes(format, width of the instruction) */
+    char *act[QN_ACT_FORMATS];      /* [n_batch or n_threads, whichever is more] rows of
+                                       qn_act_row_bytes(format, width of the instruction) */
     char *slot_act[QN_ACT_FORMATS]; /* [n_batch * n_expert_used] rows */
     double *radians[2];             /* [n_rot / 2] a position: without and with a window */
     float *cos_sin[2];              /* [n_batch][n_rot] */

@@ -17,9 +17,9 @@
 enum {
     GROUP = 4,         /* tokens at once at most; accumulators and weights then fill the 16 registers */
     TOKEN_BLOCK = 128, /* tokens that share an expanded chunk */
-    STREAMS = 4,       /* panels at once when they are read only once: memory answers several sequences of
-                          addresses faster than one */
-    PREFETCH = 1024    /* bytes ahead in each */
+    STREAMS = QN_PANELS_AT_ONCE, /* of panels that are read only once: memory answers several sequences of
+                                    addresses faster than one */
+    PREFETCH = 1024              /* bytes ahead in each */
 };
 
 /* Compilers regroup long sums and then run out of registers: PIN says that a value is wanted here. Where
