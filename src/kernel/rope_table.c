@@ -2,6 +2,8 @@
  * sine needs; so everything is double until the last step. */
 #include "kernel/rope_table.h"
 
+#include "kernel/sin_cos.h"
+
 #include <math.h>
 
 static const double two_pi = 6.28318530717958647692;
@@ -52,8 +54,10 @@ void qn_rope_table_fill(float *cos_sin, int32_t position, const double *radians_
 {
     for (size_t i = 0; i < n_pairs; i++) {
         const double angle = (double)position * radians_per_position[i];
-        cos_sin[2 * i] = (float)(cos(angle) * magnitude);
-        cos_sin[2 * i + 1] = (float)(sin(angle) * magnitude);
+        double sine, cosine;
+        qn_sin_cos(angle, &sine, &cosine);
+        cos_sin[2 * i] = (float)(cosine * magnitude);
+        cos_sin[2 * i + 1] = (float)(sine * magnitude);
     }
 }
 
