@@ -19,7 +19,7 @@ enum {
     TOKEN_BLOCK = 128, /* tokens that share an expanded chunk */
     STREAMS = QN_PANELS_AT_ONCE, /* of panels that are read only once: memory answers several sequences of
                                     addresses faster than one */
-    PREFETCH = 1024              /* bytes ahead in each */
+    PREFETCH = 512               /* bytes ahead in each */
 };
 
 /* Compilers regroup long sums and then run out of registers: PIN says that a value is wanted here. Where
