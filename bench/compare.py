@@ -3,6 +3,7 @@
 
     bench/compare.py MODEL.gguf[=LABEL]... [--threads 2] [--rounds 5] [--rows prompt512,gen128,...]
                      [--ik PATH/llama-bench] [--limits] [--json results.json] [--write docs/performance.md]
+    bench/compare.py --join results.json... [--write docs/performance.md]
 
 Every row of every model is measured once a round by each engine, one after the other, in the other order in
 every second round, so that a machine that gets slower or busier falls on all alike. Figures are medians;
@@ -24,7 +25,8 @@ that Python itself holds is not counted. For a fair rival compile it for this ma
 ik_llama.cpp is driven through its llama-bench (-rtr 1 -fa 1); parallel rows need llama-batched-bench, looked
 for beside it and in the same build. An engine that is missing has no column; one that fails in a row has no
 figure there, and the reason is said and kept in the JSON. --write puts the table between the markers of a
-Markdown file, and wants at least five rounds. --limits adds a column: the speed of quern as a share of the
+Markdown file, and wants at least five rounds. The whole takes hours: --join makes one table of what --json kept
+of several runs on one machine. --limits adds a column: the speed of quern as a share of the
 measured memory bandwidth (bw) or vector peak (vec), whichever is nearer (quern bench --help).
 """
 import argparse
@@ -359,6 +361,23 @@ def markdown(report):
     return "\n".join(lines) + "\n"
 
 
+def joined(paths):
+    """One report of several runs."""
+    reports = [json.loads(pathlib.Path(path).read_text(encoding="utf-8")) for path in paths]
+    first = reports[0]
+    for path, report in zip(paths, reports):
+        for key in ("processor", "processors", "threads"):
+            if report["machine"][key] != first["machine"][key]:
+                sys.exit(f"{path}: another machine, or another number of threads, than {paths[0]}: {key}")
+        if report["engines"] != first["engines"]:
+            sys.exit(f"{path}: other engines than {paths[0]}")
+    machines = [report["machine"] for report in reports]
+    return {"machine": {**first["machine"], "date": max(m["date"] for m in machines),
+                        "rounds": min(m["rounds"] for m in machines)},
+            "engines": first["engines"],
+            "results": [result for report in reports for result in report["results"] if result.get("median")]}
+
+
 def write_between_markers(path, text):
     page = pathlib.Path(path).read_text(encoding="utf-8")
     begin, end = page.find(BEGIN), page.find(END)
@@ -447,7 +466,7 @@ def model_argument(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", metavar="MODEL[=LABEL]", help="GGUF files")
+    parser.add_argument("models", nargs="*", metavar="MODEL[=LABEL]", help="GGUF files")
     parser.add_argument("--rows", default=DEFAULT_ROWS, help=f"default: {DEFAULT_ROWS}")
     parser.add_argument("--threads", type=int, default=0, help="default: as many as --cpus")
     parser.add_argument("--cpus", help="processors to run on, such as 0,1; default: the first --threads, or all")
@@ -458,6 +477,7 @@ def main():
     parser.add_argument("--no-llama-cpp", action="store_true", help="leave llama.cpp out")
     parser.add_argument("--json", metavar="FILE", help="all figures; written again after every row")
     parser.add_argument("--write", metavar="FILE.md", help="put the table between the markers of this file")
+    parser.add_argument("--join", nargs="+", metavar="FILE", help="measure nothing: one table of the files of --json")
     parser.add_argument("--drive-llama-cpp", metavar="ROW", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.drive_llama_cpp:
@@ -470,20 +490,29 @@ def main():
         pin(args)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    if args.write and args.rounds < 5:
+    if bool(args.models) == bool(args.join):
+        parser.error("either models to measure, or --join FILE...")
+    report = joined(args.join) if args.join else None
+    if args.write and (report["machine"] if report else vars(args))["rounds"] < 5:
         parser.error("--write wants at least five rounds: fewer are no median to publish")
     for path, _ in args.models:
         if not os.path.isfile(path):
             parser.error(f"{path}: no such file")
+    if report is None:
+        report = measured(args)
+    table = markdown(report)
+    print(table, end="")
+    if args.write:
+        write_between_markers(args.write, table)
+
+
+def measured(args):
     engines = find_engines(args)
     if not engines or engines[0].name != "quern":
         sys.exit("there is no quern to measure (make, or --quern PATH)")
     report = {"machine": machine(args), "engines": {e.name: e.version for e in engines}, "results": []}
     measure_all(args, engines, report)
-    table = markdown(report)
-    print(table, end="")
-    if args.write:
-        write_between_markers(args.write, table)
+    return report
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ enum { QN_TILE_ROWS = 6 }; /* 12 of 16 */
 #endif
 enum {
     QN_DIRECT_ROWS = 8,
+    QN_TILES_AHEAD = 2, /* of keys, that are asked for while one is used */
     QN_PAGE_TILES = QN_PAGE_POSITIONS / QN_TILE_POSITIONS,
     QN_CHUNK_PAGES = QN_ATTENTION_CHUNK / QN_PAGE_POSITIONS
 };
@@ -304,34 +305,32 @@ QN_INLINE void direct_scores_q4_0(size_t rows, size_t width, const float *q, siz
         for (size_t w = 0; w < width; w++) v16_store(scores + r * QN_ATTENTION_CHUNK + 16 * w, acc[r][w]);
 }
 
-/* sums of p * value over positions `seen`, for dimensions [16 column, 16 (column + width)), or for the last
- * `tail` ones */
+/* Adds the products of p with the values of slots [begin, end) of a page, for dimensions
+ * [16 column, 16 (column + width)), or for the last `tail` ones. p: of the first of these slots. */
 QN_INLINE void direct_values(qn_tensor_type type, size_t rows, size_t width, size_t tail,
-                             const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, span seen,
+                             const qn_kv_layout *l, const value_page *v, size_t begin, size_t end,
                              const float *p, size_t column, float *partial)
 {
     const size_t n = l->head_dim_v, partial_floats = qn_attention_partial_floats(l);
     v16 acc[4][4];
+    partial += 16 * column;
     for (size_t r = 0; r < rows; r++)
-        for (size_t w = 0; w < width; w++) acc[r][w] = v16_zero();
-    for (size_t j = seen.begin; j < seen.end;) {
-        const size_t page_end = qn_min_size((j / QN_PAGE_POSITIONS + 1) * QN_PAGE_POSITIONS, seen.end);
-        const value_page v = find_values(l, pages->page[j / QN_PAGE_POSITIONS], head_kv);
-        for (; j < page_end; j++) {
-            const size_t slot = j % QN_PAGE_POSITIONS, at = slot * n + 16 * column;
-            for (size_t w = 0; w < width; w++) {
-                const bool high = width % 2 == 0 ? w % 2 : column % 2; /* pairs of columns begin groups */
-                const v16 value = type == QN_TYPE_Q4_0 ? load_value_q4_0(&v, slot, (column + w) / 2, high)
-                                  : tail               ? load_elems_n(type, v.rows, at, tail)
-                                                       : load_elems(type, v.rows, at + 16 * w);
-                for (size_t r = 0; r < rows; r++)
-                    acc[r][w] = v16_fma(v16_set1(p[r * QN_ATTENTION_CHUNK + j]), value, acc[r][w]);
-            }
+        for (size_t w = 0; w < width; w++)
+            acc[r][w] = v16_load_n(partial + r * partial_floats + 16 * w, tail ? tail : 16);
+    for (size_t slot = begin; slot < end; slot++, p++) {
+        const size_t at = slot * n + 16 * column;
+        for (size_t w = 0; w < width; w++) {
+            const bool high = width % 2 == 0 ? w % 2 : column % 2; /* pairs of columns begin groups */
+            const v16 value = type == QN_TYPE_Q4_0 ? load_value_q4_0(v, slot, (column + w) / 2, high)
+                              : tail               ? load_elems_n(type, v->rows, at, tail)
+                                                   : load_elems(type, v->rows, at + 16 * w);
+            for (size_t r = 0; r < rows; r++)
+                acc[r][w] = v16_fma(v16_set1(p[r * QN_ATTENTION_CHUNK]), value, acc[r][w]);
         }
     }
     for (size_t r = 0; r < rows; r++)
         for (size_t w = 0; w < width; w++)
-            v16_store_n(partial + r * partial_floats + 16 * (column + w), acc[r][w], tail ? tail : 16);
+            v16_store_n(partial + r * partial_floats + 16 * w, acc[r][w], tail ? tail : 16);
 }
 
 /* How many vectors side by side keep the multiply-add units busy and fit into the registers. */
@@ -344,6 +343,21 @@ QN_INLINE size_t direct_width(size_t rows)
 #endif
 }
 
+static void prefetch(const char *p, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i += 64) __builtin_prefetch(p + i, 0, 3);
+}
+
+/* While tile t of the keys is used: the keys of a later one, and the values of t, for the second half. Pages
+ * lie apart, so the processor cannot foresee them. */
+static void fetch_ahead(const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, size_t t, size_t end)
+{
+    const size_t tile_bytes = QN_TILE_POSITIONS * qn_kv_row_bytes(l->type_k, l->head_dim_k);
+    if (t + QN_TILES_AHEAD < end) prefetch(key_tile(l, pages, head_kv, t + QN_TILES_AHEAD), tile_bytes);
+    const value_page v = find_values(l, pages->page[t / QN_PAGE_TILES], head_kv);
+    prefetch(v.rows + t % QN_PAGE_TILES * QN_TILE_POSITIONS * v.row_bytes, QN_TILE_POSITIONS * v.row_bytes);
+}
+
 /* The products of `rows` queries with all keys that are seen. */
 QN_INLINE void direct_keys(qn_tensor_type type, size_t rows, const qn_kv_layout *l, const chunk_pages *pages,
                            size_t head_kv, span seen, const float *q, float *scores)
@@ -352,6 +366,7 @@ QN_INLINE void direct_keys(qn_tensor_type type, size_t rows, const qn_kv_layout 
     for (size_t t = seen.begin / 16, end = (seen.end + 15) / 16; t < end;) {
         const char *tiles = key_tile(l, pages, head_kv, t);
         const bool wide = t % QN_PAGE_TILES + width <= QN_PAGE_TILES && t + width <= end;
+        for (size_t i = 0; i < (wide ? width : 1); i++) fetch_ahead(l, pages, head_kv, t + i, end);
         if (type == QN_TYPE_Q4_0) {
             const uint8_t *codes = (const uint8_t *)tiles;
             const uint16_t *scales = tile_scales(l, pages, head_kv, t);
@@ -365,19 +380,27 @@ QN_INLINE void direct_keys(qn_tensor_type type, size_t rows, const qn_kv_layout 
     }
 }
 
-/* The sums of all dimensions of the values that are seen. */
+/* The sums of all dimensions of the values that are seen: a few positions at a time, all of their dimensions,
+ * so that memory is read in order. */
 QN_INLINE void direct_columns(qn_tensor_type type, size_t rows, const qn_kv_layout *l,
                               const chunk_pages *pages, size_t head_kv, span seen, const float *p,
                               float *partial)
 {
     const size_t width = direct_width(rows), n = l->head_dim_v;
-    size_t column = 0;
-    for (; 16 * (column + width) <= n; column += width)
-        direct_values(type, rows, width, 0, l, pages, head_kv, seen, p, column, partial);
-    for (; 16 * (column + 1) <= n; column++)
-        direct_values(type, rows, 1, 0, l, pages, head_kv, seen, p, column, partial);
-    if (16 * column < n)
-        direct_values(type, rows, 1, n - 16 * column, l, pages, head_kv, seen, p, column, partial);
+    for (size_t r = 0; r < rows; r++)
+        memset(partial + r * qn_attention_partial_floats(l), 0, n * sizeof *partial);
+    for (size_t j = seen.begin, next; j < seen.end; j = next) {
+        next = qn_min_size((j / QN_TILE_POSITIONS + 1) * QN_TILE_POSITIONS, seen.end);
+        const value_page v = find_values(l, pages->page[j / QN_PAGE_POSITIONS], head_kv);
+        const size_t begin = j % QN_PAGE_POSITIONS, end = begin + (next - j);
+        size_t column = 0;
+        for (; 16 * (column + width) <= n; column += width)
+            direct_values(type, rows, width, 0, l, &v, begin, end, p + j, column, partial);
+        for (; 16 * (column + 1) <= n; column++)
+            direct_values(type, rows, 1, 0, l, &v, begin, end, p + j, column, partial);
+        if (16 * column < n)
+            direct_values(type, rows, 1, n - 16 * column, l, &v, begin, end, p + j, column, partial);
+    }
 }
 
 /* CALL(type, rows) with both as constants, so that each pair has loops of its own; rows: 1 to 4. */

@@ -49,9 +49,9 @@ QN_INLINE __m256 load_f16(const uint16_t *p)
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 
-QN_INLINE void prefetch_block(const uint8_t *p, size_t block_bytes)
+QN_INLINE void prefetch(const uint8_t *p, size_t n_bytes)
 {
-    for (size_t i = 0; i < block_bytes; i += 64) _mm_prefetch((const char *)p + PREFETCH + i, _MM_HINT_T0);
+    for (size_t i = 0; i < n_bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
 }
 
 /* Unsigned codes of `bits` bits, columns 4 g .. 4 g + 3, for 8 rows of half h. p: the nibble lines, and
@@ -207,6 +207,8 @@ QN_INLINE void multiply_expanded(const matmul_type *type, const qn_matmul *m, si
                                  void *chunk)
 {
     const size_t n_blocks = m->w->n_cols / type->block_columns;
+    const size_t block_bytes = m->w->panel_bytes / n_blocks;
+    const bool is_packed = qn_matrix_is_packed(m->w->type);
     const uint8_t *act[TOKEN_BLOCK];
     float acc[TOKEN_BLOCK][16];
     for (size_t t = 0; t < n_tokens; t++) act[t] = qn_matmul_act(m, act_bytes, token_begin + t);
@@ -215,6 +217,8 @@ QN_INLINE void multiply_expanded(const matmul_type *type, const qn_matmul *m, si
         for (size_t b = 0; b < n_blocks; b += type->chunk_blocks) {
             const size_t n = qn_min_size(type->chunk_blocks, n_blocks - b);
             type->expand(chunk, m->w, panel, b, n);
+            if (is_packed)
+                prefetch(m->w->data + panel * m->w->panel_bytes + (b + n) * block_bytes, n * block_bytes);
             for (size_t t = 0; t < n_tokens; t += type->group) {
                 const size_t group = qn_min_size(type->group, n_tokens - t);
                 type->chunk[group - 1](chunk, n, act + t, b * type->act_block_bytes, acc[t]);

@@ -242,18 +242,12 @@ QN_INLINE void accumulate(float *acc, qn_tensor_type type, int T, const k_sums *
     IN_MEMORY;
 }
 
-/* An eighth of the block that follows: codes and scales, which are wanted at its begin. */
-QN_INLINE void prefetch_part(const uint8_t *next, size_t block_bytes, int j)
-{
-    const size_t part = block_bytes / 8;
-    for (size_t i = 0; i < part; i += 64)
-        _mm_prefetch((const char *)next + (size_t)j * part + i, _MM_HINT_T0);
-}
-
-/* The panels take turns at every sub-block. */
+/* The panels take turns at every sub-block, and fetch a part of their next block, scales included: those are
+ * wanted at its begin. */
 QN_INLINE void k_direct(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
                         size_t n_blocks, const uint8_t *const act[], float *acc)
 {
+    const size_t part = panel_block_bytes(type) / 8;
     for (size_t b = 0; b < n_blocks; b++) {
         k_scales scales[STREAMS];
         k_sums sums[STREAMS];
@@ -266,7 +260,7 @@ QN_INLINE void k_direct(qn_tensor_type type, int T, const uint8_t *const panel[]
         for (int j = 0; j < 8; j++) {
             for (size_t s = 0; s < n_panels; s++) {
                 const uint8_t *p = panel[s] + b * panel_block_bytes(type) + (size_t)j * sub_block_bytes(type);
-                prefetch_part(panel[s] + (b + 1) * panel_block_bytes(type), panel_block_bytes(type), j);
+                prefetch(panel[s] + (b + 1) * panel_block_bytes(type) + (size_t)j * part, part);
                 multiply_sub_block(&sums[s], type, T, p, false, &scales[s], j, a);
                 IN_MEMORY;
             }

@@ -120,7 +120,7 @@ QN_INLINE void narrow_direct(qn_tensor_type type, int T, const uint8_t *const pa
         for (size_t s = 0; s < n_panels; s++) {
             const uint8_t *p = panel[s] + b * panel_block_bytes(type);
             __m256i sum[GROUP][2];
-            prefetch_block(p, panel_block_bytes(type));
+            prefetch(p + PREFETCH, panel_block_bytes(type));
             narrow_product(sum, type, T, p, false, act, b);
             QN_EACH (h, 2) {
                 const __m256 d = load_d(p, type, h), m = has_min(type) ? load_m(p, type, h) : d;
@@ -217,7 +217,7 @@ QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *const pane
         for (size_t s = 0; s < n_panels; s++) {
             const uint8_t *p = panel[s] + b * panel_block_bytes(type);
             __m256i sum[GROUP][2];
-            prefetch_block(p, panel_block_bytes(type));
+            prefetch(p + PREFETCH, panel_block_bytes(type));
             if (type == QN_TYPE_Q8_0) signed_product(sum, T, p, act, b);
             else table_product(sum, T, p, act, b);
             QN_EACH (h, 2) {
