@@ -39,6 +39,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -83,11 +84,12 @@ class Row:
         return f"{value:.0f}" if value >= 100 or self.kind == "memory" else f"{value:.1f}"
 
 
-def run(command, env=None):
-    """Standard output, and the greatest resident memory in bytes. A failure says the last line of stderr."""
+def run(command, env=None, cwd=None, with_errors=False):
+    """Standard output (and error), and the greatest resident memory in bytes. A failure says the last line of
+    stderr."""
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-                               env=env)
+                               env=env, cwd=cwd)
     try:
         out, err = process.stdout, process.stderr
         with _Collect(err) as said:
@@ -101,7 +103,7 @@ def run(command, env=None):
     if process.returncode != 0:
         lines = [line for line in said.text.splitlines() if line.strip()]
         raise RuntimeError(f"exit {process.returncode}: {lines[-1].strip() if lines else 'nothing was said'}")
-    return text, usage.ru_maxrss * 1024
+    return text + said.text if with_errors else text, usage.ru_maxrss * 1024
 
 
 class _Collect:
@@ -214,9 +216,10 @@ class IkLlamaCpp:
         if self.batched is None:
             raise FileNotFoundError("there is no llama-batched-bench beside llama-bench")
         n_ctx = row.sequences * (row.n + 8)
-        command = [self.batched, "-m", model, "-t", self.threads, "-c", n_ctx, "-b", 2048, "-ub", 512, "-fa", "on",
+        command = [self.batched.resolve(), "-m", os.path.abspath(model), "-t", self.threads, "-c", n_ctx, "-b", 2048, "-ub", 512, "-fa", "on",
                    "-rtr", "-npp", 1, "-ntg", row.n, "-npl", row.sequences]
-        text, _ = run([str(word) for word in command])
+        with tempfile.TemporaryDirectory() as directory:  # where it leaves a log; its table is part of that
+            text, _ = run([str(word) for word in command], cwd=directory, with_errors=True)
         for line in text.splitlines():
             cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
             if len(cells) == 10 and cells[:3] == ["1", str(row.n), str(row.sequences)]:
