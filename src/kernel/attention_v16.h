@@ -343,11 +343,6 @@ QN_INLINE size_t direct_width(size_t rows)
 #endif
 }
 
-static void prefetch(const char *p, size_t n_bytes)
-{
-    for (size_t i = 0; i < n_bytes; i += 64) __builtin_prefetch(p + i, 0, 3);
-}
-
 /* While tile t of the keys is used: the keys of a later one, and the values of t, for the second half. Pages
  * lie apart, so the processor cannot foresee them. */
 static void fetch_ahead(const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, size_t t, size_t end)

@@ -3,8 +3,8 @@
  * Sums over a row (norms, softmax) use 16 stripes (element i belongs to stripe i % 16, each summed in
  * ascending order) joined by one fixed tree: stripes s and s + 8, then s + 4, s + 2, s + 1. exp is one
  * polynomial, and tanh, silu and gelu are made of it (ref/math.h). So all instruction sets give the same
- * bits; of a NaN only that it is one. exp and tanh are within 1.2e-7 and 3e-7 of the true value, relatively (tests/kernel/checkmath.c);
- * results of exp below 1.9e-38 are 0. */
+ * bits; of a NaN only that it is one. exp and tanh are within 1.2e-7 and 3e-7 of the true value, relatively
+ * (tests/kernel/checkmath.c); results of exp below 1.9e-38 are 0. */
 #ifndef QN_KERNEL_VECTOR_H
 #define QN_KERNEL_VECTOR_H
 

@@ -49,11 +49,6 @@ QN_INLINE __m256 load_f16(const uint16_t *p)
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 
-QN_INLINE void prefetch(const uint8_t *p, size_t n_bytes)
-{
-    for (size_t i = 0; i < n_bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
-}
-
 /* Unsigned codes of `bits` bits, columns 4 g .. 4 g + 3, for 8 rows of half h. p: the nibble lines, and
  * behind them those of the fifth or of the two upper bits. */
 QN_INLINE __m256i narrow_codes(const uint8_t *p, int bits, int g, int h)
@@ -296,9 +291,9 @@ QN_INLINE void multiply(const matmul_type *type, const qn_matmul *m, size_t pane
         multiply(&type_##name, m, panel_begin, panel_end, token_begin, token_end, chunk);                    \
     }
 
-/* All of it, for up to 4 tokens. */
-#define QN_DEFINE_GROUP_4(kind, name, TYPE, block_type, n_blocks, ACT)                                       \
-    QN_TOKENS_4(QN_DEFINE_DIRECT, kind, name, TYPE)                                                          \
+/* All of it, for up to 4 tokens; the kind of `direct` may be another. */
+#define QN_DEFINE_GROUP_4(direct, kind, name, TYPE, block_type, n_blocks, ACT)                               \
+    QN_TOKENS_4(QN_DEFINE_DIRECT, direct, name, TYPE)                                                        \
     QN_TOKENS_4(QN_DEFINE_CHUNK, kind, name, TYPE)                                                           \
     QN_DEFINE_EXPAND(kind, name, TYPE)                                                                       \
     QN_DEFINE_MATMUL(name, 4, name, 4, block_type, n_blocks, ACT)

@@ -42,11 +42,6 @@ QN_INLINE __m512 load_f16(const uint16_t *p)
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
-QN_INLINE void prefetch_block(const uint8_t *p, size_t block_bytes)
-{
-    for (size_t i = 0; i < block_bytes; i += 64) _mm_prefetch((const char *)p + PREFETCH + i, _MM_HINT_T0);
-}
-
 /* Unsigned codes of `bits` bits, columns 4 g .. 4 g + 3. p: the nibble lines, and behind them those of the
  * fifth or of the two upper bits. */
 QN_INLINE __m512i narrow_codes(const uint8_t *p, int bits, int g)

@@ -164,7 +164,7 @@ QN_INLINE void k_product(qn_tensor_type type, int T, const uint8_t *p, size_t n_
         expand_scales(&s, p, type);
         for (int j = 0; j < 8; j++) {
             const uint8_t *sub = p + (size_t)j * sub_block_bytes(type);
-            if (T <= 4) prefetch_block(sub, sub_block_bytes(type));
+            if (T <= 4) prefetch(sub + PREFETCH, sub_block_bytes(type));
             sub_block_product(is, type, T, sub, &s, j, a);
         }
         QN_EACH (t, T)

@@ -113,25 +113,6 @@ QN_INLINE void narrow_product(__m256i sum[GROUP][2], qn_tensor_type type, int T,
         for (int h = 0; h < 2; h++) sum[t][h] = _mm256_madd_epi16(sum[t][h], _mm256_set1_epi16(1));
 }
 
-QN_INLINE void narrow_direct(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
-                             size_t n_blocks, const uint8_t *const act[], float *acc)
-{
-    for (size_t b = 0; b < n_blocks; b++) {
-        for (size_t s = 0; s < n_panels; s++) {
-            const uint8_t *p = panel[s] + b * panel_block_bytes(type);
-            __m256i sum[GROUP][2];
-            prefetch(p + PREFETCH, panel_block_bytes(type));
-            narrow_product(sum, type, T, p, false, act, b);
-            QN_EACH (h, 2) {
-                const __m256 d = load_d(p, type, h), m = has_min(type) ? load_m(p, type, h) : d;
-                QN_EACH (t, T)
-                    accumulate(acc + (s * GROUP + (size_t)t) * 16 + 8 * h, type, sum[t][h], zero_point(type),
-                               d, m, act_block(act[t], b));
-            }
-        }
-    }
-}
-
 QN_INLINE void narrow_expand(qn_tensor_type type, narrow_block *e, const uint8_t *p, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, e++, p += panel_block_bytes(type)) {
@@ -210,8 +191,9 @@ QN_INLINE void signed_product(__m256i sum[GROUP][2], int T, const uint8_t *p, co
     }
 }
 
-QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
-                           size_t n_blocks, const uint8_t *const act[], float *acc)
+/* Packed blocks of any type: the panels take turns. */
+QN_INLINE void legacy_direct(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
+                             size_t n_blocks, const uint8_t *const act[], float *acc)
 {
     for (size_t b = 0; b < n_blocks; b++) {
         for (size_t s = 0; s < n_panels; s++) {
@@ -219,12 +201,13 @@ QN_INLINE void wide_direct(qn_tensor_type type, int T, const uint8_t *const pane
             __m256i sum[GROUP][2];
             prefetch(p + PREFETCH, panel_block_bytes(type));
             if (type == QN_TYPE_Q8_0) signed_product(sum, T, p, act, b);
-            else table_product(sum, T, p, act, b);
+            else if (type == QN_TYPE_IQ4_NL) table_product(sum, T, p, act, b);
+            else narrow_product(sum, type, T, p, false, act, b);
             QN_EACH (h, 2) {
-                const __m256 d = load_d(p, type, h);
+                const __m256 d = load_d(p, type, h), m = has_min(type) ? load_m(p, type, h) : d;
                 QN_EACH (t, T)
                     accumulate(acc + (s * GROUP + (size_t)t) * 16 + 8 * h, type, sum[t][h], zero_point(type),
-                               d, d, act_block(act[t], b));
+                               d, m, act_block(act[t], b));
             }
         }
     }
@@ -271,19 +254,19 @@ QN_INLINE void wide_chunk(qn_tensor_type type, int T, const wide_block *e, size_
 
 /* ---- one set of functions per type ---- */
 
-QN_DEFINE_GROUP_4(narrow, q4_0, Q4_0, narrow_block, CHUNK_NARROW, Q8_32)
-QN_DEFINE_GROUP_4(narrow, q4_1, Q4_1, narrow_block, CHUNK_NARROW, Q8_32)
-QN_DEFINE_GROUP_4(narrow, q5_0, Q5_0, narrow_block, CHUNK_NARROW, Q8_32)
-QN_DEFINE_GROUP_4(narrow, q5_1, Q5_1, narrow_block, CHUNK_NARROW, Q8_32)
-QN_DEFINE_GROUP_4(narrow, mxfp4, MXFP4, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, q4_0, Q4_0, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, q4_1, Q4_1, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, q5_0, Q5_0, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, q5_1, Q5_1, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, mxfp4, MXFP4, narrow_block, CHUNK_NARROW, Q8_32)
 
 /* Expanded blocks of words are the same for both types. */
 QN_TOKENS_4(QN_DEFINE_CHUNK, wide, wide, Q8_0)
 
-QN_TOKENS_4(QN_DEFINE_DIRECT, wide, q8_0, Q8_0)
+QN_TOKENS_4(QN_DEFINE_DIRECT, legacy, q8_0, Q8_0)
 QN_DEFINE_EXPAND(wide, q8_0, Q8_0)
 QN_DEFINE_MATMUL(q8_0, 4, wide, 4, wide_block, CHUNK_WIDE, Q8_32)
 
-QN_TOKENS_2(QN_DEFINE_DIRECT, wide, iq4_nl, IQ4_NL)
+QN_TOKENS_2(QN_DEFINE_DIRECT, legacy, iq4_nl, IQ4_NL)
 QN_DEFINE_EXPAND(wide, iq4_nl, IQ4_NL)
 QN_DEFINE_MATMUL(iq4_nl, 2, wide, 4, wide_block, CHUNK_WIDE, Q8_32)

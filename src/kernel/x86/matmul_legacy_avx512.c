@@ -47,7 +47,7 @@ QN_INLINE void legacy_product(qn_tensor_type type, int T, const uint8_t *p, size
     for (size_t b = 0; b < n_blocks; b++, p += panel_block_bytes(type)) {
         const __m512 d = load_d(p, type), m = has_min(type) ? load_m(p, type) : d;
         __m512i w[8];
-        if (T <= 4) prefetch_block(p, panel_block_bytes(type));
+        if (T <= 4) prefetch(p + PREFETCH, panel_block_bytes(type));
         QN_EACH (g, 8) w[g] = codes(p, type, g);
         QN_EACH (t, T) {
             const qn_act_q8_32 *a = (const qn_act_q8_32 *)(const void *)(act[t] + b * sizeof(qn_act_q8_32));
