@@ -55,27 +55,27 @@ static const char *const keys[] = {"block_count",
 static const struct {
     const char *name;
     uint64_t dims[3];
-} tensors[] = {{"token_embd.weight", {64, 40, 1}},
-               {"output_norm.weight", {64, 1, 1}},
-               {"output.weight", {64, 40, 1}},
+} tensors[] = {{"token_embd.weight", {32, 20, 1}},
+               {"output_norm.weight", {32, 1, 1}},
+               {"output.weight", {32, 20, 1}},
                {"rope_freqs.weight", {8, 1, 1}},
-               {"blk.0.attn_norm.weight", {64, 1, 1}},
-               {"blk.0.attn_q.weight", {64, 64, 1}},
-               {"blk.0.attn_k.weight", {64, 32, 1}},
-               {"blk.0.attn_v.weight", {64, 32, 1}},
-               {"blk.0.attn_output.weight", {64, 64, 1}},
+               {"blk.0.attn_norm.weight", {32, 1, 1}},
+               {"blk.0.attn_q.weight", {32, 32, 1}},
+               {"blk.0.attn_k.weight", {32, 16, 1}},
+               {"blk.0.attn_v.weight", {32, 16, 1}},
+               {"blk.0.attn_output.weight", {32, 32, 1}},
                {"blk.0.attn_q_norm.weight", {16, 1, 1}},
                {"blk.0.attn_k_norm.weight", {16, 1, 1}},
-               {"blk.0.ffn_norm.weight", {64, 1, 1}},
-               {"blk.0.ffn_gate.weight", {64, 96, 1}},
-               {"blk.0.ffn_up.weight", {64, 96, 1}},
-               {"blk.0.ffn_down.weight", {96, 64, 1}},
-               {"blk.0.post_attention_norm.weight", {64, 1, 1}},
-               {"blk.0.post_ffw_norm.weight", {64, 1, 1}},
-               {"blk.0.ffn_gate_inp.weight", {64, 4, 1}},
-               {"blk.0.ffn_gate_exps.weight", {64, 96, 4}},
-               {"blk.0.ffn_up_exps.weight", {64, 96, 4}},
-               {"blk.0.ffn_down_exps.weight", {96, 64, 4}}};
+               {"blk.0.ffn_norm.weight", {32, 1, 1}},
+               {"blk.0.ffn_gate.weight", {32, 64, 1}},
+               {"blk.0.ffn_up.weight", {32, 64, 1}},
+               {"blk.0.ffn_down.weight", {64, 32, 1}},
+               {"blk.0.post_attention_norm.weight", {32, 1, 1}},
+               {"blk.0.post_ffw_norm.weight", {32, 1, 1}},
+               {"blk.0.ffn_gate_inp.weight", {32, 3, 1}},
+               {"blk.0.ffn_gate_exps.weight", {32, 32, 3}},
+               {"blk.0.ffn_up_exps.weight", {32, 32, 3}},
+               {"blk.0.ffn_down_exps.weight", {32, 32, 3}}};
 enum { N_KEYS = sizeof keys / sizeof keys[0], N_TENSORS = sizeof tensors / sizeof tensors[0] };
 
 static const char *full_key(const char *family, const char *name, char buffer[96])
@@ -89,12 +89,18 @@ static const char *full_key(const char *family, const char *name, char buffer[96
 
 static void sound_keys(qn_gguf_writer *w, const char *family)
 {
-    static const uint32_t values[] = {1, 512, 64, 96, 4, 2, 16, 16};
+    static const uint32_t values[] = {1, 512, 32, 64, 2, 1, 16, 16};
+    static const struct {
+        const char *name;
+        uint32_t value;
+    } expert_keys[] = {{"expert_count", 3}, {"expert_used_count", 2}, {"expert_feed_forward_length", 32}};
     char key[96];
     qn_gguf_writer_set_string(w, "general.architecture", family);
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
         qn_gguf_writer_set_u32(w, full_key(family, keys[i], key), values[i]);
     qn_gguf_writer_set_f32(w, full_key(family, "attention.layer_norm_rms_epsilon", key), 1e-5f);
+    for (size_t i = 0; i < 3 && strcmp(family, "qwen3moe") == 0; i++)
+        qn_gguf_writer_set_u32(w, full_key(family, expert_keys[i].name, key), expert_keys[i].value);
 }
 
 static void edit_key(qn_gguf_writer *w, const char *family, input *in)
@@ -120,7 +126,7 @@ static void edit_key(qn_gguf_writer *w, const char *family, input *in)
 /* All tensors that the edits do not touch are F32 and of the right shape. */
 static void add_tensors(qn_gguf_writer *w, input *in, size_t n_edits)
 {
-    static const char zeros[1 << 16];
+    static const char zeros[1 << 15];
     struct {
         uint8_t type, gone;
         uint64_t dims[3];

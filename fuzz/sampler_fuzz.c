@@ -158,7 +158,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     quern_logit_bias bias[MAX_BIAS];
     const quern_token breaker_tokens[] = {2, 0, 1};
     const qn_dry_breaker breakers[] = {{breaker_tokens, 1}, {breaker_tokens + 1, 2}};
-    const size_t n_vocab = 3 + take(&in, 2) % (MAX_VOCAB - 3);
+    const size_t small = take(&in, 1),
+                 n_vocab = 3 + (small < 248 ? small % 50 : take(&in, 2) % (MAX_VOCAB - 3));
     const quern_sampler_params p = take_params(&in, bias, order, sizeof order);
     const qn_kernels *kernels = qn_kernels_by_name("scalar");
     const qn_sampler_setup setup = {.params = &p,
