@@ -3,6 +3,7 @@
  * Parameters are either refused with a message or give a sampler, whose tokens are always within the
  * vocabulary, never banned or masked while another token is possible, and the same when asked for again. */
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "sample/sampler.h"
 
 #include <math.h>
@@ -137,7 +138,12 @@ static void step(qn_sampler *s, const quern_sampler_params *p, const float *logi
     require(copy != NULL, "memory");
     memcpy(copy, logits, n_vocab * sizeof *copy);
     memcpy(copy + n_vocab, logits, n_vocab * sizeof *copy);
-    const quern_token first = qn_sampler_sample(s, copy + n_vocab), again = qn_sampler_sample(s, copy);
+    float block_max[MAX_VOCAB / QN_LOGIT_BLOCK + 1]; /* known or not, the answer is the same */
+    for (size_t b = 0; b * QN_LOGIT_BLOCK < n_vocab; b++)
+        block_max[b] = qn_greatest_logit(qn_kernels_by_name("scalar")->argmax, logits + b * QN_LOGIT_BLOCK,
+                                         qn_min_size(QN_LOGIT_BLOCK, n_vocab - b * QN_LOGIT_BLOCK));
+    const quern_token first = qn_sampler_sample(s, copy + n_vocab, block_max),
+                      again = qn_sampler_sample(s, copy, NULL);
     require(first == again, "the same question, another answer");
     qn_free(copy);
     bool allowed = false;

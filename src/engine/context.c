@@ -324,6 +324,11 @@ float *quern_logits(quern_context *c, size_t i)
     return i < c->n_logits ? qn_cpu_logits(c->cpu, i) : NULL;
 }
 
+const float *qn_context_logit_max(const quern_context *c, size_t i)
+{
+    return qn_cpu_logit_max(c->cpu, i);
+}
+
 quern_status quern_context_profile_start(quern_context *c, quern_error *err)
 {
     const size_t n_code = c->model->program.n_code;

@@ -142,7 +142,8 @@ static quern_token draw(generation *g)
 {
     float *logits = quern_logits(g->ctx, 0);
     for (size_t i = 0; i < g->n_ends; i++) logits[g->ends[i]] = -INFINITY;
-    const quern_token token = quern_sampler_sample(g->sampler, logits);
+    const quern_token token =
+        g->n_ends == 0 ? qn_sample_output(g->sampler, g->ctx, 0) : quern_sampler_sample(g->sampler, logits);
     quern_sampler_accept(g->sampler, token);
     g->result->n_generated++;
     return token;

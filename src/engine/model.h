@@ -33,6 +33,11 @@ typedef struct qn_context_setup {
 quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *model,
                                    const quern_context_params *params, quern_error *err);
 
+/* The greatest of each block of logits i, as the step left them. */
+const float *qn_context_logit_max(const quern_context *ctx, size_t i);
+/* As quern_sampler_sample of logits i, which nobody has changed since the step: not all are read again. */
+quern_token qn_sample_output(quern_sampler *sampler, quern_context *ctx, size_t i);
+
 /* Opens the file's chat template and what stands in where it cannot be used. A bad template is no error. */
 quern_status qn_model_open_chat(quern_model *m, quern_error *err);
 

@@ -54,7 +54,11 @@ void quern_sampler_destroy(quern_sampler *s)
 
 quern_token quern_sampler_sample(quern_sampler *s, float *logits)
 {
-    return qn_sampler_sample(s->sampler, logits);
+    return qn_sampler_sample(s->sampler, logits, NULL);
+}
+quern_token qn_sample_output(quern_sampler *s, quern_context *c, size_t i)
+{
+    return qn_sampler_sample(s->sampler, quern_logits(c, i), qn_context_logit_max(c, i));
 }
 void quern_sampler_accept(quern_sampler *s, quern_token token)
 {

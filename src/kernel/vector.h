@@ -8,6 +8,7 @@
 #ifndef QN_KERNEL_VECTOR_H
 #define QN_KERNEL_VECTOR_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,17 @@ typedef void qn_rope_fn(float *x, size_t n_head, size_t head_dim, size_t n_rot, 
 
 /* The largest element's index (first one on ties; NaN compares lowest; 0 if all are NaN) of x[n]. */
 typedef size_t qn_argmax_fn(const float *x, size_t n);
+
+/* Whoever makes logits notes the greatest of every so many, so that whoever draws from them need not read
+ * all again. */
+enum { QN_LOGIT_BLOCK = 128 };
+
+/* The greatest of a block, NaN counting as -infinity. */
+static inline float qn_greatest_logit(qn_argmax_fn *argmax, const float *logits, size_t n)
+{
+    const float most = logits[argmax(logits, n)];
+    return most > -INFINITY ? most : -INFINITY; /* NaN only if there is nothing else */
+}
 
 /* Rows of F16 to float32 and back, as base/float16.h converts one value. */
 typedef void qn_f16_to_f32_row_fn(float *y, const uint16_t *x, size_t n);

@@ -105,25 +105,24 @@ static void attention(compiler *c, const qn_layer_weights *l)
 static void dense_feed_forward(compiler *c, const qn_layer_weights *l)
 {
     norm(c, QN_OP_NORM, l->ffn_norm, format_bit(&l->gate) | format_bit(&l->up));
-    qn_instruction *i = emit(c, QN_OP_MATMUL);
+    qn_instruction *i = emit(c, QN_OP_GLU);
     product(c, i, &l->gate, l->gate_bias, QN_BUFFER_GATE, false);
     product(c, i, &l->up, l->up_bias, QN_BUFFER_UP, false);
-    i = emit(c, QN_OP_GLU);
-    i->in = QN_BUFFER_GATE;
     i->width = c->h->n_ff;
     i->activation = c->h->arch->activation;
     i->act_formats = format_bit(&l->down);
-    use_formats(c->p->act_width, i->act_formats, i->width);
+    use_formats(c->p->glu_act_width, i->act_formats, i->width);
     add_to_residual(c, &l->down, l->down_bias, l->ffn_post_norm);
 }
 
-static void expert_op(compiler *c, qn_op op, const qn_layer_weights *l)
+static qn_instruction *expert_op(compiler *c, qn_op op, const qn_layer_weights *l)
 {
     qn_instruction *i = emit(c, op);
     i->weights = l;
     i->width = c->h->n_ff_expert;
     i->activation = c->h->arch->activation;
     i->act_formats = format_bit(&l->down_exps.first);
+    return i;
 }
 
 /* Mixture of experts (Shazeer et al. 2017, arXiv:1701.06538; as in Mixtral): softmax over the router's
@@ -136,20 +135,18 @@ static void expert_feed_forward(compiler *c, const qn_layer_weights *l)
          format_bit(&l->router) | format_bit(&l->gate_exps.first) | format_bit(&l->up_exps.first));
     product(c, emit(c, QN_OP_MATMUL), &l->router, NULL, QN_BUFFER_ROUTE, false);
     expert_op(c, QN_OP_ROUTE, l);
-    expert_op(c, QN_OP_EXPERT_UP, l);
     expert_op(c, QN_OP_EXPERT_GLU, l);
     expert_op(c, QN_OP_EXPERT_DOWN, l);
-    expert_op(c, QN_OP_EXPERT_SUM, l);
+    qn_instruction *sum = expert_op(c, QN_OP_EXPERT_SUM, l);
+    sum->in = QN_BUFFER_T;
+    sum->weight = l->ffn_post_norm;
+    sum->scale = h->residual_scale;
+    sum->width = h->n_embd;
     use(c, QN_BUFFER_EXPERT_GATE, used * h->n_ff_expert);
     use(c, QN_BUFFER_EXPERT_UP, used * h->n_ff_expert);
     use(c, QN_BUFFER_EXPERT_DOWN, used * h->n_embd);
     use(c, QN_BUFFER_T, h->n_embd);
     use_formats(c->p->slot_act_width, format_bit(&l->down_exps.first), h->n_ff_expert);
-    qn_instruction *i = emit(c, QN_OP_RESIDUAL);
-    i->in = QN_BUFFER_T;
-    i->weight = l->ffn_post_norm;
-    i->scale = h->residual_scale;
-    i->width = h->n_embd;
 }
 
 quern_status qn_program_compile(qn_program *p, const qn_hparams *h, const qn_weights *w, quern_error *err)

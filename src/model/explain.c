@@ -15,7 +15,6 @@ const char *qn_op_name(qn_op op)
                                               [QN_OP_GLU] = "glu",
                                               [QN_OP_RESIDUAL] = "residual",
                                               [QN_OP_ROUTE] = "route",
-                                              [QN_OP_EXPERT_UP] = "expert_up",
                                               [QN_OP_EXPERT_GLU] = "expert_glu",
                                               [QN_OP_EXPERT_DOWN] = "expert_down",
                                               [QN_OP_EXPERT_SUM] = "expert_sum",
@@ -73,6 +72,20 @@ static void print_experts(const qn_expert_matrices *m, const qn_hparams *h, qn_b
                      m->first.n_rows, m->first.n_cols);
 }
 
+static void print_glu(const qn_instruction *i, const char *gate, const char *up, qn_buffer *out)
+{
+    qn_buffer_putc(out, ';');
+    print_formats(i->act_formats, out);
+    qn_buffer_printf(out, " = %s(%s) * %s", i->activation == QN_SILU ? "silu" : "gelu", gate, up);
+}
+
+static void print_residual(const qn_instruction *i, const char *what, qn_buffer *out)
+{
+    if (i->weight != NULL) qn_buffer_printf(out, " x += rms_norm(%s)", what);
+    else qn_buffer_printf(out, " x += %s", what);
+    if (i->scale != 1.0f) qn_buffer_printf(out, " * %g", (double)i->scale);
+}
+
 static void print_instruction(const qn_program *p, const qn_instruction *i, qn_buffer *out)
 {
     const qn_hparams *h = p->hparams;
@@ -87,13 +100,12 @@ static void print_instruction(const qn_program *p, const qn_instruction *i, qn_b
     case QN_OP_NORM:
     case QN_OP_OUTPUT_NORM:
     case QN_OP_PREPARE:
-    case QN_OP_GLU:
         print_formats(i->act_formats, out);
-        qn_buffer_printf(out, " = %s(%s%s)",
-                         i->op == QN_OP_PREPARE ? ""
-                         : i->op == QN_OP_GLU   ? (i->activation == QN_SILU ? "silu" : "gelu")
-                                                : "rms_norm",
-                         qn_buffer_label(i->in), i->op == QN_OP_GLU ? ") * (up" : "");
+        qn_buffer_printf(out, " = %s(%s)", i->op == QN_OP_PREPARE ? "" : "rms_norm", qn_buffer_label(i->in));
+        break;
+    case QN_OP_GLU:
+        print_products(i, out);
+        print_glu(i, "gate", "up", out);
         break;
     case QN_OP_MATMUL:
     case QN_OP_OUTPUT:
@@ -113,24 +125,20 @@ static void print_instruction(const qn_program *p, const qn_instruction *i, qn_b
         if (i->windowed) qn_buffer_printf(out, ", window %u", h->window);
         break;
     case QN_OP_RESIDUAL:
-        qn_buffer_printf(out, " x += %s", i->weight != NULL ? "rms_norm(t)" : "t");
-        if (i->scale != 1.0f) qn_buffer_printf(out, " * %g", (double)i->scale);
+        print_residual(i, "t", out);
         break;
     case QN_OP_ROUTE:
         qn_buffer_printf(out, " best %u of softmax(route), weights to sum 1", h->n_expert_used);
         break;
-    case QN_OP_EXPERT_UP:
+    case QN_OP_EXPERT_GLU:
         print_experts(&i->weights->gate_exps, h, out);
+        print_glu(i, "expert_gate", "expert_up", out);
         break;
     case QN_OP_EXPERT_DOWN:
         print_experts(&i->weights->down_exps, h, out);
         break;
-    case QN_OP_EXPERT_GLU:
-        print_formats(i->act_formats, out);
-        qn_buffer_printf(out, " = %s(expert_gate) * expert_up", i->activation == QN_SILU ? "silu" : "gelu");
-        break;
     case QN_OP_EXPERT_SUM:
-        qn_buffer_puts(out, " t = sum of weight * expert_down");
+        print_residual(i, "sum of weight * expert_down", out);
         break;
     case QN_OPS:
         break;

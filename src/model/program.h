@@ -34,15 +34,14 @@ typedef enum qn_op {
     QN_OP_MATMUL,      /* up to three products of the same activations */
     QN_OP_ROTATE,      /* norm of q and k heads, rotary embedding, k and v into the cache */
     QN_OP_ATTEND,      /* A = attention of Q over the cache */
-    QN_OP_GLU,         /* act = activation(GATE) * UP, made ready */
+    QN_OP_GLU,         /* GATE, UP = two products of act; then glu act = activation(GATE) * UP */
     QN_OP_RESIDUAL,    /* X += scale * (norm of T, or T) */
     QN_OP_ROUTE,       /* choose experts from ROUTE, sort tokens by expert */
-    QN_OP_EXPERT_UP,   /* EXPERT_GATE, EXPERT_UP = chosen experts' products of act */
-    QN_OP_EXPERT_GLU,  /* slot act = activation(EXPERT_GATE) * EXPERT_UP, a row for each chosen expert */
-    QN_OP_EXPERT_DOWN, /* EXPERT_DOWN = chosen experts' products of the slot act */
-    QN_OP_EXPERT_SUM,  /* T = sum of weight * EXPERT_DOWN over the chosen */
+    QN_OP_EXPERT_GLU,  /* the same with EXPERT_GATE and EXPERT_UP, a row for each chosen expert */
+    QN_OP_EXPERT_DOWN, /* EXPERT_DOWN = chosen experts' products of the glu act */
+    QN_OP_EXPERT_SUM,  /* T = sum of weight * EXPERT_DOWN over the chosen; then as RESIDUAL */
     QN_OP_OUTPUT_NORM, /* as NORM, for the rows whose logits are wanted */
-    QN_OP_OUTPUT,      /* LOGITS = output matrix * act, scaled and capped */
+    QN_OP_OUTPUT,      /* LOGITS = output matrix * act, scaled and capped; the greatest of every block */
     QN_OPS
 } qn_op;
 
@@ -57,9 +56,9 @@ typedef struct qn_instruction {
     qn_op op;
     uint32_t layer; /* QN_NO_LAYER before and after the layers */
     qn_buffer_name in;
-    unsigned act_formats;     /* bit f: the act buffer of format f is written */
+    unsigned act_formats;     /* bit f: the act (GLU, EXPERT_GLU: the glu act) of format f is written */
     const float *weight;      /* of a norm, or NULL */
-    float scale;              /* EMBED, RESIDUAL, OUTPUT */
+    float scale;              /* EMBED, RESIDUAL, EXPERT_SUM, OUTPUT */
     qn_activation activation; /* GLU, EXPERT_GLU */
     bool windowed;            /* ROTATE, ATTEND */
     uint32_t group, slot;     /* ROTATE, ATTEND: which cache group, which layer of it */
@@ -83,9 +82,11 @@ typedef struct qn_program {
     const qn_weights *weights;
     qn_instruction *code;
     size_t n_code;
-    size_t buffer_width[QN_BUFFERS];       /* float32 values a token; 0: unused */
-    size_t act_width[QN_ACT_FORMATS];      /* values a token; 0: unused */
-    size_t slot_act_width[QN_ACT_FORMATS]; /* values of a chosen expert's row */
+    size_t buffer_width[QN_BUFFERS];  /* float32 values a token; 0: unused */
+    size_t act_width[QN_ACT_FORMATS]; /* values a token; 0: unused */
+    size_t
+        glu_act_width[QN_ACT_FORMATS]; /* the same after GLU, and a chosen expert's row after EXPERT_GLU: */
+    size_t slot_act_width[QN_ACT_FORMATS]; /* they share memory */
     qn_cache_group groups[QN_CACHE_GROUPS];
 } qn_program;
 

@@ -2,6 +2,7 @@
 #include "sample/candidates.h"
 
 #include "base/alloc.h"
+#include "base/checked.h"
 
 #include <float.h>
 #include <math.h>
@@ -32,17 +33,27 @@ void qn_candidates_deinit(qn_candidates *c)
     *c = (qn_candidates){0};
 }
 
-float qn_candidates_scan(qn_candidates *c, const float *logits)
+float qn_candidates_scan(qn_candidates *c, const float *logits, const float *known)
 {
     float max = -INFINITY;
     size_t b = 0;
     for (size_t i = 0; i < c->capacity; i += QN_LOGIT_BLOCK, b++) {
         const size_t n = c->capacity - i < QN_LOGIT_BLOCK ? c->capacity - i : QN_LOGIT_BLOCK;
-        const float most = logits[i + c->kernels->argmax(logits + i, n)];
-        c->block_max[b] = most > -INFINITY ? most : -INFINITY; /* NaN only if there is nothing else */
+        c->block_max[b] = known != NULL && n == QN_LOGIT_BLOCK
+                              ? known[b]
+                              : qn_greatest_logit(c->kernels->argmax, logits + i, n);
         if (c->block_max[b] > max) max = c->block_max[b];
     }
     return max;
+}
+
+size_t qn_candidates_greatest(const qn_candidates *c, const float *logits)
+{
+    const size_t n_blocks = (c->capacity + QN_LOGIT_BLOCK - 1) / QN_LOGIT_BLOCK,
+                 best = c->kernels->argmax(c->block_max, n_blocks);
+    if (!(c->block_max[best] > -INFINITY)) return c->kernels->argmax(logits, c->capacity);
+    const size_t begin = best * QN_LOGIT_BLOCK;
+    return begin + c->kernels->argmax(logits + begin, qn_min_size(QN_LOGIT_BLOCK, c->capacity - begin));
 }
 
 size_t qn_candidates_gather(qn_candidates *c, const float *logits, double threshold)

@@ -11,8 +11,6 @@
 #include "base/error.h"
 #include "kernel/kernel.h"
 
-enum { QN_LOGIT_BLOCK = 128 };
-
 typedef struct qn_candidates {
     size_t n, capacity; /* n is at least 1 once gathered; capacity is the vocabulary's size */
     quern_token *ids;   /* [n] ascending */
@@ -28,8 +26,12 @@ quern_status qn_candidates_init(qn_candidates *c, size_t n_vocab, const qn_kerne
                                 quern_error *err);
 void qn_candidates_deinit(qn_candidates *c);
 
-/* Fills block_max from all logits and returns their maximum; NaN counts as -inf. */
-float qn_candidates_scan(qn_candidates *c, const float *logits);
+/* Fills block_max from all logits and returns their maximum; NaN counts as -inf. known: what it will be for
+ * all whole blocks, or NULL. */
+float qn_candidates_scan(qn_candidates *c, const float *logits, const float *known);
+
+/* The lowest index of the greatest of all logits, after a scan. */
+size_t qn_candidates_greatest(const qn_candidates *c, const float *logits);
 
 /* A logit that at least k tokens reach, as high as the last scan can tell; -inf if it cannot. */
 float qn_candidates_bound(qn_candidates *c, size_t k);

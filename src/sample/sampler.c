@@ -205,9 +205,8 @@ static size_t apply_leading(qn_sampler *s, float *logits)
 }
 
 /* Takes the tokens that the first step can possibly keep. False: not one has a finite logit. */
-static bool gather(qn_sampler *s, const float *logits, size_t step)
+static bool gather(qn_sampler *s, const float *logits, float max, size_t step)
 {
-    const float max = qn_candidates_scan(&s->candidates, logits);
     double threshold = -INFINITY;
     if (step < s->chain.n_steps && s->chain.steps[step] == QN_STEP_TOP_K)
         threshold = (double)qn_candidates_bound(&s->candidates, (size_t)s->params.top_k);
@@ -291,19 +290,27 @@ static quern_token choose(qn_sampler *s)
     return s->drawn;
 }
 
-quern_token qn_sampler_sample(qn_sampler *s, float *logits)
+/* Whether bias, mask or penalties may change logits before the first look at all of them. */
+static bool changes_logits(const qn_sampler *s)
 {
-    const qn_kernels *kernels = s->candidates.kernels;
+    const bool is_penalty =
+        s->chain.n_steps > 0 && (s->chain.steps[0] == QN_STEP_PENALTIES || s->chain.steps[0] == QN_STEP_DRY);
+    return s->mask != NULL || s->params.n_logit_bias > 0 || is_penalty;
+}
+
+quern_token qn_sampler_sample(qn_sampler *s, float *logits, const float *block_max)
+{
     s->drawn = QN_TOKEN_NONE;
     if (s->mask != NULL || s->has_bans) make_possible(logits, s->n_vocab);
     apply_bias(s, logits);
     if (s->mask != NULL && !s->mask(s->mask_user, logits, s->n_vocab)) return QN_TOKEN_NONE;
     size_t step = apply_leading(s, logits);
-    if (!s->chain.greedy && gather(s, logits, step)) {
+    const float max = qn_candidates_scan(&s->candidates, logits, changes_logits(s) ? NULL : block_max);
+    if (!s->chain.greedy && gather(s, logits, max, step)) {
         for (; step < s->chain.n_steps; step++) apply_step(s, step);
         return choose(s);
     }
-    const size_t best = kernels->argmax(logits, s->n_vocab);
+    const size_t best = qn_candidates_greatest(&s->candidates, logits);
     if (s->mask != NULL && !(logits[best] > -INFINITY)) return QN_TOKEN_NONE;
     return (quern_token)best;
 }

@@ -42,8 +42,9 @@ typedef bool qn_mask_fn(void *user, float *logits, size_t n_vocab);
 void qn_sampler_set_mask(qn_sampler *s, qn_mask_fn *fn, void *user);
 
 /* The token for the next position; changes logits, but nothing that a later call sees. Any floats are fine.
- * QN_TOKEN_NONE only if the mask leaves nothing. */
-quern_token qn_sampler_sample(qn_sampler *s, float *logits);
+ * QN_TOKEN_NONE only if the mask leaves nothing. block_max: the greatest of every whole block of
+ * QN_LOGIT_BLOCK (as qn_greatest_logit gives it), which saves reading most of the logits; NULL: not known. */
+quern_token qn_sampler_sample(qn_sampler *s, float *logits, const float *block_max);
 
 /* The token that comes next in the sequence, drawn or given. Ids out of range are ignored. */
 void qn_sampler_accept(qn_sampler *s, quern_token token);

@@ -5,8 +5,10 @@
 #include "support/tiny_model.h"
 
 #include "base/random.h"
+#include "engine/model.h"
 #include "quern.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +55,17 @@ static void decode(quern_context *ctx, const quern_input *inputs, size_t n)
     if (quern_decode(ctx, inputs, n, &err) != QUERN_OK) fail_msg("%s", err.message);
 }
 
+/* What the sampler is told of logits it need not read. */
+static void check_greatest(const quern_context *ctx, size_t row, const float *logits)
+{
+    const float *known = qn_context_logit_max(ctx, row);
+    for (size_t i = 0; i < N_VOCAB; i += QN_LOGIT_BLOCK) {
+        float most = -INFINITY;
+        for (size_t k = i; k < N_VOCAB && k < i + QN_LOGIT_BLOCK; k++) most = fmaxf(most, logits[k]);
+        assert_true(known[i / QN_LOGIT_BLOCK] == most);
+    }
+}
+
 /* Feeds all but the last ROWS tokens in calls of `piece`, then these likewise; rows: [ROWS][N_VOCAB]. */
 static void feed(quern_context *ctx, uint32_t sequence, const quern_token *tokens, size_t piece, float *rows)
 {
@@ -62,9 +75,11 @@ static void feed(quern_context *ctx, uint32_t sequence, const quern_token *token
         const bool wanted = border == N_TOKENS;
         const quern_input input = {sequence, tokens + done, n, wanted ? QUERN_LOGITS_ALL : QUERN_LOGITS_NONE};
         decode(ctx, &input, 1);
-        for (size_t i = 0; wanted && i < n; i++)
+        for (size_t i = 0; wanted && i < n; i++) {
+            check_greatest(ctx, i, quern_logits(ctx, i));
             memcpy(rows + (done + i - (N_TOKENS - ROWS)) * N_VOCAB, quern_logits(ctx, i),
                    N_VOCAB * sizeof *rows);
+        }
         done += n;
     }
 }

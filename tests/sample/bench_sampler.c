@@ -27,7 +27,7 @@ static void measure(const char *what, const quern_sampler_params *p, size_t n_vo
     for (int i = 0; i < 50; i++) {
         memcpy(copy, logits, n_vocab * sizeof *copy);
         const double start = now_us();
-        const quern_token token = qn_sampler_sample(s, copy);
+        const quern_token token = qn_sampler_sample(s, copy, NULL);
         const double spent = now_us() - start;
         if (spent < best) best = spent;
         qn_sampler_accept(s, token);

@@ -41,7 +41,7 @@ static const qn_kernels *kernels(void)
 static void take(qn_candidates *c, const float *logits, size_t n)
 {
     assert_int_equal(qn_candidates_init(c, n, kernels(), NULL), QUERN_OK);
-    qn_candidates_scan(c, logits);
+    qn_candidates_scan(c, logits, NULL);
     qn_candidates_gather(c, logits, -INFINITY);
 }
 
@@ -228,7 +228,7 @@ static void bounds_and_thresholds_lose_no_candidate(void **state)
             take(&a, logits, N);
             qn_filter_top_k(&a, ks[j]);
             assert_int_equal(qn_candidates_init(&b, N, kernels(), NULL), QUERN_OK);
-            qn_candidates_scan(&b, logits);
+            qn_candidates_scan(&b, logits, NULL);
             const float bound = qn_candidates_bound(&b, ks[j]);
             const size_t n = qn_candidates_gather(&b, logits, (double)bound);
             assert_true(kind == EQUAL || ks[j] > 156 || n < N / 4);

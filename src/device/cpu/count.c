@@ -64,7 +64,7 @@ void qn_cpu_count(const qn_cpu *c, const qn_instruction *i, qn_op_count *n)
     if (i->op == QN_OP_EMBED)
         n->weight_bytes += c->batch->n_tokens * c->program->weights->embedding_row_bytes;
     if (i->op == QN_OP_ATTEND) add_attention(c, n, i);
-    if (i->op == QN_OP_EXPERT_UP) {
+    if (i->op == QN_OP_EXPERT_GLU) {
         add_experts(c, n, &i->weights->gate_exps);
         add_experts(c, n, &i->weights->up_exps);
     }

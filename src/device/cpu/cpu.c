@@ -41,10 +41,24 @@ static void layout_experts(qn_cpu *c, qn_arena *a)
     c->expert_slots = qn_arena_alloc(a, slots, sizeof *c->expert_slots);
     c->expert_begin = qn_arena_alloc(a, h->n_expert + 1, sizeof *c->expert_begin);
     c->active_experts = qn_arena_alloc(a, h->n_expert, sizeof *c->active_experts);
-    for (int f = 0; f < QN_ACT_FORMATS; f++) {
-        const size_t width = c->program->slot_act_width[f];
-        if (width > 0) c->slot_act[f] = qn_arena_alloc(a, slots, qn_act_row_bytes((qn_act_format)f, width));
+}
+
+static void layout_glu(qn_cpu *c, qn_arena *a)
+{
+    const qn_program *p = c->program;
+    const qn_hparams *h = p->hparams;
+    const size_t n_batch = c->params.n_batch;
+    for (unsigned f = 0; f < QN_ACT_FORMATS; f++) {
+        const size_t bytes = qn_max_size(n_batch * qn_act_row_bytes((qn_act_format)f, p->glu_act_width[f]),
+                                         n_batch * h->n_expert_used *
+                                             qn_act_row_bytes((qn_act_format)f, p->slot_act_width[f]));
+        if (bytes > 0) c->glu_act[f] = qn_arena_alloc(a, bytes, 1);
     }
+    const size_t groups = p->buffer_width[QN_BUFFER_GATE] / QN_GLU_COLUMNS + 1,
+                 expert_groups = h->n_ff_expert / QN_GLU_COLUMNS + 1;
+    const size_t tiles =
+        qn_max_size((n_batch / QN_TOKEN_BLOCK + 1) * groups, (size_t)h->n_expert * expert_groups);
+    c->glu_done = qn_arena_alloc(a, tiles, sizeof *c->glu_done);
 }
 
 /* Runs over an empty arena to measure, then over a real one. */
@@ -74,6 +88,8 @@ static void layout(qn_cpu *c, qn_arena *a)
     c->norm_scratch = qn_arena_alloc(a, (size_t)c->params.n_threads * c->norm_width, sizeof(float));
     layout_attention(c, a);
     layout_experts(c, a);
+    layout_glu(c, a);
+    c->logit_max = qn_arena_alloc(a, c->params.n_outputs * qn_cpu_logit_blocks(p), sizeof *c->logit_max);
 }
 
 size_t qn_cpu_scratch_bytes(const qn_program *p, const qn_device_params *params)
@@ -119,6 +135,10 @@ void qn_cpu_destroy(qn_cpu *c)
 float *qn_cpu_logits(const qn_cpu *c, size_t row)
 {
     return qn_cpu_row(c, QN_BUFFER_LOGITS, row);
+}
+const float *qn_cpu_logit_max(const qn_cpu *c, size_t row)
+{
+    return c->logit_max + row * qn_cpu_logit_blocks(c->program);
 }
 size_t qn_cpu_taken_bytes(const qn_cpu *c)
 {

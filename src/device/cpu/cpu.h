@@ -23,6 +23,9 @@ void qn_cpu_step(qn_cpu *c, const qn_batch *batch);
 /* Row of logits, [n_vocab]: the i-th output of a step has row first_logits + i. May be changed. */
 float *qn_cpu_logits(const qn_cpu *c, size_t row);
 
+/* What that row's greatest logits were when the step ended: of each block of QN_LOGIT_BLOCK. */
+const float *qn_cpu_logit_max(const qn_cpu *c, size_t row);
+
 int qn_cpu_threads(const qn_cpu *c);
 size_t qn_cpu_taken_bytes(const qn_cpu *c); /* of scratch memory, really taken */
 

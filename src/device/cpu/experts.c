@@ -54,7 +54,12 @@ void qn_cpu_route(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     (void)i;
     size_t begin, end;
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) choose(c, begin);
+    const bool is_one = c->batch->n_tokens == 1;
+    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) {
+        choose(c, begin);
+        if (is_one) sort_by_expert(c);
+    }
+    if (is_one) return;
     qn_worker_barrier(w);
     if (qn_worker_take(w, 1, 1, &begin, &end)) sort_by_expert(c);
 }
@@ -76,50 +81,49 @@ static void multiply(const qn_cpu *c, const qn_expert_matrices *matrices, uint32
         c->kernels->matmul[one.type](&m, panel, last, token, qn_min_size(n, token + QN_TOKEN_BLOCK));
 }
 
-void qn_cpu_expert_up(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
-{
-    const qn_layer_weights *l = i->weights;
-    const size_t panels = qn_matrix_panels(i->width), grain = 4, pieces = (panels + grain - 1) / grain;
-    size_t begin, end;
-    while (qn_worker_take(w, c->n_active_experts * pieces * 2, 1, &begin, &end)) {
-        const uint32_t expert = c->active_experts[begin / (pieces * 2)];
-        const size_t panel = begin / 2 % pieces * grain, last = qn_min_size(panels, panel + grain);
-        multiply(c, begin % 2 == 0 ? &l->gate_exps : &l->up_exps, expert, c->act, c->expert_tokens,
-                 begin % 2 == 0 ? QN_BUFFER_EXPERT_GATE : QN_BUFFER_EXPERT_UP, i->width, panel, last);
-    }
-}
-
 void qn_cpu_expert_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
-    const size_t slots = c->batch->n_tokens * c->program->hparams->n_expert_used;
-    float *y = c->norm_scratch + (size_t)w->index * c->norm_width;
-    qn_glu_fn *fn = i->activation == QN_SILU ? c->kernels->silu_mul : c->kernels->gelu_mul;
-    size_t begin, end;
-    while (qn_worker_take(w, slots, 1, &begin, &end)) {
-        fn(y, c->buffers[QN_BUFFER_EXPERT_GATE] + begin * i->width,
-           c->buffers[QN_BUFFER_EXPERT_UP] + begin * i->width, i->width);
-        for (unsigned f = 0; f < QN_ACT_FORMATS; f++)
-            if (i->act_formats >> f & 1)
-                c->kernels->act_row[f](c->slot_act[f] + begin * qn_act_row_bytes((qn_act_format)f, i->width),
-                                       y, i->width);
+    const qn_layer_weights *l = i->weights;
+    const size_t panels = qn_matrix_panels(i->width), n_groups = (panels + QN_GLU_PANELS - 1) / QN_GLU_PANELS;
+    const size_t items = c->n_active_experts * 2 * panels, grain = qn_piece_of_panels(items, w->n_threads);
+    size_t at, end;
+    while (qn_worker_take(w, items, grain, &at, &end)) {
+        while (at < end) {
+            const size_t active = at / (2 * panels), begin = active * 2 * panels;
+            const uint32_t expert = c->active_experts[active];
+            const qn_glu_run run = qn_cpu_glu_run(panels, at - begin, qn_min_size(end - begin, 2 * panels));
+            multiply(c, run.product == 0 ? &l->gate_exps : &l->up_exps, expert, c->act, c->expert_tokens,
+                     run.product == 0 ? QN_BUFFER_EXPERT_GATE : QN_BUFFER_EXPERT_UP, i->width, run.panel,
+                     run.panel + run.n_panels);
+            at += run.n_panels;
+            if (!qn_cpu_glu_completes(c, active * n_groups + run.group, &run, panels)) continue;
+            for (uint32_t k = c->expert_begin[expert]; k < c->expert_begin[expert + 1]; k++) {
+                const size_t slot = (size_t)c->expert_slots[k], offset = slot * i->width;
+                qn_cpu_glu_columns(c, w, i, c->buffers[QN_BUFFER_EXPERT_GATE] + offset,
+                                   c->buffers[QN_BUFFER_EXPERT_UP] + offset, slot, run.group);
+            }
+        }
     }
 }
 
 void qn_cpu_expert_down(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     const size_t n_embd = c->program->hparams->n_embd;
-    const size_t panels = qn_matrix_panels(n_embd), grain = 4, pieces = (panels + grain - 1) / grain;
-    size_t begin, end;
-    while (qn_worker_take(w, c->n_active_experts * pieces, 1, &begin, &end)) {
-        const size_t panel = begin % pieces * grain;
-        multiply(c, &i->weights->down_exps, c->active_experts[begin / pieces], c->slot_act, c->expert_slots,
-                 QN_BUFFER_EXPERT_DOWN, n_embd, panel, qn_min_size(panels, panel + grain));
+    const size_t panels = qn_matrix_panels(n_embd), items = c->n_active_experts * panels,
+                 grain = qn_piece_of_panels(items, w->n_threads);
+    size_t at, end;
+    while (qn_worker_take(w, items, grain, &at, &end)) {
+        while (at < end) {
+            const size_t panel = at % panels, last = qn_min_size(panels, panel + (end - at));
+            multiply(c, &i->weights->down_exps, c->active_experts[at / panels], c->glu_act, c->expert_slots,
+                     QN_BUFFER_EXPERT_DOWN, n_embd, panel, last);
+            at += last - panel;
+        }
     }
 }
 
 void qn_cpu_expert_sum(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
-    (void)i;
     const size_t n_embd = c->program->hparams->n_embd, used = c->program->hparams->n_expert_used;
     size_t begin, end;
     while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) {
@@ -130,5 +134,6 @@ void qn_cpu_expert_sum(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
             c->kernels->scale(row, c->expert_weight[begin * used + k], n_embd);
             c->kernels->add(t, row, n_embd);
         }
+        qn_cpu_add_residual(c, i, begin);
     }
 }

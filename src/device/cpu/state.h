@@ -6,9 +6,15 @@
 
 #include "base/checked.h"
 
+#include <stdatomic.h>
+
 /* Tokens that share one pass over a piece of a weight matrix: their activations stay in the
  * second-level cache while panels of weights stream by. */
 enum { QN_TOKEN_BLOCK = 128 };
+
+/* Gate and up are multiplied by turns, as many columns of each: whoever completes the two makes them ready.
+ * Whole blocks of activations in every format, and 64-byte lines of them. */
+enum { QN_GLU_COLUMNS = 512, QN_GLU_PANELS = QN_GLU_COLUMNS / QN_PANEL_ROWS };
 
 /* Attention of one kv head: a block of queries over all their keys, or one query over one chunk. */
 typedef struct qn_attention_item {
@@ -37,14 +43,18 @@ struct qn_cpu {
     const qn_batch *batch; /* of the running step */
     qn_op_count *profile;  /* [n_code] or NULL */
 
-    float *buffers[QN_BUFFERS];     /* [n_batch][buffer_width], logits [n_outputs][n_vocab] */
-    char *act[QN_ACT_FORMATS];      /* [n_batch or n_threads, whichever is more] rows of
-                                       qn_act_row_bytes(format, width of the instruction) */
-    char *slot_act[QN_ACT_FORMATS]; /* [n_batch * n_expert_used] rows */
-    double *radians[2];             /* [n_rot / 2] a position: without and with a window */
-    float *cos_sin[2];              /* [n_batch][n_rot] */
-    uint32_t *token_segment;        /* [n_batch] */
-    char *attention_scratch;        /* [n_threads][attention_scratch_bytes] */
+    float *buffers[QN_BUFFERS];    /* [n_batch][buffer_width], logits [n_outputs][n_vocab] */
+    char *act[QN_ACT_FORMATS];     /* [n_batch or n_threads, whichever is more] rows of
+                                      qn_act_row_bytes(format, width of the instruction) */
+    char *glu_act[QN_ACT_FORMATS]; /* [n_batch] rows after GLU, or [n_batch * n_expert_used] after
+                                      EXPERT_GLU */
+    _Atomic uint32_t *glu_done;    /* panels of each QN_GLU_COLUMNS of gate and up that are multiplied; 0
+                                      between instructions */
+    float *logit_max;              /* [n_outputs][blocks of QN_LOGIT_BLOCK in a row] */
+    double *radians[2];            /* [n_rot / 2] a position: without and with a window */
+    float *cos_sin[2];             /* [n_batch][n_rot] */
+    uint32_t *token_segment;       /* [n_batch] */
+    char *attention_scratch;       /* [n_threads][attention_scratch_bytes] */
     size_t attention_scratch_bytes;
     qn_attention_work attention[QN_CACHE_GROUPS];
     size_t max_items, max_joins, max_partials; /* max_partials: units of 16 floats */
@@ -67,20 +77,74 @@ static inline size_t qn_query_block(const qn_hparams *h)
     return qn_max_size(1, QN_ATTENTION_ROWS / (h->n_head / h->n_head_kv));
 }
 
-/* One function an instruction (run.c, attend.c, experts.c); called by all workers together. */
-void qn_cpu_attend(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
-void qn_cpu_plan_attention(qn_cpu *c); /* before the workers start */
-/* Adds what the instruction, just run, read and multiplied (count.c). */
-void qn_cpu_count(const qn_cpu *c, const qn_instruction *i, qn_op_count *count);
-void qn_cpu_route(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
-void qn_cpu_expert_up(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
-void qn_cpu_expert_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
-void qn_cpu_expert_down(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
-void qn_cpu_expert_sum(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
+/* Panels of weights that a worker takes at once, of all that an instruction has. */
+static inline size_t qn_piece_of_panels(size_t n_panels, int n_threads)
+{
+    const size_t share = qn_max_size(1, qn_min_size(n_panels / ((size_t)n_threads * 6), 32));
+    return share > QN_PANELS_AT_ONCE ? share - share % QN_PANELS_AT_ONCE : share;
+}
+
+/* The rows that an instruction works on. */
+static inline size_t qn_cpu_n_rows(const qn_cpu *c, const qn_instruction *i)
+{
+    return i->op == QN_OP_OUTPUT_NORM || i->op == QN_OP_OUTPUT ? c->batch->n_outputs : c->batch->n_tokens;
+}
 
 static inline float *qn_cpu_row(const qn_cpu *c, qn_buffer_name b, size_t row)
 {
     return c->buffers[b] + row * c->program->buffer_width[b];
 }
+
+/* A worker's own row of norm_width. */
+static inline float *qn_cpu_scratch_row(const qn_cpu *c, const qn_worker *w)
+{
+    return c->norm_scratch + (size_t)w->index * c->norm_width;
+}
+
+/* Blocks of logits in a row. */
+static inline size_t qn_cpu_logit_blocks(const qn_program *p)
+{
+    return (p->buffer_width[QN_BUFFER_LOGITS] + QN_LOGIT_BLOCK - 1) / QN_LOGIT_BLOCK;
+}
+
+/* ---- run.c ---- */
+
+/* Makes columns [begin, end) of a row ready in the formats of i; begin is a multiple of QN_GLU_COLUMNS. */
+void qn_cpu_prepare_columns(const qn_cpu *c, const qn_instruction *i, char *const act[], size_t row,
+                            const float *x, size_t begin, size_t end);
+/* Whether each worker makes the row for itself, in row number w->index of act. */
+bool qn_cpu_is_private(const qn_cpu *c, const qn_instruction *i);
+/* What RESIDUAL does to a token. */
+void qn_cpu_add_residual(const qn_cpu *c, const qn_instruction *i, size_t token);
+
+/* ---- products.c ---- */
+
+/* Position `at` of gate and up by turns: which of the two (0, 1), where, and how many panels follow there. */
+typedef struct qn_glu_run {
+    size_t group, product, panel, n_panels;
+} qn_glu_run;
+qn_glu_run qn_cpu_glu_run(size_t panels, size_t at, size_t end);
+
+/* Counts panels of a run as multiplied; true for whoever completes the columns. tile numbers them. */
+bool qn_cpu_glu_completes(qn_cpu *c, size_t tile, const qn_glu_run *run, size_t panels);
+
+/* Columns of a group: activation(gate) * up, to row `row` of the glu act. gate, up: rows of i->width. */
+void qn_cpu_glu_columns(qn_cpu *c, const qn_worker *w, const qn_instruction *i, const float *gate,
+                        const float *up, size_t row, size_t group);
+
+/* ---- one function an instruction: run.c, products.c, attend.c, experts.c; called by all workers together.
+ * ---- */
+void qn_cpu_matmul(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
+void qn_cpu_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
+void qn_cpu_output(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
+void qn_cpu_attend(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
+void qn_cpu_plan_attention(qn_cpu *c); /* before the workers start */
+void qn_cpu_route(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
+void qn_cpu_expert_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
+void qn_cpu_expert_down(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
+void qn_cpu_expert_sum(qn_cpu *c, const qn_worker *w, const qn_instruction *i);
+
+/* Adds what the instruction, just run, read and multiplied (count.c). */
+void qn_cpu_count(const qn_cpu *c, const qn_instruction *i, qn_op_count *count);
 
 #endif
