@@ -3,11 +3,11 @@
 #include "base/thread_pool.h"
 
 #include "base/alloc.h"
+#include "base/topology.h"
 
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -22,6 +22,7 @@ struct qn_thread_pool {
     bool stop;
     pthread_t *threads;
     qn_worker *workers;
+    qn_topology topology; /* unused with one thread */
     _Alignas(CACHE_LINE) atomic_size_t next_item;
     _Alignas(CACHE_LINE) atomic_int arrived;
     _Alignas(CACHE_LINE) atomic_uint generation; /* futex word of the barrier */
@@ -93,6 +94,7 @@ static void *worker_main(void *arg)
 {
     const qn_worker *w = arg;
     qn_thread_pool *p = w->pool;
+    qn_topology_settle(&p->topology, p->n_threads);
     for (unsigned run = 0;; run++) {
         wait_for_change(p, &p->run_number, run);
         if (p->stop) return NULL;
@@ -136,6 +138,7 @@ quern_status qn_thread_pool_create(qn_thread_pool **out, int n_threads, quern_er
     qn_thread_pool *p = qn_alloc_pages(sizeof *p); /* zeroed, and aligned for the padded members */
     if (p == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "thread pool: no memory");
     p->n_threads = n_threads;
+    if (n_threads > 1) qn_topology_read(&p->topology, "", NULL);
     p->workers = qn_calloc((size_t)n_threads, sizeof *p->workers);
     p->threads = qn_calloc((size_t)n_threads, sizeof *p->threads);
     quern_status s = p->workers != NULL && p->threads != NULL
@@ -163,10 +166,7 @@ quern_status qn_thread_pool_create(qn_thread_pool **out, int n_threads, quern_er
 
 int qn_default_threads(void)
 {
-    cpu_set_t set;
-    const int n =
-        sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    const int wanted = n * 3 / 4;
-    if (n < 2) return 1;
-    return wanted < 2 ? 2 : wanted > 16 ? 16 : wanted;
+    qn_topology t;
+    qn_topology_read(&t, "", NULL);
+    return qn_topology_threads(&t);
 }

@@ -24,7 +24,9 @@ typedef void qn_pool_fn(const qn_worker *w, void *user);
 
 enum { QN_MAX_THREADS = 256 };
 
-/* n_threads 1..QN_MAX_THREADS; n_threads - 1 threads are started now and sleep until there is work. */
+/* n_threads 1..QN_MAX_THREADS; n_threads - 1 threads are started now and sleep until there is work. They
+ * settle as qn_topology_settle says; the caller's thread stays as it is. No thread is bound to one processor:
+ * where another program takes that, it could not go elsewhere. */
 quern_status qn_thread_pool_create(qn_thread_pool **out, int n_threads, quern_error *err);
 void qn_thread_pool_destroy(qn_thread_pool *pool); /* NULL is fine */
 int qn_thread_pool_size(const qn_thread_pool *pool);
@@ -40,7 +42,7 @@ void qn_worker_barrier(const qn_worker *w);
  * barrier. Returns false when none are left. */
 bool qn_worker_take(const qn_worker *w, size_t n_items, size_t grain, size_t *begin, size_t *end);
 
-/* 75 % of the processors this process may use, at least 2 where there are 2, at most 16. */
+/* qn_topology_threads of this machine. */
 int qn_default_threads(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/topology.h"
 #include "engine/model.h"
 
 #include <signal.h>
@@ -120,6 +121,9 @@ static void *move(void *user)
     quern_model *m = user;
     qn_model_packs *p = &m->packs;
     const uint64_t offset = p->pack.header.data_offset;
+    qn_topology topology;
+    qn_topology_read(&topology, "", NULL);
+    qn_topology_settle(&topology, qn_topology_threads(&topology));
     for (size_t done = 0; done < p->image.n_bytes && !atomic_load(&p->stop);) {
         const size_t n = qn_min_size(p->image.n_bytes - done, MOVE_BYTES);
         if (qn_memory_available() < MEMORY_SPARE + n) break; /* the mapping costs nothing: it stays */
