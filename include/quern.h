@@ -377,6 +377,7 @@ typedef struct quern_limits { /* what the machine can do at best: [0] with one t
     double bytes_per_s[2];       /**< reading memory in order, in huge pages where the system gives them */
     double int8_ops_per_s[2];    /**< multiply and add of 8-bit integers, counted as two operations */
     double float_ops_per_s[2];   /**< the same of 32-bit floats */
+    double barrier_s;            /**< seconds until all threads have met, when none is late */
 } quern_limits;
 
 /**

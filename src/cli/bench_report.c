@@ -160,7 +160,9 @@ static void print_limits(const bench *b)
         else printf("thread: ");
         print_limit("read", l->bytes_per_s, l->n_threads, "GB/s, ");
         print_limit("int8", l->int8_ops_per_s, l->n_threads, "Gop/s, ");
-        print_limit("float", l->float_ops_per_s, l->n_threads, "Gop/s\n");
+        print_limit("float", l->float_ops_per_s, l->n_threads, "Gop/s");
+        if (l->n_threads > 1) printf(", barrier %.2f us", l->barrier_s * 1e6);
+        putchar('\n');
     }
 }
 
@@ -299,6 +301,7 @@ static void add_limits(json_t *o, const bench_row *row)
     json_object_set_new(o, "limit_int8_ops_per_second_1", known(is_known, l->int8_ops_per_s[0]));
     json_object_set_new(o, "limit_float_ops_per_second", known(is_known, l->float_ops_per_s[1]));
     json_object_set_new(o, "limit_float_ops_per_second_1", known(is_known, l->float_ops_per_s[0]));
+    json_object_set_new(o, "barrier_seconds", known(is_known, l->barrier_s));
 }
 
 json_t *bench_row_json(const bench *b, const bench_row *row)

@@ -13,7 +13,7 @@
 
 #include <stdatomic.h>
 
-enum { RUNS = 7, OPS_ROUNDS = 10000, RUN_NS = 15000000 /* of multiplying */ };
+enum { RUNS = 7, OPS_ROUNDS = 10000, RUN_NS = 15000000 /* of multiplying */, BARRIERS = 2000 };
 static const uint64_t DEFAULT_BYTES = (uint64_t)1 << 30;
 static const uint64_t LEAST_BYTES = QN_PEAK_READ_WORDS * sizeof(uint64_t) * QN_MAX_THREADS;
 
@@ -63,6 +63,13 @@ static void multiply(const qn_worker *w, void *user)
     atomic_fetch_add(&m->done, n);
 }
 
+static void meet(const qn_worker *w, void *user)
+{
+    measure *m = user;
+    for (int i = 0; i < BARRIERS; i++) qn_worker_barrier(w);
+    if (w->index == 0) atomic_fetch_add(&m->done, BARRIERS);
+}
+
 /* What is done in a second, in the best of several runs. */
 static double best_rate(qn_thread_pool *pool, qn_pool_fn *fn, measure *m)
 {
@@ -88,7 +95,7 @@ static double best_ops(qn_thread_pool *pool, qn_peak_ops_fn *ops, measure *m)
     return best_rate(pool, multiply, m);
 }
 
-static quern_status measure_with(int n_threads, uint64_t bytes, const qn_kernels *kernels, double rates[3],
+static quern_status measure_with(int n_threads, uint64_t bytes, const qn_kernels *kernels, double rates[4],
                                  quern_error *err)
 {
     qn_thread_pool *pool = NULL;
@@ -104,6 +111,7 @@ static quern_status measure_with(int n_threads, uint64_t bytes, const qn_kernels
     rates[0] = best_rate(pool, read_words, &m);
     rates[1] = best_ops(pool, kernels->peak_int8, &m);
     rates[2] = best_ops(pool, kernels->peak_float, &m);
+    rates[3] = best_rate(pool, meet, &m);
     qn_free_pages(m.words, (size_t)bytes);
     qn_thread_pool_destroy(pool);
     return QUERN_OK;
@@ -112,7 +120,7 @@ static quern_status measure_with(int n_threads, uint64_t bytes, const qn_kernels
 quern_status quern_measure_limits(int n_threads, uint64_t read_bytes, quern_limits *limits, quern_error *err)
 {
     const qn_kernels *kernels = NULL;
-    double one[3] = {0}, all[3];
+    double one[4] = {0}, all[4];
     if (n_threads <= 0) n_threads = qn_default_threads();
     if (n_threads > QN_MAX_THREADS)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "%d threads (1 to %d are possible)", n_threads,
@@ -126,7 +134,7 @@ quern_status quern_measure_limits(int n_threads, uint64_t read_bytes, quern_limi
         return qn_fail(err, QUERN_ERR_ARGUMENT, "%llu bytes to read", (unsigned long long)read_bytes);
     quern_status s = qn_kernels_choose(&kernels, err);
     if (s == QUERN_OK) s = measure_with(1, read_bytes, kernels, one, err);
-    for (int i = 0; i < 3; i++) all[i] = one[i];
+    for (int i = 0; i < 4; i++) all[i] = one[i];
     if (s == QUERN_OK && n_threads > 1) s = measure_with(n_threads, read_bytes, kernels, all, err);
     if (s != QUERN_OK) return s;
     *limits = (quern_limits){.n_threads = n_threads,
@@ -134,6 +142,7 @@ quern_status quern_measure_limits(int n_threads, uint64_t read_bytes, quern_limi
                              .read_bytes = read_bytes,
                              .bytes_per_s = {one[0], all[0]},
                              .int8_ops_per_s = {one[1], all[1]},
-                             .float_ops_per_s = {one[2], all[2]}};
+                             .float_ops_per_s = {one[2], all[2]},
+                             .barrier_s = 1.0 / all[3]};
     return QUERN_OK;
 }

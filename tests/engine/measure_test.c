@@ -126,6 +126,7 @@ static void limits_are_measured(void **state)
     for (int i = 0; i < 2; i++)
         assert_true(limits.bytes_per_s[i] > 0 && limits.int8_ops_per_s[i] > 0 &&
                     limits.float_ops_per_s[i] > 0);
+    assert_true(limits.barrier_s > 0 && limits.barrier_s < 1);
     assert_int_equal(quern_measure_limits(1, 1, &limits, NULL), QUERN_OK); /* rounded up */
     quern_error err;
     assert_int_equal(quern_measure_limits(100000, 0, &limits, &err), QUERN_ERR_ARGUMENT);
