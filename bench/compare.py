@@ -14,6 +14,8 @@ Rows (--rows, in any order and of any size):
   promptN        tokens/s of a prompt of N tokens
   genN, genN@D   tokens/s of N generated tokens, from an empty sequence or after D tokens
   parallelS[xN]  tokens/s of S sequences that generate N tokens each (64) at once, all together
+  busy-promptN   percent of an engine's own speed that is left beside a busy program on every processor: half
+  busy-genN      is the fair share
   load           seconds until the first token can be asked for, the file being in the system's cache
   memory         greatest resident memory of a prompt of 512 and 16 generated tokens, the mapped file included
 
@@ -52,8 +54,9 @@ class Row:
     """One line of the table: what is done, and how its figures read."""
 
     def __init__(self, name):
-        self.name, self.n, self.depth, self.sequences = name, 0, 0, 1
-        forms = (r"(prompt)(\d+)", r"(gen)(\d+)(?:@(\d+))?", r"(parallel)(\d+)(?:x(\d+))?", r"(load)", r"(memory)")
+        self.name, self.n, self.depth, self.sequences, self.work = name, 0, 0, 1, None
+        forms = (r"(prompt)(\d+)", r"(gen)(\d+)(?:@(\d+))?", r"(parallel)(\d+)(?:x(\d+))?",
+                 r"(busy)-((?:prompt|gen)\d+)", r"(load)", r"(memory)")
         match = next((m for m in (re.fullmatch(form, name) for form in forms) if m), None)
         if match is None:
             raise ValueError(f"'{name}' is no row (see --help)")
@@ -64,16 +67,19 @@ class Row:
             self.depth = int(match[3] or 0)
         if self.kind == "parallel":
             self.sequences, self.n = int(match[2]), int(match[3] or 64)
-        if self.kind not in ("load", "memory") and (self.n < 1 or self.sequences < 1):
+        if self.kind == "busy":
+            self.work = Row(match[2])
+        if self.kind in ("prompt", "gen", "parallel") and (self.n < 1 or self.sequences < 1):
             raise ValueError(f"'{name}' has nothing to do")
         self.less_is_better = self.kind in ("load", "memory")
-        self.unit = {"load": "s", "memory": "MB"}.get(self.kind, "tokens/s")
+        self.unit = {"load": "s", "memory": "MB", "busy": "%"}.get(self.kind, "tokens/s")
 
     def title(self):
         return {
             "prompt": f"prompt of {self.n}",
             "gen": f"generation of {self.n}" + (f" at depth {self.depth}" if self.depth else ""),
             "parallel": f"{self.sequences} sequences generating at once",
+            "busy": f"{self.work.title()} beside busy programs, % of its own speed" if self.work else "",
             "load": "load, seconds",
             "memory": "peak memory, MB",
         }[self.kind]
@@ -135,6 +141,20 @@ def _read_until(stream, process, deadline):
         return stream.read()
     finally:
         timer.cancel()
+
+
+class BusyPrograms:
+    """One on every processor that is measured."""
+
+    def __enter__(self):
+        self._loops = [subprocess.Popen(["sh", "-c", "while :; do :; done"],
+                                        preexec_fn=lambda cpu=cpu: os.sched_setaffinity(0, [cpu]))
+                       for cpu in sorted(os.sched_getaffinity(0))]
+
+    def __exit__(self, *unused):
+        for loop in self._loops:
+            loop.kill()
+            loop.wait()
 
 
 class Quern:
@@ -434,8 +454,8 @@ def measure_one(engine, path, row, result, i):
     if known and not any(known):
         return None  # it failed at once, and would again
     try:
-        value = engine.measure(path, row)
-        if getattr(engine, "share", None):
+        value = measure_busy(engine, path, row.work) if row.kind == "busy" else engine.measure(path, row)
+        if getattr(engine, "share", None) and row.kind != "busy":
             result["shares_of_limits"].append(engine.share)
         print(f"round {i + 1}, {result['model']}, {row.title()}, {engine.name}: {row.figure(value)} {row.unit}",
               file=sys.stderr)
@@ -444,6 +464,12 @@ def measure_one(engine, path, row, result, i):
         result["errors"][engine.name] = f"{type(error).__name__}: {error}"
         print(f"{result['model']}, {row.title()}, {engine.name}: no figure: {error}", file=sys.stderr)
         return None
+
+
+def measure_busy(engine, path, work):
+    quiet = engine.measure(path, work)
+    with BusyPrograms():
+        return 100 * engine.measure(path, work) / quiet
 
 
 def save(args, report):
