@@ -160,7 +160,9 @@ typedef void chunk_fn(const void *chunk, size_t n_blocks, const uint8_t *const a
                       float *acc);
 
 typedef struct matmul_type {
-    direct_fn *direct[GROUP]; /* [tokens - 1]; NULL: not so many tokens directly */
+    direct_fn *direct[GROUP]; /* [tokens - 1] */
+    size_t direct_group;      /* tokens at once so */
+    size_t direct_tokens;     /* in groups while that is faster than taking panels apart first */
     expand_fn *expand;
     chunk_fn *chunk[GROUP]; /* [tokens - 1] */
     size_t group;           /* tokens at once from a chunk */
@@ -229,8 +231,10 @@ QN_INLINE void multiply(const matmul_type *type, const qn_matmul *m, size_t pane
     const size_t act_bytes = qn_act_row_bytes(type->act, m->w->n_cols);
     for (size_t t = token_begin; t < token_end; t += TOKEN_BLOCK) {
         const size_t n_tokens = qn_min_size(TOKEN_BLOCK, token_end - t);
-        if (n_tokens <= GROUP && type->direct[n_tokens - 1] != NULL)
-            multiply_direct(type, m, panel_begin, panel_end, t, n_tokens, act_bytes);
+        if (n_tokens <= type->direct_tokens)
+            for (size_t g = 0; g < n_tokens; g += type->direct_group)
+                multiply_direct(type, m, panel_begin, panel_end, t + g,
+                                qn_min_size(type->direct_group, n_tokens - g), act_bytes);
         else multiply_expanded(type, m, panel_begin, panel_end, t, n_tokens, act_bytes, chunk);
     }
 }
@@ -275,10 +279,13 @@ QN_INLINE void multiply(const matmul_type *type, const qn_matmul *m, size_t pane
 #define QN_ACT_TRAITS_Q8_256                                                                                 \
     .block_columns = 256, .act = QN_ACT_Q8_256, .act_block_bytes = sizeof(qn_act_q8_256)
 
-/* The table of a type, and its function in the kernel table. Up to n_direct tokens read the panel; from a
- * chunk of n_blocks expanded ones, n_group at once meet the functions chunk_CHUNK. */
-#define QN_DEFINE_MATMUL(name, n_direct, CHUNK, n_group, block_type, n_blocks, ACT)                          \
+/* The table of a type, and its function in the kernel table. Up to most_direct tokens read the panel,
+ * n_direct at once; from a chunk of n_blocks expanded ones, n_group at once meet the functions chunk_CHUNK.
+ */
+#define QN_DEFINE_MATMUL(name, n_direct, most_direct, CHUNK, n_group, block_type, n_blocks, ACT)             \
     static const matmul_type type_##name = {.direct = {QN_LIST_##n_direct(direct_##name)},                   \
+                                            .direct_group = n_direct,                                        \
+                                            .direct_tokens = most_direct,                                    \
                                             .expand = expand_##name,                                         \
                                             .chunk = {QN_LIST_##n_group(chunk_##CHUNK)},                     \
                                             .group = n_group,                                                \
@@ -292,10 +299,10 @@ QN_INLINE void multiply(const matmul_type *type, const qn_matmul *m, size_t pane
     }
 
 /* All of it, for up to 4 tokens; the kind of `direct` may be another. */
-#define QN_DEFINE_GROUP_4(direct, kind, name, TYPE, block_type, n_blocks, ACT)                               \
+#define QN_DEFINE_GROUP_4(direct, kind, name, TYPE, most_direct, block_type, n_blocks, ACT)                  \
     QN_TOKENS_4(QN_DEFINE_DIRECT, direct, name, TYPE)                                                        \
     QN_TOKENS_4(QN_DEFINE_CHUNK, kind, name, TYPE)                                                           \
     QN_DEFINE_EXPAND(kind, name, TYPE)                                                                       \
-    QN_DEFINE_MATMUL(name, 4, name, 4, block_type, n_blocks, ACT)
+    QN_DEFINE_MATMUL(name, 4, most_direct, name, 4, block_type, n_blocks, ACT)
 
 #endif

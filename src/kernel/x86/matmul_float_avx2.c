@@ -120,9 +120,9 @@ QN_TOKENS_4(QN_DEFINE_CHUNK, unit, unit, F32)
 #define FLOAT(name, TYPE)                                                                                    \
     QN_TOKENS_4(QN_DEFINE_DIRECT, float, name, TYPE)                                                         \
     QN_DEFINE_EXPAND(float, name, TYPE)                                                                      \
-    QN_DEFINE_MATMUL(name, 4, column, 4, column_block, COLUMNS, COLUMN)
+    QN_DEFINE_MATMUL(name, 4, 8, column, 4, column_block, COLUMNS, COLUMN)
 FLOAT(f32, F32)
 FLOAT(f16, F16)
 FLOAT(bf16, BF16)
 
-QN_DEFINE_MATMUL(decoded, 0, unit, 4, unit_block, COLUMNS / UNIT, UNIT)
+QN_DEFINE_MATMUL(decoded, 0, 0, unit, 4, unit_block, COLUMNS / UNIT, UNIT)

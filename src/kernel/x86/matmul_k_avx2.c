@@ -343,13 +343,13 @@ QN_INLINE void wide_chunk(qn_tensor_type type, int T, const wide_block *e, size_
 
 /* ---- one set of functions per type ---- */
 
-QN_DEFINE_GROUP_4(k, k, q2_k, Q2_K, narrow_block, CHUNK_NARROW, Q8_256)
-QN_DEFINE_GROUP_4(k, k, q3_k, Q3_K, narrow_block, CHUNK_NARROW, Q8_256)
-QN_DEFINE_GROUP_4(k, k, q4_k, Q4_K, narrow_block, CHUNK_NARROW, Q8_256)
-QN_DEFINE_GROUP_4(k, k, q5_k, Q5_K, narrow_block, CHUNK_NARROW, Q8_256)
-QN_DEFINE_GROUP_4(k, k, q6_k, Q6_K, narrow_block, CHUNK_NARROW, Q8_256)
+QN_DEFINE_GROUP_4(k, k, q2_k, Q2_K, 8, narrow_block, CHUNK_NARROW, Q8_256)
+QN_DEFINE_GROUP_4(k, k, q3_k, Q3_K, 4, narrow_block, CHUNK_NARROW, Q8_256)
+QN_DEFINE_GROUP_4(k, k, q4_k, Q4_K, 8, narrow_block, CHUNK_NARROW, Q8_256)
+QN_DEFINE_GROUP_4(k, k, q5_k, Q5_K, 4, narrow_block, CHUNK_NARROW, Q8_256)
+QN_DEFINE_GROUP_4(k, k, q6_k, Q6_K, 4, narrow_block, CHUNK_NARROW, Q8_256)
 
 QN_TOKENS_2(QN_DEFINE_DIRECT, k, iq4_xs, IQ4_XS)
 QN_TOKENS_4(QN_DEFINE_CHUNK, wide, iq4_xs, IQ4_XS)
 QN_DEFINE_EXPAND(wide, iq4_xs, IQ4_XS)
-QN_DEFINE_MATMUL(iq4_xs, 2, iq4_xs, 4, wide_block, CHUNK_WIDE, Q8_256)
+QN_DEFINE_MATMUL(iq4_xs, 2, 8, iq4_xs, 4, wide_block, CHUNK_WIDE, Q8_256)

@@ -254,19 +254,19 @@ QN_INLINE void wide_chunk(qn_tensor_type type, int T, const wide_block *e, size_
 
 /* ---- one set of functions per type ---- */
 
-QN_DEFINE_GROUP_4(legacy, narrow, q4_0, Q4_0, narrow_block, CHUNK_NARROW, Q8_32)
-QN_DEFINE_GROUP_4(legacy, narrow, q4_1, Q4_1, narrow_block, CHUNK_NARROW, Q8_32)
-QN_DEFINE_GROUP_4(legacy, narrow, q5_0, Q5_0, narrow_block, CHUNK_NARROW, Q8_32)
-QN_DEFINE_GROUP_4(legacy, narrow, q5_1, Q5_1, narrow_block, CHUNK_NARROW, Q8_32)
-QN_DEFINE_GROUP_4(legacy, narrow, mxfp4, MXFP4, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, q4_0, Q4_0, 8, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, q4_1, Q4_1, 8, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, q5_0, Q5_0, 4, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, q5_1, Q5_1, 4, narrow_block, CHUNK_NARROW, Q8_32)
+QN_DEFINE_GROUP_4(legacy, narrow, mxfp4, MXFP4, 4, narrow_block, CHUNK_NARROW, Q8_32)
 
 /* Expanded blocks of words are the same for both types. */
 QN_TOKENS_4(QN_DEFINE_CHUNK, wide, wide, Q8_0)
 
 QN_TOKENS_4(QN_DEFINE_DIRECT, legacy, q8_0, Q8_0)
 QN_DEFINE_EXPAND(wide, q8_0, Q8_0)
-QN_DEFINE_MATMUL(q8_0, 4, wide, 4, wide_block, CHUNK_WIDE, Q8_32)
+QN_DEFINE_MATMUL(q8_0, 4, 8, wide, 4, wide_block, CHUNK_WIDE, Q8_32)
 
 QN_TOKENS_2(QN_DEFINE_DIRECT, legacy, iq4_nl, IQ4_NL)
 QN_DEFINE_EXPAND(wide, iq4_nl, IQ4_NL)
-QN_DEFINE_MATMUL(iq4_nl, 2, wide, 4, wide_block, CHUNK_WIDE, Q8_32)
+QN_DEFINE_MATMUL(iq4_nl, 2, 8, wide, 4, wide_block, CHUNK_WIDE, Q8_32)
