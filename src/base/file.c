@@ -66,7 +66,7 @@ void qn_file_map_close(qn_file_map *map)
 
 void qn_file_map_release(const qn_file_map *map, size_t offset, size_t n_bytes)
 {
-    const size_t page = 4096, first = (offset + page - 1) / page * page;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), first = (offset + page - 1) / page * page;
     if (offset > map->n_bytes || n_bytes > map->n_bytes - offset) return;
     const size_t end = (offset + n_bytes) / page * page;
     if (first < end) madvise((void *)(uintptr_t)(map->data + first), end - first, MADV_DONTNEED);

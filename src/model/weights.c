@@ -256,6 +256,20 @@ static void pack_panels(const qn_load_job *j, char *dst, size_t begin, size_t en
     }
 }
 
+/* Where a panel's rows begin in the tensor, counting the panels of all matrices. */
+static size_t source_offset(const qn_load_job *j, size_t panel)
+{
+    const size_t panels = qn_matrix_panels(j->n_rows), matrix_bytes = j->tensor->n_bytes / j->n_matrices;
+    return panel / panels * matrix_bytes + panel % panels * QN_PANEL_ROWS * (matrix_bytes / j->n_rows);
+}
+
+/* What was read is not wanted again: the file's pages do not stand beside the packed weights. */
+static void release(const load_run *run, const qn_load_job *j, size_t begin, size_t end)
+{
+    if (run->g->n_files > 0)
+        qn_file_map_release(&run->g->files[j->tensor->file], j->tensor->file_offset + begin, end - begin);
+}
+
 static void load_all(const qn_worker *worker, void *user)
 {
     load_run *run = user;
@@ -267,14 +281,15 @@ static void load_all(const qn_worker *worker, void *user)
             if (qn_worker_take(worker, 1, 1, &begin, &end)) decode_vector(j, dst);
         } else {
             const size_t items = j->n_matrices * qn_matrix_panels(j->n_rows);
-            while (qn_worker_take(worker, items, 16, &begin, &end)) pack_panels(j, dst, begin, end);
+            while (qn_worker_take(worker, items, 16, &begin, &end)) {
+                pack_panels(j, dst, begin, end);
+                release(run, j, source_offset(j, begin), source_offset(j, end));
+            }
         }
         qn_worker_barrier(worker);
         done += j->tensor->n_bytes;
         if (worker->index == 0) {
-            if (run->g->n_files > 0)
-                qn_file_map_release(&run->g->files[j->tensor->file], j->tensor->file_offset,
-                                    j->tensor->n_bytes);
+            release(run, j, 0, j->tensor->n_bytes); /* and the pages at the borders of pieces */
             if (run->progress != NULL && !run->progress(run->user, done, run->total_bytes))
                 run->stopped = true;
         }
