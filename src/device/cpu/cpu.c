@@ -56,8 +56,7 @@ static void layout_glu(qn_cpu *c, qn_arena *a)
     }
     const size_t groups = p->buffer_width[QN_BUFFER_GATE] / QN_GLU_COLUMNS + 1,
                  expert_groups = h->n_ff_expert / QN_GLU_COLUMNS + 1;
-    const size_t tiles =
-        qn_max_size((n_batch / QN_TOKEN_BLOCK + 1) * groups, (size_t)h->n_expert * expert_groups);
+    const size_t tiles = qn_max_size(groups, (size_t)h->n_expert * expert_groups);
     c->glu_done = qn_arena_alloc(a, tiles, sizeof *c->glu_done);
 }
 

@@ -82,24 +82,40 @@ void qn_cpu_glu_columns(qn_cpu *c, const qn_worker *w, const qn_instruction *i, 
     qn_cpu_prepare_columns(c, i, c->glu_act, row, y, begin, end);
 }
 
-void qn_cpu_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+/* Few tokens: whoever completes columns of gate and up goes on with them. */
+static void glu_at_once(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
-    const size_t panels = qn_matrix_panels(i->width), n_groups = (panels + QN_GLU_PANELS - 1) / QN_GLU_PANELS;
-    const size_t grain = qn_piece_of_panels(2 * panels, w->n_threads), n_tokens = c->batch->n_tokens;
+    const size_t panels = qn_matrix_panels(i->width), grain = qn_piece_of_panels(2 * panels, w->n_threads);
     size_t at, end;
-    while (qn_worker_take(w, token_blocks(c, i) * 2 * panels, grain, &at, &end)) {
+    while (qn_worker_take(w, 2 * panels, grain, &at, &end)) {
         while (at < end) {
-            const size_t block = at / (2 * panels), begin = block * 2 * panels;
-            const qn_glu_run run = qn_cpu_glu_run(panels, at - begin, qn_min_size(end - begin, 2 * panels));
-            const size_t first = block * QN_TOKEN_BLOCK;
-            multiply(c, w, i, &i->products[run.product], 0, run.panel, run.panel + run.n_panels, first);
+            const qn_glu_run run = qn_cpu_glu_run(panels, at, end);
+            multiply(c, w, i, &i->products[run.product], 0, run.panel, run.panel + run.n_panels, 0);
             at += run.n_panels;
-            if (!qn_cpu_glu_completes(c, block * n_groups + run.group, &run, panels)) continue;
-            for (size_t t = first; t < qn_min_size(n_tokens, first + QN_TOKEN_BLOCK); t++)
+            if (!qn_cpu_glu_completes(c, run.group, &run, panels)) continue;
+            for (size_t t = 0; t < c->batch->n_tokens; t++)
                 qn_cpu_glu_columns(c, w, i, qn_cpu_row(c, QN_BUFFER_GATE, t), qn_cpu_row(c, QN_BUFFER_UP, t),
                                    t, run.group);
         }
     }
+}
+
+/* Many tokens: their columns of gate and up would push the activations out of the cache, so whole rows are
+ * made ready afterwards. */
+void qn_cpu_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+{
+    const size_t n_groups = (i->width + QN_GLU_COLUMNS - 1) / QN_GLU_COLUMNS;
+    size_t t, end;
+    if (c->batch->n_tokens <= QN_GLU_TOKENS) {
+        glu_at_once(c, w, i);
+        return;
+    }
+    qn_cpu_matmul(c, w, i);
+    qn_worker_barrier(w);
+    while (qn_worker_take(w, c->batch->n_tokens, 1, &t, &end))
+        for (size_t group = 0; group < n_groups; group++)
+            qn_cpu_glu_columns(c, w, i, qn_cpu_row(c, QN_BUFFER_GATE, t), qn_cpu_row(c, QN_BUFFER_UP, t), t,
+                               group);
 }
 
 /* ---- logits ---- */

@@ -12,9 +12,10 @@
  * second-level cache while panels of weights stream by. */
 enum { QN_TOKEN_BLOCK = 128 };
 
-/* Gate and up are multiplied by turns, as many columns of each: whoever completes the two makes them ready.
- * Whole blocks of activations in every format, and 64-byte lines of them. */
-enum { QN_GLU_COLUMNS = 512, QN_GLU_PANELS = QN_GLU_COLUMNS / QN_PANEL_ROWS };
+/* For up to QN_GLU_TOKENS tokens gate and up are multiplied by turns, as many columns of each: whoever
+ * completes the two makes them ready. Whole blocks of activations in every format, and 64-byte lines of them.
+ */
+enum { QN_GLU_TOKENS = 8, QN_GLU_COLUMNS = 512, QN_GLU_PANELS = QN_GLU_COLUMNS / QN_PANEL_ROWS };
 
 /* Attention of one kv head: a block of queries over all their keys, or one query over one chunk. */
 typedef struct qn_attention_item {
