@@ -17,7 +17,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { MARK_BYTES = 3 /* of QN_META_SPACE */ };
+enum {
+    MARK_BYTES = 3,        /* of QN_META_SPACE */
+    TOKEN_MAX_BYTES = 256, /* longer ones are not matched, so that the work per byte is bounded */
+};
 static const double UNKNOWN_PENALTY = 10.0;
 
 typedef struct unigram {
@@ -29,11 +32,6 @@ typedef struct unigram {
 } unigram;
 
 /* ---- opening ----------------------------------------------------------------------------------- */
-
-static bool is_matched(uint8_t kind)
-{
-    return kind == QN_TOKEN_NORMAL || kind == QN_TOKEN_USER_DEFINED || kind == QN_TOKEN_UNUSED;
-}
 
 static quern_status read_scores(const qn_vocab *v, unigram *u, const qn_gguf *g, quern_error *err)
 {
@@ -68,7 +66,7 @@ static quern_status build_trie(const qn_vocab *v, unigram *u, quern_error *err)
     size_t n = 0;
     u->word_by_word = !u->marks_at_end && qn_vocab_plain_id(v, QN_META_SPACE, MARK_BYTES) >= 0;
     for (size_t i = 0; i < v->n_tokens; i++) {
-        if (!is_matched(v->kinds[i])) continue;
+        if (!qn_vocab_is_plain(v, (quern_token)i) || v->tokens[i].n_bytes > TOKEN_MAX_BYTES) continue;
         entries[n++] = (qn_trie_entry){v->tokens[i], (int32_t)i};
         if (has_mark_inside(v->tokens[i])) u->word_by_word = false;
     }

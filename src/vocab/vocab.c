@@ -29,13 +29,16 @@ int qn_parse_byte_token(qn_string text)
     return value;
 }
 
+bool qn_vocab_is_plain(const qn_vocab *v, quern_token id)
+{
+    const uint8_t kind = v->kinds[id];
+    return kind != QN_TOKEN_CONTROL && kind != QN_TOKEN_UNKNOWN && kind != QN_TOKEN_BYTE;
+}
+
 quern_token qn_vocab_plain_id(const qn_vocab *v, const char *text, size_t n_bytes)
 {
     const int64_t id = qn_hash_map_get(&v->index, text, n_bytes);
-    if (id == QN_HASH_NONE) return -1;
-    const uint8_t kind = v->kinds[id];
-    return kind == QN_TOKEN_CONTROL || kind == QN_TOKEN_UNKNOWN || kind == QN_TOKEN_BYTE ? -1
-                                                                                         : (quern_token)id;
+    return id != QN_HASH_NONE && qn_vocab_is_plain(v, (quern_token)id) ? (quern_token)id : -1;
 }
 
 /* ---- texts and kinds -------------------------------------------------------------------------- */

@@ -92,7 +92,9 @@ struct qn_vocab {
     qn_special_matcher specials;
 };
 
-/* The id of a text that ordinary text may become (no control, unknown or byte token), or -1. */
+/* Whether ordinary text may become the token: it is no control, unknown or byte token. */
+bool qn_vocab_is_plain(const qn_vocab *v, quern_token id);
+/* The id of a text that ordinary text may become, or -1. */
 quern_token qn_vocab_plain_id(const qn_vocab *v, const char *text, size_t n_bytes);
 /* Pushes the bytes one by one as byte tokens; unknown where there is none. */
 bool qn_encoder_push_bytes(qn_encoder *e, const char *bytes, size_t n_bytes);

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/utf8.h"
+#include "vocab/trie.h"
 #include "vocab/vocab_private.h"
 
 #include <string.h>
@@ -19,7 +20,7 @@ enum { WORD_MAX_CHARACTERS = 100, MARK_BYTES = 3 /* of QN_META_SPACE */, REPLACE
 
 typedef struct wordpiece {
     bool uncased;
-    size_t longest; /* bytes of a token's text */
+    qn_trie trie; /* of the tokens that a word may become */
 } wordpiece;
 
 typedef enum ascii_class { REMOVED, BLANK, MARK, PART } ascii_class;
@@ -48,50 +49,71 @@ static quern_status find_id(const qn_vocab *v, const qn_gguf *g, const char *key
     return QUERN_OK;
 }
 
+static quern_status build_trie(const qn_vocab *v, qn_trie *trie, quern_error *err)
+{
+    qn_trie_entry *entries = qn_calloc(v->n_tokens, sizeof *entries);
+    size_t n = 0;
+    for (size_t i = 0; entries != NULL && i < v->n_tokens; i++)
+        if (qn_vocab_is_plain(v, (quern_token)i)) entries[n++] = (qn_trie_entry){v->tokens[i], (int32_t)i};
+    const bool ok = entries != NULL && qn_trie_init(trie, entries, n);
+    qn_free(entries);
+    return ok ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
+}
+
 static quern_status open_wordpiece(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
 {
     (void)log;
     wordpiece *w = v->kind_data = qn_calloc(1, sizeof *w);
     if (w == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     w->uncased = true;
-    for (size_t i = 0; i < v->n_tokens; i++) w->longest = qn_max_size(w->longest, v->tokens[i].n_bytes);
     v->clean_spaces = true;
     v->special.add_bos = v->special.add_eos = true; /* the two ends of what BERT reads */
     quern_status s = qn_gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", false, &w->uncased, err);
     if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.cls_token_id", "[CLS]", &v->special.bos, err);
     if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.seperator_token_id", "[SEP]", &v->special.eos, err);
     if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.unknown_token_id", "[UNK]", &v->special.unk, err);
+    if (s == QUERN_OK) s = build_trie(v, &w->trie, err);
     return s;
 }
 
 static void close_wordpiece(qn_vocab *v)
 {
-    qn_free(v->kind_data);
+    wordpiece *w = v->kind_data;
+    if (w != NULL) qn_trie_deinit(&w->trie);
+    qn_free(w);
 }
 
 /* ---- words ------------------------------------------------------------------------------------- */
 
+/* The longest token that the text begins with, and its length; -1: none. What continues a word has no mark,
+ * even where the text has that character there. */
+static quern_token longest_token(const qn_trie *trie, const char *text, size_t n_bytes, bool continues,
+                                 size_t *token_bytes)
+{
+    quern_token id = -1;
+    if (continues && n_bytes >= MARK_BYTES && memcmp(text, QN_META_SPACE, MARK_BYTES) == 0) return -1;
+    uint32_t node = QN_TRIE_ROOT;
+    for (size_t i = 0; i < n_bytes; i++) {
+        node = qn_trie_step(trie, node, (uint8_t)text[i]);
+        if (node == QN_TRIE_NONE) break;
+        if (trie->nodes[node].value >= 0) id = trie->nodes[node].value, *token_bytes = i + 1;
+    }
+    return id;
+}
+
 /* The word is e->text with the mark in front. */
 static bool split_word(qn_encoder *e)
 {
-    const qn_vocab *v = e->vocab;
-    const wordpiece *w = v->kind_data;
+    const wordpiece *w = e->vocab->kind_data;
+    const quern_token unknown = e->vocab->special.unk;
     const size_t first = e->n_tokens, n = e->text.n_bytes;
-    for (size_t at = 0; at < n;) {
-        const bool continues = at > 0, has_mark = continues && n - at >= MARK_BYTES &&
-                                                  memcmp(e->text.data + at, QN_META_SPACE, MARK_BYTES) == 0;
-        size_t n_bytes = has_mark ? 0 : qn_min_size(n - at, w->longest);
-        quern_token id = -1;
-        for (; n_bytes > 0; n_bytes--) {
-            id = qn_vocab_plain_id(v, e->text.data + at, n_bytes);
-            if (id >= 0) break;
-        }
+    for (size_t at = 0, token_bytes = 0; at < n; at += token_bytes) {
+        const quern_token id = longest_token(&w->trie, e->text.data + at, n - at, at > 0, &token_bytes);
         if (id < 0) {
             e->n_tokens = first;
-            return v->special.unk < 0 || qn_encoder_push(e, v->special.unk);
+            return unknown < 0 || qn_encoder_push(e, unknown);
         }
         if (!qn_encoder_push(e, id)) return false;
-        at += n_bytes;
     }
     return true;
 }
