@@ -6,7 +6,8 @@
  * word. A word becomes the longest token that it begins with, then the longest that follows, and so on; if
  * nothing follows, or a word has more than 100 characters, the whole word is unknown.
  *
- * In the file, tokens that begin a word have U+2581 in front; those that continue one stand bare. */
+ * In the file, tokens that begin a word have U+2581 in front; those that continue one stand bare. The library
+ * knows Unicode 8: for characters that came later its words may be unknown where ours are not. */
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/utf8.h"
