@@ -1,8 +1,8 @@
 /* vocab_fuzz.c: any bytes as text, and any bytes as a vocabulary.
  *
  * The first byte chooses: byte-level BPE with some pre-tokenizer (the pieces of the ids must join to
- * the text), SPM (likewise, but for U+2581, which it reads as a blank), or a vocabulary made of the
- * input's lines, the last of which is the text. The stream of pieces must always be valid UTF-8. */
+ * the text), SPM (likewise, but for U+2581, which it reads as a blank), or a vocabulary of any kind made of
+ * the input's lines, the last of which is the text. The stream of pieces must always be valid UTF-8. */
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/utf8.h"
@@ -112,19 +112,26 @@ static void open_built_in(opened *o, const char *model, const char *pre)
     require(o->vocab != NULL, "the built-in vocabulary is refused");
 }
 
-/* Each line is a token: a character for its type, then its text; after '=' it is a merge. */
+/* Each line is a token: a character for its type, then its text; after '=' it is a merge, after '#' the map
+ * of characters, in which "\\" and a letter are a byte that lines cannot hold ("\\`" NUL, "\\j" the line
+ * end). */
 static void open_lines(opened *o, const char *model, const char *text, size_t n_bytes)
 {
     enum { MAX = 512 };
     static qn_string tokens[MAX], merges[MAX];
     static int32_t types[MAX];
     static float scores[MAX];
-    size_t n_tokens = 0, n_merges = 0;
+    static char map[4096];
+    size_t n_tokens = 0, n_merges = 0, n_map = 0;
     while (n_bytes > 0 && n_tokens < MAX && n_merges < MAX) {
         const char *end = memchr(text, '\n', n_bytes);
         const size_t n = end != NULL ? (size_t)(end - text) : n_bytes;
         if (n > 0 && text[0] == '=') {
             merges[n_merges++] = (qn_string){text + 1, n - 1};
+        } else if (n > 0 && text[0] == '#') {
+            n_map = 0;
+            for (size_t i = 1; i < n && n_map < sizeof map; i++)
+                map[n_map++] = text[i] == '\\' && i + 1 < n ? (char)(text[++i] & 31) : text[i];
         } else {
             types[n_tokens] = n > 0 ? text[0] - '0' : 1;
             memcpy(&scores[n_tokens], n >= 5 ? text + 1 : "\0\0\0\0", sizeof *scores); /* NaN as well */
@@ -139,6 +146,8 @@ static void open_lines(opened *o, const char *model, const char *text, size_t n_
     qn_gguf_writer_set_array(w, "tokenizer.ggml.token_type", QN_GGUF_I32, types, n_tokens);
     qn_gguf_writer_set_array(w, "tokenizer.ggml.scores", QN_GGUF_F32, scores, n_tokens);
     qn_gguf_writer_set_strings(w, "tokenizer.ggml.merges", merges, n_merges);
+    if (n_map > 0) qn_gguf_writer_set_array(w, "tokenizer.ggml.precompiled_charsmap", QN_GGUF_U8, map, n_map);
+    if (n_map % 2 > 0) qn_gguf_writer_set_bool(w, "tokenizer.ggml.remove_extra_whitespaces", true);
     open_writer(o, w);
 }
 
@@ -214,11 +223,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_text(v, text, n, flags & 2, !normalizes && !(spm && has_meta_space(text, n)));
         return 0;
     }
-    static const char *const models[] = {"gpt2", "llama", "gemma4"};
+    static const char *const models[] = {"gpt2", "llama", "gemma4", "bert", "t5"};
     const char *last = n > 0 ? memrchr(text, '\n', n) : NULL;
     const size_t n_lines = last != NULL ? (size_t)(last - text) : n;
     opened o;
-    open_lines(&o, models[choice % 3], text, n_lines);
+    open_lines(&o, models[choice % 5], text, n_lines);
     if (o.vocab != NULL) check_text(o.vocab, text + n_lines, n - n_lines, flags, false);
     close_opened(&o);
     return 0;

@@ -104,6 +104,7 @@ quern_status qn_vocab_tokenize(const qn_vocab *v, const char *text, size_t n_byt
     qn_buffer_deinit(&e.text);
     qn_pretokenizer_matcher_destroy(e.matcher);
     qn_free(e.cache);
+    qn_free(e.places);
     if (!ok) {
         qn_free(e.tokens);
         return qn_fail(err, QUERN_ERR_NOMEM, "tokenizing %zu bytes: out of memory", n_bytes);

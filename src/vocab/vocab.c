@@ -7,10 +7,11 @@
 
 #include <string.h>
 
-static const qn_vocab_kind *const kinds[] = {&qn_vocab_kind_bpe, &qn_vocab_kind_spm, &qn_vocab_kind_bpe_raw};
+static const qn_vocab_kind *const kinds[] = {&qn_vocab_kind_bpe, &qn_vocab_kind_spm, &qn_vocab_kind_bpe_raw,
+                                             &qn_vocab_kind_unigram, &qn_vocab_kind_wordpiece};
 
 /* Names of tokenizers that exist and are not read yet, for a better sentence. */
-static const char *const later_kinds[] = {"bert", "t5", "rwkv", "plamo2"};
+static const char *const later_kinds[] = {"rwkv", "plamo2"};
 
 int qn_parse_byte_token(qn_string text)
 {
@@ -28,13 +29,16 @@ int qn_parse_byte_token(qn_string text)
     return value;
 }
 
+bool qn_vocab_is_plain(const qn_vocab *v, quern_token id)
+{
+    const uint8_t kind = v->kinds[id];
+    return kind != QN_TOKEN_CONTROL && kind != QN_TOKEN_UNKNOWN && kind != QN_TOKEN_BYTE;
+}
+
 quern_token qn_vocab_plain_id(const qn_vocab *v, const char *text, size_t n_bytes)
 {
     const int64_t id = qn_hash_map_get(&v->index, text, n_bytes);
-    if (id == QN_HASH_NONE) return -1;
-    const uint8_t kind = v->kinds[id];
-    return kind == QN_TOKEN_CONTROL || kind == QN_TOKEN_UNKNOWN || kind == QN_TOKEN_BYTE ? -1
-                                                                                         : (quern_token)id;
+    return id != QN_HASH_NONE && qn_vocab_is_plain(v, (quern_token)id) ? (quern_token)id : -1;
 }
 
 /* ---- texts and kinds -------------------------------------------------------------------------- */
@@ -140,7 +144,7 @@ static quern_status read_special(qn_vocab *v, const qn_gguf *g, const qn_log *lo
     bool add_space_prefix = sp->add_space_prefix;
     if (s == QUERN_OK)
         s = qn_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &add_space_prefix, err);
-    if (v->kind == &qn_vocab_kind_spm)
+    if (v->kind == &qn_vocab_kind_spm || v->kind == &qn_vocab_kind_unigram)
         sp->add_space_prefix = add_space_prefix; /* the others have no such blank */
     return s;
 }
@@ -251,8 +255,8 @@ static quern_status choose_kind(qn_vocab *v, const qn_gguf *g, quern_error *err)
     for (size_t i = 0; i < sizeof later_kinds / sizeof *later_kinds; i++)
         if (qn_string_is(model, later_kinds[i]))
             return qn_fail(err, QUERN_ERR_UNSUPPORTED,
-                           "tokenizer.ggml.model: tokenizers of kind '%s' are not supported (gpt2, llama and "
-                           "gemma4 are)",
+                           "tokenizer.ggml.model: tokenizers of kind '%s' are not supported (gpt2, llama, "
+                           "gemma4, bert and t5 are)",
                            later_kinds[i]);
     return qn_fail(err, QUERN_ERR_UNSUPPORTED, "tokenizer.ggml.model: unknown kind of tokenizer '%s'",
                    qn_quote(model.bytes, model.n_bytes).text);

@@ -32,15 +32,24 @@ typedef struct qn_cached_word {
     size_t first_token;
 } qn_cached_word;
 
+/* A byte of a text: the best way to it ends with token id, which begins at `begin`. */
+typedef struct qn_lattice_place {
+    double score;
+    uint32_t begin;
+    quern_token id;
+} qn_lattice_place;
+
 /* One call of qn_vocab_tokenize. */
 typedef struct qn_encoder {
     const qn_vocab *vocab;
     quern_token *tokens; /* the output */
     size_t n_tokens, capacity;
     qn_merger merger;
-    qn_buffer text;        /* the kind's own: normalized or escaped text */
-    qn_cached_word *cache; /* [QN_CACHED_WORDS] or NULL for short texts */
-    void *matcher;         /* the pre-tokenizer's */
+    qn_buffer text;           /* the kind's own: normalized or escaped text */
+    qn_cached_word *cache;    /* [QN_CACHED_WORDS] or NULL for short texts */
+    void *matcher;            /* the pre-tokenizer's */
+    qn_lattice_place *places; /* [place_capacity] unigram's */
+    size_t place_capacity;
 } qn_encoder;
 
 bool qn_encoder_push(qn_encoder *e, quern_token id);
@@ -64,7 +73,8 @@ typedef struct qn_vocab_kind {
     size_t (*decode)(const qn_vocab *v, qn_string text, char *out);
 } qn_vocab_kind;
 
-extern const qn_vocab_kind qn_vocab_kind_bpe, qn_vocab_kind_bpe_raw, qn_vocab_kind_spm;
+extern const qn_vocab_kind qn_vocab_kind_bpe, qn_vocab_kind_bpe_raw, qn_vocab_kind_spm, qn_vocab_kind_unigram,
+    qn_vocab_kind_wordpiece;
 
 struct qn_vocab {
     const qn_vocab_kind *kind;
@@ -82,7 +92,9 @@ struct qn_vocab {
     qn_special_matcher specials;
 };
 
-/* The id of a text that ordinary text may become (no control, unknown or byte token), or -1. */
+/* Whether ordinary text may become the token: it is no control, unknown or byte token. */
+bool qn_vocab_is_plain(const qn_vocab *v, quern_token id);
+/* The id of a text that ordinary text may become, or -1. */
 quern_token qn_vocab_plain_id(const qn_vocab *v, const char *text, size_t n_bytes);
 /* Pushes the bytes one by one as byte tokens; unknown where there is none. */
 bool qn_encoder_push_bytes(qn_encoder *e, const char *bytes, size_t n_bytes);

@@ -166,8 +166,9 @@ static void test_one(const char *name, const char *variable, const char *format,
 static void all_golden_rows_are_equal(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama-spm",    "phi-3",     "gpt-2", "starcoder", "deepseek-coder",
-                                        "deepseek-llm", "llama-bpe", "qwen2", "gemma-4"};
+    static const char *const names[] = {"llama-spm",      "phi-3",        "gpt-2",         "starcoder",
+                                        "deepseek-coder", "deepseek-llm", "llama-bpe",     "qwen2",
+                                        "gemma-4",        "bert-bge",     "nomic-bert-moe"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         test_one(names[i], "QUERN_GOLDEN", "tokenizer/ggml-vocab-%s.gguf", names[i]);
     test_one("smollm2", "QUERN_MODELS_REAL", "%s", "SmolLM2-135M-Instruct.Q4_1.gguf");

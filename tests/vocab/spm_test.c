@@ -10,38 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void check_texts(const qn_vocab *v, const char *text, unsigned flags, const char *wanted)
-{
-    size_t n;
-    quern_token *ids = test_tokenize(v, text, strlen(text), flags, &n);
-    char found[512], *at = found;
-    *at = '\0';
-    for (size_t i = 0; i < n; i++) { /* U+2581 shown as _ */
-        const qn_string t = qn_vocab_token_text(v, ids[i]);
-        for (size_t k = 0; k < t.n_bytes; k++) {
-            const bool blank = t.n_bytes - k >= 3 && memcmp(t.bytes + k, "\xe2\x96\x81", 3) == 0;
-            *at++ = blank ? '_' : t.bytes[k];
-            if (blank) k += 2;
-        }
-        *at++ = '|';
-    }
-    *at = '\0';
-    assert_string_equal(found, wanted);
-    qn_free(ids);
-}
-
 static void merges_by_score(void **state)
 {
     (void)state;
     test_vocab t;
     assert_int_equal(test_vocab_open_writer(&t, test_spm_writer(), NULL), QUERN_OK);
     assert_string_equal(qn_vocab_kind_name(t.vocab), "spm");
-    check_texts(t.vocab, "the world", 0, "_the|_world|");
-    check_texts(t.vocab, "theworld", 0, "_the|world|");
-    check_texts(t.vocab, " the", 0, "__|the|"); /* the two blanks score higher than _the did later */
-    check_texts(t.vocab, "aaaaaaaaaaa", 0, "_|aaaaaaaa|aa|a|");
-    check_texts(t.vocab, "", 0, "");
-    check_texts(t.vocab, "the", QN_TOKENIZE_ADD_SPECIAL, "<s>|_the|");
+    test_check_texts(t.vocab, "the world", 0, "_the|_world|");
+    test_check_texts(t.vocab, "theworld", 0, "_the|world|");
+    test_check_texts(t.vocab, " the", 0, "__|the|"); /* the two blanks score higher than _the did later */
+    test_check_texts(t.vocab, "aaaaaaaaaaa", 0, "_|aaaaaaaa|aa|a|");
+    test_check_texts(t.vocab, "", 0, "");
+    test_check_texts(t.vocab, "the", QN_TOKENIZE_ADD_SPECIAL, "<s>|_the|");
     test_vocab_close(&t);
 }
 
@@ -50,9 +30,9 @@ static void unknown_characters_become_bytes(void **state)
     (void)state;
     test_vocab t;
     assert_int_equal(test_vocab_open_writer(&t, test_spm_writer(), NULL), QUERN_OK);
-    check_texts(t.vocab, "\xc3\xa9\xc3\xa8", 0, "_|\xc3\xa9|<0xC3>|<0xA8>|");
-    check_texts(t.vocab, "\xff\xe4\xb8", 0, "_|<0xFF>|<0xE4>|<0xB8>|");
-    check_texts(t.vocab, "\n", 0, "_|<0x0A>|");
+    test_check_texts(t.vocab, "\xc3\xa9\xc3\xa8", 0, "_|\xc3\xa9|<0xC3>|<0xA8>|");
+    test_check_texts(t.vocab, "\xff\xe4\xb8", 0, "_|<0xFF>|<0xE4>|<0xB8>|");
+    test_check_texts(t.vocab, "\n", 0, "_|<0x0A>|");
     test_vocab_close(&t);
 }
 
@@ -61,7 +41,7 @@ static void text_cannot_forge_control_or_byte_tokens(void **state)
     (void)state;
     test_vocab t;
     assert_int_equal(test_vocab_open_writer(&t, test_spm_writer(), NULL), QUERN_OK);
-    check_texts(t.vocab, "</s>", QN_TOKENIZE_PARSE_SPECIAL, "</s>|");
+    test_check_texts(t.vocab, "</s>", QN_TOKENIZE_PARSE_SPECIAL, "</s>|");
     size_t n;
     quern_token *ids = test_tokenize(t.vocab, "</s><unk><0x41>", 15, 0, &n);
     for (size_t i = 0; i < n; i++) {
@@ -78,14 +58,14 @@ static void the_added_blank_follows_special_tokens(void **state)
     (void)state;
     test_vocab t;
     assert_int_equal(test_vocab_open_writer(&t, test_spm_writer(), NULL), QUERN_OK);
-    check_texts(t.vocab, "the<added>the", 0, "_the|<added>|_the|");
+    test_check_texts(t.vocab, "the<added>the", 0, "_the|<added>|_the|");
     test_vocab_close(&t);
     qn_gguf_writer *w = test_spm_writer();
     qn_gguf_writer_set_bool(w, "tokenizer.ggml.add_space_prefix", false);
     qn_gguf_writer_set_bool(w, "tokenizer.ggml.add_bos_token", false);
     qn_gguf_writer_set_bool(w, "tokenizer.ggml.add_eos_token", true);
     assert_int_equal(test_vocab_open_writer(&t, w, NULL), QUERN_OK);
-    check_texts(t.vocab, "the<added> the", QN_TOKENIZE_ADD_SPECIAL, "the|<added>|_the|</s>|");
+    test_check_texts(t.vocab, "the<added> the", QN_TOKENIZE_ADD_SPECIAL, "the|<added>|_the|</s>|");
     test_vocab_close(&t);
 }
 
@@ -96,7 +76,7 @@ static void phi3_special_tokens_swallow_white_space(void **state)
     qn_gguf_writer *w = test_spm_writer();
     qn_gguf_writer_set_string(w, "general.name", "My PHI-3 mini");
     assert_int_equal(test_vocab_open_writer(&t, w, NULL), QUERN_OK);
-    check_texts(t.vocab, "<added> \n the<s> the", QN_TOKENIZE_PARSE_SPECIAL, "<added>|_the|<s>|__|the|");
+    test_check_texts(t.vocab, "<added> \n the<s> the", QN_TOKENIZE_PARSE_SPECIAL, "<added>|_the|<s>|__|the|");
     test_vocab_close(&t);
 }
 
@@ -191,7 +171,7 @@ static void odd_scores_are_accepted(void **state)
     qn_gguf_writer_set_array(w, "tokenizer.ggml.scores", QN_GGUF_F32, scores, 7);
     test_vocab t;
     assert_int_equal(test_vocab_open_writer(&t, w, NULL), QUERN_OK);
-    check_texts(t.vocab, "aba", 0, "_|aba|"); /* ba first: NaN comes last */
+    test_check_texts(t.vocab, "aba", 0, "_|aba|"); /* ba first: NaN comes last */
     test_vocab_close(&t);
 }
 

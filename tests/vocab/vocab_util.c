@@ -56,6 +56,26 @@ quern_token *test_tokenize(const qn_vocab *v, const char *text, size_t n_bytes, 
     return tokens;
 }
 
+void test_check_texts(const qn_vocab *v, const char *text, unsigned flags, const char *wanted)
+{
+    size_t n;
+    quern_token *ids = test_tokenize(v, text, strlen(text), flags, &n);
+    char found[512], *at = found;
+    *at = '\0';
+    for (size_t i = 0; i < n; i++) { /* U+2581 shown as _ */
+        const qn_string t = qn_vocab_token_text(v, ids[i]);
+        for (size_t k = 0; k < t.n_bytes; k++) {
+            const bool blank = t.n_bytes - k >= 3 && memcmp(t.bytes + k, "\xe2\x96\x81", 3) == 0;
+            *at++ = blank ? '_' : t.bytes[k];
+            if (blank) k += 2;
+        }
+        *at++ = '|';
+    }
+    *at = '\0';
+    assert_string_equal(found, wanted);
+    qn_free(ids);
+}
+
 enum { MAX_TOKENS = 600 };
 
 typedef struct collected {
@@ -182,4 +202,148 @@ qn_gguf_writer *test_spm_writer(void)
     qn_gguf_writer_set_array(w, "tokenizer.ggml.scores", QN_GGUF_F32, c.scores, c.n);
     hand_over(&c, w);
     return w;
+}
+
+qn_gguf_writer *test_wordpiece_writer(void)
+{
+    static const char *const control[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+    static const char *const words[] = {"_the",
+                                        "_un",
+                                        "_quick",
+                                        "_a",
+                                        "_aa",
+                                        "a",
+                                        "aa",
+                                        "_,",
+                                        "_.",
+                                        "_!",
+                                        "able",
+                                        "aff",
+                                        "ing",
+                                        "_1",
+                                        "_1\xe2\x82\xac",
+                                        "_\xe4\xb8\x96",
+                                        "_e",
+                                        "_caf",
+                                        "e",
+                                        "_E",
+                                        "_\xc3\xa9",
+                                        "_\xce\xb1",
+                                        "_$",
+                                        "_b"};
+    static collected c;
+    memset(&c, 0, sizeof c);
+    for (size_t i = 0; i < sizeof control / sizeof *control; i++) add(&c, control[i], QN_TOKEN_CONTROL, 0);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%s%s", words[i][0] == '_' ? "\xe2\x96\x81" : "",
+                 words[i] + (words[i][0] == '_'));
+        add(&c, text, QN_TOKEN_NORMAL, 0);
+    }
+    qn_gguf_writer *w;
+    assert_int_equal(qn_gguf_writer_create(&w, NULL), QUERN_OK);
+    qn_gguf_writer_set_string(w, "tokenizer.ggml.model", "bert");
+    hand_over(&c, w);
+    return w;
+}
+
+qn_gguf_writer *test_unigram_writer(void)
+{
+    static const struct {
+        const char *text;
+        float score;
+    } words[] = {{"_", -3.0f},  {"_the", -4.0f},         {"the", -6.0f}, {"t", -7.0f},  {"h", -7.0f},
+                 {"e", -7.0f},  {"_a", -4.5f},           {"a", -6.5f},   {"ab", -5.0f}, {"b", -6.5f},
+                 {"bc", -4.0f}, {"abcd", -30.0f},        {"cd", -5.0f},  {"c", -8.0f},  {"d", -8.0f},
+                 {"fi", -5.0f}, {"\xe4\xb8\x96", -6.0f}, {"_2", -5.0f}};
+    static collected c;
+    memset(&c, 0, sizeof c);
+    add(&c, "<pad>", QN_TOKEN_CONTROL, 0);
+    add(&c, "</s>", QN_TOKEN_CONTROL, 0);
+    add(&c, "<unk>", QN_TOKEN_UNKNOWN, 0);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const bool marked = words[i].text[0] == '_';
+        char text[32];
+        snprintf(text, sizeof text, "%s%s", marked ? "\xe2\x96\x81" : "", words[i].text + marked);
+        add(&c, text, QN_TOKEN_NORMAL, words[i].score);
+    }
+    add(&c, "<extra>", QN_TOKEN_USER_DEFINED, 0);
+    qn_gguf_writer *w;
+    assert_int_equal(qn_gguf_writer_create(&w, NULL), QUERN_OK);
+    qn_gguf_writer_set_string(w, "tokenizer.ggml.model", "t5");
+    qn_gguf_writer_set_bool(w, "tokenizer.ggml.remove_extra_whitespaces", true);
+    qn_gguf_writer_set_array(w, "tokenizer.ggml.scores", QN_GGUF_F32, c.scores, c.n);
+    hand_over(&c, w);
+    return w;
+}
+
+/* ---- character maps ---------------------------------------------------------------------------- */
+
+enum { MAX_UNITS = 1 << 14 };
+
+typedef struct map_builder {
+    uint32_t units[MAX_UNITS];
+    bool used[MAX_UNITS];
+    const char *const (*pairs)[2];
+    const uint32_t *values;
+} map_builder;
+
+static void use(map_builder *b, uint32_t at, uint32_t unit)
+{
+    assert_true(at < MAX_UNITS && !b->used[at]);
+    b->used[at] = true;
+    b->units[at] = unit;
+}
+
+/* Children of the unit `at`, which stand for the pairs [begin, end), alike in `depth` bytes. */
+static void place_children(map_builder *b, uint32_t at, size_t begin, size_t end, size_t depth)
+{
+    const bool has_value = b->pairs[begin][0][depth] == '\0';
+    uint32_t offset = 1;
+    for (bool fits = false; !fits;
+         offset += !fits) { /* where all children are free, and the value beside them */
+        fits = !has_value || !b->used[at ^ offset];
+        for (size_t i = begin; i < end && fits; i++)
+            if (b->pairs[i][0][depth] != '\0') fits = !b->used[at ^ offset ^ (uint8_t)b->pairs[i][0][depth]];
+        assert_true(offset < MAX_UNITS / 2);
+    }
+    assert_true(offset < 1u << 21);
+    b->units[at] |= offset << 10 | (has_value ? 0x100u : 0);
+    const uint32_t base = at ^ offset;
+    if (has_value) use(b, base, b->values[begin] | 0x80000000u);
+    const size_t first = begin + has_value;
+    for (size_t i = first; i < end; i++)
+        if (i == first || b->pairs[i][0][depth] != b->pairs[i - 1][0][depth])
+            use(b, base ^ (uint8_t)b->pairs[i][0][depth], (uint8_t)b->pairs[i][0][depth]);
+    for (size_t i = first, last; i < end; i = last) {
+        const char byte = b->pairs[i][0][depth];
+        for (last = i + 1; last < end && b->pairs[last][0][depth] == byte;) last++;
+        place_children(b, base ^ (uint8_t)byte, i, last, depth + 1);
+    }
+}
+
+char *test_character_map(const char *const pairs[][2], size_t n, size_t *n_bytes)
+{
+    static map_builder b;
+    uint32_t values[64], text_bytes = 0, n_units = 0;
+    assert_true(n <= 64);
+    memset(&b, 0, sizeof b);
+    for (size_t i = 0; i < n; i++) {
+        values[i] = text_bytes;
+        text_bytes += (uint32_t)strlen(pairs[i][1]) + 1;
+    }
+    b.pairs = pairs, b.values = values;
+    use(&b, 0, 0);
+    place_children(&b, 0, 0, n, 0);
+    for (uint32_t i = 0; i < MAX_UNITS; i++)
+        if (b.used[i]) n_units = i + 1;
+    *n_bytes = 4 + 4 * (size_t)n_units + text_bytes;
+    char *out = malloc(*n_bytes);
+    assert_non_null(out);
+    const uint32_t array_bytes = 4 * n_units;
+    memcpy(out, &array_bytes, 4); /* tests run on little-endian machines */
+    memcpy(out + 4, b.units, array_bytes);
+    char *text = out + 4 + array_bytes;
+    for (size_t i = 0; i < n; i++) text = stpcpy(text, pairs[i][1]) + 1;
+    return out;
 }

@@ -36,6 +36,17 @@ qn_gguf_writer *test_bpe_writer(const char *pre);
 /* A SentencePiece vocabulary with byte tokens and some words. */
 qn_gguf_writer *test_spm_writer(void);
 
+/* Words of BERT's kind: [PAD] [UNK] [CLS] [SEP] [MASK] are 0 to 4; uncased unless the file says otherwise. */
+qn_gguf_writer *test_wordpiece_writer(void);
+/* Words of T5's kind with scores: <pad> </s> <unk> are 0 to 2. */
+qn_gguf_writer *test_unigram_writer(void);
+
+/* A character map as files hold it, of n pairs (from, to), sorted by `from`. *n_bytes of malloc'd memory. */
+char *test_character_map(const char *const pairs[][2], size_t n, size_t *n_bytes);
+
+/* Asserts that the ids of the text read "a|b|", with U+2581 as _. */
+void test_check_texts(const qn_vocab *v, const char *text, unsigned flags, const char *wanted);
+
 /* Tokenizes, or ends the test. The ids are freed with qn_free. */
 quern_token *test_tokenize(const qn_vocab *v, const char *text, size_t n_bytes, unsigned flags,
                            size_t *n_tokens);

@@ -1,0 +1,253 @@
+/* unigram.c: the tokenizer of SentencePiece's unigram models (Kudo 2018, arXiv:1804.10959), of T5 and XLM-R.
+ *
+ * The text is normalized by the file's character map, runs of blanks become one, and a U+2581 stands in front
+ * of every word. Then, of all ways to cut it into tokens, the one with the greatest sum of scores (Viterbi
+ * 1967); a character that no token covers is unknown, at ten less than the worst score, and unknown
+ * neighbours are one token.
+ *
+ * Where no token has a U+2581 inside, no cut crosses the beginning of a word: words are then encoded one by
+ * one, and those seen before are remembered. */
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/utf8.h"
+#include "vocab/character_map.h"
+#include "vocab/trie.h"
+#include "vocab/vocab_private.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    MARK_BYTES = 3,        /* of QN_META_SPACE */
+    TOKEN_MAX_BYTES = 256, /* longer ones are not matched, so that the work per byte is bounded */
+};
+static const double UNKNOWN_PENALTY = 10.0;
+
+typedef struct unigram {
+    qn_character_map map;
+    qn_trie trie;
+    double *scores; /* [n_tokens] */
+    double unknown_score;
+    bool adds_mark, merges_blanks, marks_at_end, word_by_word;
+} unigram;
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
+static quern_status read_scores(const qn_vocab *v, unigram *u, const qn_gguf *g, quern_error *err)
+{
+    const qn_gguf_value *scores = qn_gguf_find(g, "tokenizer.ggml.scores");
+    if (scores == NULL || scores->kind != QN_GGUF_ARRAY || !qn_gguf_kind_is_float(scores->element_kind) ||
+        scores->count < v->n_tokens)
+        return qn_fail(err, QUERN_ERR_FORMAT, "tokenizer.ggml.scores: must be an array of %zu floats",
+                       v->n_tokens);
+    u->scores = qn_calloc(v->n_tokens, sizeof *u->scores);
+    if (u->scores == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
+    double least = 0.0;
+    for (size_t i = 0; i < v->n_tokens; i++) {
+        const double score = qn_gguf_element_float(scores, i);
+        u->scores[i] = v->kinds[i] == QN_TOKEN_USER_DEFINED ? 0.0 : isfinite(score) ? score : -1e9;
+        if (v->kinds[i] == QN_TOKEN_NORMAL && u->scores[i] < least) least = u->scores[i];
+    }
+    u->unknown_score = least - UNKNOWN_PENALTY;
+    return QUERN_OK;
+}
+
+static bool has_mark_inside(qn_string text)
+{
+    for (size_t i = 1; i + MARK_BYTES <= text.n_bytes; i++)
+        if (memcmp(text.bytes + i, QN_META_SPACE, MARK_BYTES) == 0) return true;
+    return false;
+}
+
+static quern_status build_trie(const qn_vocab *v, unigram *u, quern_error *err)
+{
+    qn_trie_entry *entries = qn_calloc(v->n_tokens, sizeof *entries);
+    if (entries == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
+    size_t n = 0;
+    u->word_by_word = !u->marks_at_end && qn_vocab_plain_id(v, QN_META_SPACE, MARK_BYTES) >= 0;
+    for (size_t i = 0; i < v->n_tokens; i++) {
+        if (!qn_vocab_is_plain(v, (quern_token)i) || v->tokens[i].n_bytes > TOKEN_MAX_BYTES) continue;
+        entries[n++] = (qn_trie_entry){v->tokens[i], (int32_t)i};
+        if (has_mark_inside(v->tokens[i])) u->word_by_word = false;
+    }
+    const bool ok = qn_trie_init(&u->trie, entries, n);
+    qn_free(entries);
+    return ok ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
+}
+
+static quern_status read_map(unigram *u, const qn_gguf *g, quern_error *err)
+{
+    static const char key[] = "tokenizer.ggml.precompiled_charsmap";
+    const qn_gguf_value *map = qn_gguf_find(g, key);
+    if (map == NULL) return QUERN_OK;
+    if (map->kind != QN_GGUF_ARRAY || (map->element_kind != QN_GGUF_I8 && map->element_kind != QN_GGUF_U8))
+        return qn_fail(err, QUERN_ERR_FORMAT, "%s: must be an array of bytes", key);
+    return qn_character_map_init(&u->map, map->data, map->n_bytes, err);
+}
+
+static quern_status open_unigram(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
+{
+    (void)log;
+    unigram *u = v->kind_data = qn_calloc(1, sizeof *u);
+    if (u == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
+    if (v->n_tokens > 2)
+        v->special.eos = 1, v->special.unk = 2; /* T5's own order; the file's keys go over it */
+    v->special.add_eos = true;
+    u->adds_mark = v->special.add_space_prefix = true;
+    quern_status s = qn_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &u->adds_mark, err);
+    if (s == QUERN_OK)
+        s = qn_gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", false, &u->merges_blanks, err);
+    if (s == QUERN_OK)
+        s = qn_gguf_get_bool(g, "tokenizer.ggml.treat_whitespace_as_suffix", false, &u->marks_at_end, err);
+    if (s == QUERN_OK) s = read_map(u, g, err);
+    if (s == QUERN_OK) s = read_scores(v, u, g, err);
+    if (s == QUERN_OK) s = build_trie(v, u, err);
+    return s;
+}
+
+static void close_unigram(qn_vocab *v)
+{
+    unigram *u = v->kind_data;
+    if (u == NULL) return;
+    qn_trie_deinit(&u->trie);
+    qn_free(u->scores);
+    qn_free(u);
+}
+
+/* ---- the best cut ------------------------------------------------------------------------------ */
+
+/* The best way to reach each byte of the stretch. False: no memory. */
+static bool search(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    const unigram *u = e->vocab->kind_data;
+    if (!qn_grow(&e->places, &e->place_capacity, n_bytes + 1, SIZE_MAX / sizeof *e->places,
+                 sizeof *e->places))
+        return false;
+    qn_lattice_place *best = e->places;
+    for (size_t i = 0; i <= n_bytes; i++) best[i].score = i == 0 ? 0.0 : -INFINITY;
+    for (size_t i = 0, length; i < n_bytes; i += length) {
+        uint32_t c, node = QN_TRIE_ROOT;
+        bool covered = false;
+        length = qn_max_size(1, qn_utf8_decode(text + i, n_bytes - i, &c));
+        for (size_t end = i; end < n_bytes;) {
+            node = qn_trie_step(&u->trie, node, (uint8_t)text[end++]);
+            if (node == QN_TRIE_NONE) break;
+            const quern_token id = u->trie.nodes[node].value;
+            if (id < 0) continue;
+            covered |= end == i + length;
+            const double score = best[i].score + u->scores[id];
+            if (score > best[end].score) best[end] = (qn_lattice_place){score, (uint32_t)i, id};
+        }
+        const double unknown = best[i].score + u->unknown_score;
+        if (!covered && unknown > best[i + length].score)
+            best[i + length] = (qn_lattice_place){unknown, (uint32_t)i, e->vocab->special.unk};
+    }
+    return true;
+}
+
+/* Pushes the tokens of the best way, which is found from its end. */
+static bool push_best(qn_encoder *e, size_t n_bytes)
+{
+    const quern_token unknown = e->vocab->special.unk;
+    const size_t first = e->n_tokens;
+    bool after_unknown = false;
+    for (size_t at = n_bytes; at > 0; at = e->places[at].begin) {
+        const quern_token id = e->places[at].id;
+        const bool is_unknown = id == unknown;
+        if (id >= 0 && !(is_unknown && after_unknown) && !qn_encoder_push(e, id)) return false;
+        after_unknown = is_unknown;
+    }
+    for (size_t a = first, b = e->n_tokens; a + 1 < b; a++) {
+        const quern_token swapped = e->tokens[a];
+        e->tokens[a] = e->tokens[--b];
+        e->tokens[b] = swapped;
+    }
+    return true;
+}
+
+/* Encodes what lies in e->text and empties it. */
+static bool encode_stretch(qn_encoder *e)
+{
+    const char *text = e->text.data;
+    const size_t n_bytes = e->text.n_bytes, first = e->n_tokens;
+    if (n_bytes == 0) return true;
+    qn_cached_word *slot;
+    bool ok;
+    if (!qn_encoder_recall(e, text, n_bytes, &slot, &ok)) {
+        ok = search(e, text, n_bytes) && push_best(e, n_bytes);
+        if (ok) qn_encoder_remember(e, slot, text, n_bytes, first);
+    }
+    qn_buffer_clear(&e->text);
+    return ok;
+}
+
+/* ---- normalizing ------------------------------------------------------------------------------- */
+
+static bool put_mark(qn_encoder *e)
+{
+    const unigram *u = e->vocab->kind_data;
+    const bool ends = (u->word_by_word && e->text.n_bytes > 0) || e->text.n_bytes >= QN_WORD_MAX_BYTES;
+    return (!ends || encode_stretch(e)) && qn_buffer_append(&e->text, QN_META_SPACE, MARK_BYTES);
+}
+
+/* A normalized piece; *in_word: the last byte was no blank; *is_marked: a mark was put already. */
+static bool put_piece(qn_encoder *e, const char *piece, size_t n_bytes, bool *in_word, bool *is_marked)
+{
+    const unigram *u = e->vocab->kind_data;
+    for (size_t i = 0; i < n_bytes;) {
+        if (piece[i] == ' ') {
+            *in_word = false;
+            if (!u->merges_blanks && !put_mark(e)) return false;
+            i++;
+            continue;
+        }
+        const bool begins = !*in_word;
+        if (begins && (u->merges_blanks || (u->adds_mark && !u->marks_at_end && !*is_marked))) {
+            if (!put_mark(e)) return false;
+            *is_marked = true;
+        }
+        *in_word = true;
+        size_t n = 1;
+        while (i + n < n_bytes && piece[i + n] != ' ') n++;
+        if (!qn_buffer_append(&e->text, piece + i, n)) return false;
+        i += n;
+    }
+    return true;
+}
+
+/* Bytes that no replacement can begin with, and that are whole characters of ASCII. */
+static size_t plain_run(const unigram *u, const char *text, size_t n_bytes)
+{
+    size_t n = 0;
+    while (n < n_bytes && (text[n] & 0x80) == 0 && !u->map.begins[(uint8_t)text[n]]) n++;
+    return n;
+}
+
+static bool encode_unigram(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
+{
+    const unigram *u = e->vocab->kind_data;
+    bool in_word = false, is_marked = false;
+    (void)at_start;
+    qn_buffer_clear(&e->text);
+    for (size_t i = 0; i < n_bytes;) {
+        const char *piece = text + i;
+        size_t used = plain_run(u, text + i, n_bytes - i), n = used;
+        if (used == 0) {
+            uint32_t c;
+            used = qn_character_map_find(&u->map, text + i, n_bytes - i, &piece);
+            if (used > 0) n = strlen(piece);
+            else if ((used = n = qn_utf8_decode(text + i, n_bytes - i, &c)) == 0) {
+                piece = "\xef\xbf\xbd"; /* U+FFFD for a byte that is no character */
+                used = 1, n = 3;
+            }
+        }
+        if (e->text.n_bytes >= QN_WORD_MAX_BYTES && !encode_stretch(e)) return false;
+        if (!put_piece(e, piece, n, &in_word, &is_marked)) return false;
+        i += used;
+    }
+    if (u->marks_at_end && u->adds_mark && !put_mark(e)) return false;
+    return encode_stretch(e);
+}
+
+const qn_vocab_kind qn_vocab_kind_unigram = {"t5",          "unigram",      open_unigram,
+                                             close_unigram, encode_unigram, qn_decode_meta_space};
