@@ -290,14 +290,6 @@ static quern_token choose(qn_sampler *s)
     return s->drawn;
 }
 
-/* Whether bias, mask or penalties may change logits before the first look at all of them. */
-static bool changes_logits(const qn_sampler *s)
-{
-    const bool is_penalty =
-        s->chain.n_steps > 0 && (s->chain.steps[0] == QN_STEP_PENALTIES || s->chain.steps[0] == QN_STEP_DRY);
-    return s->mask != NULL || s->params.n_logit_bias > 0 || is_penalty;
-}
-
 quern_token qn_sampler_sample(qn_sampler *s, float *logits, const float *block_max)
 {
     s->drawn = QN_TOKEN_NONE;
@@ -305,7 +297,8 @@ quern_token qn_sampler_sample(qn_sampler *s, float *logits, const float *block_m
     apply_bias(s, logits);
     if (s->mask != NULL && !s->mask(s->mask_user, logits, s->n_vocab)) return QN_TOKEN_NONE;
     size_t step = apply_leading(s, logits);
-    const float max = qn_candidates_scan(&s->candidates, logits, changes_logits(s) ? NULL : block_max);
+    const bool is_unchanged = s->mask == NULL && s->params.n_logit_bias == 0 && step == 0;
+    const float max = qn_candidates_scan(&s->candidates, logits, is_unchanged ? block_max : NULL);
     if (!s->chain.greedy && gather(s, logits, max, step)) {
         for (; step < s->chain.n_steps; step++) apply_step(s, step);
         return choose(s);

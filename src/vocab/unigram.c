@@ -28,7 +28,7 @@ typedef struct unigram {
     qn_trie trie;
     double *scores; /* [n_tokens] */
     double unknown_score;
-    bool adds_mark, merges_blanks, marks_at_end, word_by_word;
+    bool merges_blanks, marks_at_end, word_by_word;
 } unigram;
 
 /* ---- opening ----------------------------------------------------------------------------------- */
@@ -93,10 +93,9 @@ static quern_status open_unigram(qn_vocab *v, const qn_gguf *g, const qn_log *lo
     if (v->n_tokens > 2)
         v->special.eos = 1, v->special.unk = 2; /* T5's own order; the file's keys go over it */
     v->special.add_eos = true;
-    u->adds_mark = v->special.add_space_prefix = true;
-    quern_status s = qn_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &u->adds_mark, err);
-    if (s == QUERN_OK)
-        s = qn_gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", false, &u->merges_blanks, err);
+    v->special.add_space_prefix = true;
+    quern_status s =
+        qn_gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", false, &u->merges_blanks, err);
     if (s == QUERN_OK)
         s = qn_gguf_get_bool(g, "tokenizer.ggml.treat_whitespace_as_suffix", false, &u->marks_at_end, err);
     if (s == QUERN_OK) s = read_map(u, g, err);
@@ -202,7 +201,8 @@ static bool put_piece(qn_encoder *e, const char *piece, size_t n_bytes, bool *in
             continue;
         }
         const bool begins = !*in_word;
-        if (begins && (u->merges_blanks || (u->adds_mark && !u->marks_at_end && !*is_marked))) {
+        if (begins &&
+            (u->merges_blanks || (e->vocab->special.add_space_prefix && !u->marks_at_end && !*is_marked))) {
             if (!put_mark(e)) return false;
             *is_marked = true;
         }
@@ -245,7 +245,7 @@ static bool encode_unigram(qn_encoder *e, const char *text, size_t n_bytes, bool
         if (!put_piece(e, piece, n, &in_word, &is_marked)) return false;
         i += used;
     }
-    if (u->marks_at_end && u->adds_mark && !put_mark(e)) return false;
+    if (u->marks_at_end && e->vocab->special.add_space_prefix && !put_mark(e)) return false;
     return encode_stretch(e);
 }
 

@@ -141,11 +141,8 @@ static quern_status read_special(qn_vocab *v, const qn_gguf *g, const qn_log *lo
         s = read_special_id(v, g, ids[i].key, ids[i].id, log, err);
     if (s == QUERN_OK) s = qn_gguf_get_bool(g, "tokenizer.ggml.add_bos_token", false, &sp->add_bos, err);
     if (s == QUERN_OK) s = qn_gguf_get_bool(g, "tokenizer.ggml.add_eos_token", false, &sp->add_eos, err);
-    bool add_space_prefix = sp->add_space_prefix;
-    if (s == QUERN_OK)
-        s = qn_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &add_space_prefix, err);
-    if (v->kind == &qn_vocab_kind_spm || v->kind == &qn_vocab_kind_unigram)
-        sp->add_space_prefix = add_space_prefix; /* the others have no such blank */
+    if (s == QUERN_OK && sp->add_space_prefix) /* where the kind has such a blank at all */
+        s = qn_gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &sp->add_space_prefix, err);
     return s;
 }
 

@@ -24,14 +24,14 @@ typedef struct wordpiece {
     qn_trie trie; /* of the tokens that a word may become */
 } wordpiece;
 
-typedef enum ascii_class { REMOVED, BLANK, MARK, PART } ascii_class;
+typedef enum ascii_class { REMOVED, BLANK, PUNCTUATION, ALPHANUMERIC } ascii_class;
 
 static ascii_class class_of(uint8_t c)
 {
     if (c == ' ' || c == '\t' || c == '\n' || c == '\r') return BLANK;
     if (c < ' ' || c == 127) return REMOVED;
     const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-    return alphanumeric ? PART : MARK;
+    return alphanumeric ? ALPHANUMERIC : PUNCTUATION;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------- */
@@ -152,7 +152,7 @@ static bool add_alone(qn_encoder *e, const char *bytes, size_t n_bytes, size_t *
 
 static bool is_punctuation(uint32_t c, int category)
 {
-    if (c < 128) return class_of((uint8_t)c) == MARK;
+    if (c < 128) return class_of((uint8_t)c) == PUNCTUATION;
     return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
 }
 
@@ -246,12 +246,12 @@ static bool encode_wordpiece(qn_encoder *e, const char *text, size_t n_bytes, bo
         size_t used = n > 0 ? n : 1; /* an invalid byte counts as U+FFFD: it goes */
         if (n == 1) {
             const ascii_class class = class_of((uint8_t)c);
-            if (class == PART) {
+            if (class == ALPHANUMERIC) {
                 while (i + used < n_bytes && (text[i + used] & 0x80) == 0 &&
-                       class_of((uint8_t)text[i + used]) == PART)
+                       class_of((uint8_t)text[i + used]) == ALPHANUMERIC)
                     used++;
                 ok = add_run(e, text + i, used, &n_characters);
-            } else if (class == MARK) ok = add_alone(e, text + i, 1, &n_characters);
+            } else if (class == PUNCTUATION) ok = add_alone(e, text + i, 1, &n_characters);
             else if (class == BLANK) ok = end_word(e, &n_characters);
         } else if (n > 1) {
             ok = add_wide(e, c, text + i, n, &n_characters);
