@@ -293,22 +293,21 @@ static bool merge_word(qn_encoder *e, const char *word, size_t n_bytes)
     return true;
 }
 
+static bool whole_or_merged(qn_encoder *e, const char *word, size_t n_bytes)
+{
+    const bpe *b = e->vocab->kind_data;
+    const quern_token whole = b->ignore_merges ? whole_word(e->vocab, word, n_bytes) : -1;
+    return whole >= 0 ? qn_encoder_push(e, whole) : merge_word(e, word, n_bytes);
+}
+
 static bool encode_word(void *user, const char *word, size_t n_bytes)
 {
     qn_encoder *e = user;
-    const bpe *b = e->vocab->kind_data;
     while (n_bytes > QN_WORD_MAX_BYTES) {
         if (!merge_word(e, word, QN_WORD_MAX_BYTES)) return false;
         word += QN_WORD_MAX_BYTES, n_bytes -= QN_WORD_MAX_BYTES;
     }
-    qn_cached_word *slot;
-    bool ok;
-    if (qn_encoder_recall(e, word, n_bytes, &slot, &ok)) return ok;
-    const size_t first = e->n_tokens;
-    const quern_token whole = b->ignore_merges ? whole_word(e->vocab, word, n_bytes) : -1;
-    if (whole >= 0 ? !qn_encoder_push(e, whole) : !merge_word(e, word, n_bytes)) return false;
-    qn_encoder_remember(e, slot, word, n_bytes, first);
-    return true;
+    return qn_encoder_word(e, word, n_bytes, whole_or_merged);
 }
 
 static bool encode_byte_level(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
@@ -327,36 +326,35 @@ static bool encode_byte_level(qn_encoder *e, const char *text, size_t n_bytes, b
 
 /* ---- encoding, raw UTF-8 --------------------------------------------------------------------- */
 
-/* e->text holds a stretch of text with U+2581 for blanks. */
-static bool encode_stretch(qn_encoder *e)
+static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
 {
     const qn_vocab *v = e->vocab;
-    const bpe *b = v->kind_data;
-    const char *word = e->text.data;
     qn_merger *m = &e->merger;
-    qn_cached_word *slot;
-    bool ok;
-    if (e->text.n_bytes == 0 || qn_encoder_recall(e, word, e->text.n_bytes, &slot, &ok))
-        return e->text.n_bytes == 0 || ok;
-    const size_t first = e->n_tokens;
     m->n_symbols = 0;
-    for (size_t i = 0, n; i < e->text.n_bytes; i += n) {
+    for (size_t i = 0, n; i < n_bytes; i += n) {
         uint32_t c;
-        n = qn_utf8_decode(word + i, e->text.n_bytes - i, &c);
+        n = qn_utf8_decode(word + i, n_bytes - i, &c);
         const quern_token id = n > 0 ? qn_vocab_plain_id(v, word + i, n) : -1;
         if (n == 0) n = 1;
         if (!qn_merger_add(m, id >= 0 ? (uint32_t)id : QN_SYMBOL_NONE - 1, i, n)) return false;
     }
-    if (!qn_merger_run(m, word, find_pair, b)) return false;
+    if (!qn_merger_run(m, word, find_pair, v->kind_data)) return false;
     for (size_t i = 0; i < m->n_symbols; i++) {
         const qn_symbol *s = &m->symbols[i];
         if (s->id < v->n_tokens ? !qn_encoder_push(e, (quern_token)s->id)
                                 : !qn_encoder_push_bytes(e, word + s->start, s->n_bytes))
             return false;
     }
-    qn_encoder_remember(e, slot, word, e->text.n_bytes, first);
-    qn_buffer_clear(&e->text);
     return true;
+}
+
+/* e->text holds a stretch of text with U+2581 for blanks; it is emptied. */
+static bool encode_stretch(qn_encoder *e)
+{
+    const bool ok =
+        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, merge_characters);
+    qn_buffer_clear(&e->text);
+    return ok;
 }
 
 static bool encode_raw(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
@@ -368,7 +366,6 @@ static bool encode_raw(qn_encoder *e, const char *text, size_t n_bytes, bool at_
         const bool within_character = ((unsigned char)text[i] & 0xc0) == 0x80;
         if (line_end_changes || (e->text.n_bytes >= QN_WORD_MAX_BYTES && !within_character)) {
             if (!encode_stretch(e)) return false;
-            qn_buffer_clear(&e->text);
         }
         if (text[i] == ' ' ? !qn_buffer_puts(&e->text, QN_META_SPACE) : !qn_buffer_putc(&e->text, text[i]))
             return false;

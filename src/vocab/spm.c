@@ -130,27 +130,27 @@ static qn_pair find_pair(const void *user, const char *word, const qn_symbol *le
     return (qn_pair){s->priorities[id], (uint32_t)id};
 }
 
-/* Encodes what lies in e->text, whose characters are the merger's symbols, and empties both. */
+/* The characters of the word are the merger's symbols. */
+static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
+{
+    qn_merger *m = &e->merger;
+    (void)n_bytes;
+    bool ok = qn_merger_run(m, word, find_pair, e->vocab);
+    for (size_t i = 0; ok && i < m->n_symbols; i++) {
+        const qn_symbol *s = &m->symbols[i];
+        quern_token id = (quern_token)s->id; /* -1 if never merged */
+        if (s->id == QN_SYMBOL_NONE) id = qn_vocab_plain_id(e->vocab, word + s->start, s->n_bytes);
+        ok = id >= 0 ? qn_encoder_push(e, id) : qn_encoder_push_bytes(e, word + s->start, s->n_bytes);
+    }
+    return ok;
+}
+
+/* Encodes what lies in e->text and the merger, and empties both. */
 static bool encode_stretch(qn_encoder *e)
 {
-    const qn_vocab *v = e->vocab;
-    qn_merger *m = &e->merger;
-    const char *word = e->text.data;
-    const size_t n_bytes = e->text.n_bytes, first = e->n_tokens;
-    if (n_bytes == 0) return true;
-    qn_cached_word *slot;
-    bool ok;
-    if (!qn_encoder_recall(e, word, n_bytes, &slot, &ok)) {
-        ok = qn_merger_run(m, word, find_pair, v);
-        for (size_t i = 0; ok && i < m->n_symbols; i++) {
-            const qn_symbol *s = &m->symbols[i];
-            quern_token id = (quern_token)s->id; /* -1 if never merged */
-            if (s->id == QN_SYMBOL_NONE) id = qn_vocab_plain_id(v, word + s->start, s->n_bytes);
-            ok = id >= 0 ? qn_encoder_push(e, id) : qn_encoder_push_bytes(e, word + s->start, s->n_bytes);
-        }
-        if (ok) qn_encoder_remember(e, slot, word, n_bytes, first);
-    }
-    m->n_symbols = 0;
+    const bool ok =
+        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, merge_characters);
+    e->merger.n_symbols = 0;
     qn_buffer_clear(&e->text);
     return ok;
 }

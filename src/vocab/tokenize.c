@@ -16,29 +16,36 @@ bool qn_encoder_push(qn_encoder *e, quern_token id)
     return true;
 }
 
-bool qn_encoder_recall(qn_encoder *e, const char *word, size_t n_bytes, qn_cached_word **slot, bool *ok)
+/* The slot of a short word; *is_known: the word stands in it. NULL: words like this are not remembered. */
+static qn_cached_word *find_slot(const qn_encoder *e, const char *word, size_t n_bytes, bool *is_known)
 {
-    *slot = NULL;
-    *ok = true;
-    if (e->cache == NULL || n_bytes == 0 || n_bytes > QN_CACHED_WORD_BYTES) return false;
+    *is_known = false;
+    if (e->cache == NULL || n_bytes == 0 || n_bytes > QN_CACHED_WORD_BYTES) return NULL;
     char padded[QN_CACHED_WORD_BYTES] = {0};
     memcpy(padded, word, n_bytes);
     qn_cached_word *s = &e->cache[qn_hash_bytes(padded, sizeof padded, n_bytes) & (QN_CACHED_WORDS - 1)];
-    *slot = s;
-    if (s->n_bytes != n_bytes || memcmp(s->bytes, padded, sizeof padded) != 0) return false;
-    for (uint32_t i = 0; *ok && i < s->n_tokens; i++) *ok = qn_encoder_push(e, e->tokens[s->first_token + i]);
-    return true;
+    *is_known = s->n_bytes == n_bytes && memcmp(s->bytes, padded, sizeof padded) == 0;
+    if (!*is_known) memcpy(s->bytes, padded, sizeof padded), s->n_bytes = 0; /* until its ids are known */
+    return s;
 }
 
-void qn_encoder_remember(const qn_encoder *e, qn_cached_word *slot, const char *word, size_t n_bytes,
-                         size_t first_token)
+bool qn_encoder_word(qn_encoder *e, const char *word, size_t n_bytes, qn_encode_word_fn *encode)
 {
-    if (slot == NULL) return;
-    memset(slot->bytes, 0, sizeof slot->bytes);
-    memcpy(slot->bytes, word, n_bytes);
-    slot->n_bytes = (uint32_t)n_bytes;
-    slot->first_token = first_token;
-    slot->n_tokens = (uint32_t)(e->n_tokens - first_token);
+    bool is_known;
+    const size_t first = e->n_tokens;
+    qn_cached_word *slot = find_slot(e, word, n_bytes, &is_known);
+    if (!is_known) {
+        if (!encode(e, word, n_bytes)) return false;
+        if (slot != NULL) {
+            slot->n_bytes = (uint32_t)n_bytes;
+            slot->first_token = first;
+            slot->n_tokens = (uint32_t)(e->n_tokens - first);
+        }
+        return true;
+    }
+    for (uint32_t i = 0; i < slot->n_tokens; i++)
+        if (!qn_encoder_push(e, e->tokens[slot->first_token + i])) return false;
+    return true;
 }
 
 bool qn_encoder_push_bytes(qn_encoder *e, const char *bytes, size_t n_bytes)

@@ -164,18 +164,15 @@ static bool push_best(qn_encoder *e, size_t n_bytes)
     return true;
 }
 
+static bool cut_best(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    return search(e, text, n_bytes) && push_best(e, n_bytes);
+}
+
 /* Encodes what lies in e->text and empties it. */
 static bool encode_stretch(qn_encoder *e)
 {
-    const char *text = e->text.data;
-    const size_t n_bytes = e->text.n_bytes, first = e->n_tokens;
-    if (n_bytes == 0) return true;
-    qn_cached_word *slot;
-    bool ok;
-    if (!qn_encoder_recall(e, text, n_bytes, &slot, &ok)) {
-        ok = search(e, text, n_bytes) && push_best(e, n_bytes);
-        if (ok) qn_encoder_remember(e, slot, text, n_bytes, first);
-    }
+    const bool ok = e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, cut_best);
     qn_buffer_clear(&e->text);
     return ok;
 }

@@ -53,11 +53,10 @@ typedef struct qn_encoder {
 } qn_encoder;
 
 bool qn_encoder_push(qn_encoder *e, quern_token id);
-/* True if the word was known and its ids have been pushed; *ok is false without memory. Otherwise
- * *slot (NULL: do not remember) receives where qn_encoder_remember shall note the ids pushed since. */
-bool qn_encoder_recall(qn_encoder *e, const char *word, size_t n_bytes, qn_cached_word **slot, bool *ok);
-void qn_encoder_remember(const qn_encoder *e, qn_cached_word *slot, const char *word, size_t n_bytes,
-                         size_t first_token);
+/* Appends the ids of a word: those of the last time, if it was seen before in this call, else those that
+ * encode pushes, which must depend on the word alone. False: no memory. */
+typedef bool qn_encode_word_fn(qn_encoder *e, const char *word, size_t n_bytes);
+bool qn_encoder_word(qn_encoder *e, const char *word, size_t n_bytes, qn_encode_word_fn *encode);
 
 typedef struct qn_vocab_kind {
     const char *model; /* tokenizer.ggml.model */

@@ -102,14 +102,14 @@ static quern_token longest_token(const qn_trie *trie, const char *text, size_t n
     return id;
 }
 
-/* The word is e->text with the mark in front. */
-static bool split_word(qn_encoder *e)
+/* The word has the mark in front. */
+static bool split_word(qn_encoder *e, const char *word, size_t n_bytes)
 {
     const wordpiece *w = e->vocab->kind_data;
     const quern_token unknown = e->vocab->special.unk;
-    const size_t first = e->n_tokens, n = e->text.n_bytes;
-    for (size_t at = 0, token_bytes = 0; at < n; at += token_bytes) {
-        const quern_token id = longest_token(&w->trie, e->text.data + at, n - at, at > 0, &token_bytes);
+    const size_t first = e->n_tokens;
+    for (size_t at = 0, token_bytes = 0; at < n_bytes; at += token_bytes) {
+        const quern_token id = longest_token(&w->trie, word + at, n_bytes - at, at > 0, &token_bytes);
         if (id < 0) {
             e->n_tokens = first;
             return unknown < 0 || qn_encoder_push(e, unknown);
@@ -122,16 +122,11 @@ static bool split_word(qn_encoder *e)
 /* Encodes the word that was collected, if any, and begins a new one. */
 static bool end_word(qn_encoder *e, size_t *n_characters)
 {
-    const qn_vocab *v = e->vocab;
-    const size_t first = e->n_tokens, n = e->text.n_bytes;
+    const quern_token unknown = e->vocab->special.unk;
     bool ok = true;
-    qn_cached_word *slot;
     if (*n_characters == 0) return true;
-    if (*n_characters > WORD_MAX_CHARACTERS) ok = v->special.unk < 0 || qn_encoder_push(e, v->special.unk);
-    else if (!qn_encoder_recall(e, e->text.data, n, &slot, &ok)) {
-        ok = split_word(e);
-        if (ok) qn_encoder_remember(e, slot, e->text.data, n, first);
-    }
+    if (*n_characters > WORD_MAX_CHARACTERS) ok = unknown < 0 || qn_encoder_push(e, unknown);
+    else ok = qn_encoder_word(e, e->text.data, e->text.n_bytes, split_word);
     *n_characters = 0;
     e->text.n_bytes = MARK_BYTES;
     return ok;
