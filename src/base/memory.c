@@ -1,27 +1,10 @@
-/* memory.c: MemAvailable of /proc/meminfo (Linux 3.14 and later) and the limits of control groups,
- * version 2 and 1. */
+/* memory.c: MemAvailable of /proc/meminfo (Linux 3.14 and later) and the limits of control groups. */
 #include "base/memory.h"
+
+#include "base/control_group.h"
 
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
-
-static uint64_t number_in(const char *path)
-{
-    FILE *f = fopen(path, "re");
-    unsigned long long value;
-    if (f == NULL) return UINT64_MAX;
-    const int n = fscanf(f, "%llu", &value); /* "max" is no number */
-    fclose(f);
-    return n == 1 ? (uint64_t)value : UINT64_MAX;
-}
-
-static uint64_t left_of(const char *limit_path, const char *used_path)
-{
-    const uint64_t limit = number_in(limit_path), used = number_in(used_path);
-    if (limit == UINT64_MAX || used == UINT64_MAX) return UINT64_MAX;
-    return limit > used ? limit - used : 0;
-}
 
 static uint64_t of_machine(void)
 {
@@ -38,12 +21,6 @@ static uint64_t of_machine(void)
 
 uint64_t qn_memory_available(void)
 {
-    const uint64_t limits[] = {of_machine(),
-                               left_of("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-                               left_of("/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                                       "/sys/fs/cgroup/memory/memory.usage_in_bytes")};
-    uint64_t least = UINT64_MAX;
-    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
-        if (limits[i] < least) least = limits[i];
-    return least;
+    const uint64_t machine = of_machine(), group = qn_control_group_memory("");
+    return machine < group ? machine : group;
 }

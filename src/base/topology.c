@@ -1,6 +1,8 @@
 /* topology.c: see topology.h. */
 #include "base/topology.h"
 
+#include "base/control_group.h"
+
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -68,70 +70,12 @@ static void read_nodes(qn_topology *t, const char *root, const cpu_set_t *allowe
     }
 }
 
-/* Time that may be used in each period, as processors. */
-static int paid(long long quota, long long period)
-{
-    if (quota <= 0 || period <= 0) return INT_MAX;
-    const long long n = (quota + period - 1) / period;
-    return n < INT_MAX ? (int)n : INT_MAX;
-}
-
-static int paid_version_2(const char *root, const char *group)
-{
-    char path[PATH_BYTES];
-    long long quota, period;
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
-    FILE *f = open_at(root, path);
-    if (f == NULL) return INT_MAX;
-    const int n = fscanf(f, "%lld %lld", &quota, &period); /* "max" is no number */
-    fclose(f);
-    return n == 2 ? paid(quota, period) : INT_MAX;
-}
-
-/* The group's own limit and those of all groups that it is in. */
-static int paid_by_groups(const char *root)
-{
-    char group[PATH_BYTES / 2] = "";
-    FILE *f = open_at(root, "/proc/self/cgroup");
-    if (f != NULL) {
-        char line[PATH_BYTES / 2];
-        while (fgets(line, sizeof line, f) != NULL)
-            if (strncmp(line, "0::", 3) == 0) snprintf(group, sizeof group, "%s", line + 3);
-        fclose(f);
-    }
-    group[strcspn(group, "\n")] = '\0';
-    int least = INT_MAX;
-    for (;;) {
-        const int n = paid_version_2(root, group);
-        if (n < least) least = n;
-        char *slash = strrchr(group, '/');
-        if (slash == NULL) return least;
-        *slash = '\0';
-    }
-}
-
-static long long number_in(const char *root, const char *path)
-{
-    FILE *f = open_at(root, path);
-    long long value;
-    if (f == NULL) return -1;
-    const int n = fscanf(f, "%lld", &value);
-    fclose(f);
-    return n == 1 ? value : -1;
-}
-
-static int paid_version_1(const char *root)
-{
-    return paid(number_in(root, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
-                number_in(root, "/sys/fs/cgroup/cpu/cpu.cfs_period_us"));
-}
-
 void qn_topology_read(qn_topology *t, const char *root, const cpu_set_t *allowed)
 {
     cpu_set_t cpus, firsts;
     *t = (qn_topology){.n_cpus = 1, .n_cores = 1};
-    const int groups = paid_by_groups(root), old = paid_version_1(root);
-    t->n_paid = groups < old ? groups : old;
+    const uint64_t paid = qn_control_group_processors(root);
+    t->n_paid = paid < INT_MAX ? (int)paid : INT_MAX;
     if (allowed != NULL) cpus = *allowed;
     else if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) { /* more than 1024 processors */
         const long n = sysconf(_SC_NPROCESSORS_ONLN);

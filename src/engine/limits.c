@@ -95,7 +95,11 @@ static double best_ops(qn_thread_pool *pool, qn_peak_ops_fn *ops, measure *m)
     return best_rate(pool, multiply, m);
 }
 
-static quern_status measure_with(int n_threads, uint64_t bytes, const qn_kernels *kernels, double rates[4],
+typedef struct rates { /* in a second */
+    double bytes, int8_ops, float_ops, barriers;
+} rates;
+
+static quern_status measure_with(int n_threads, uint64_t bytes, const qn_kernels *kernels, rates *r,
                                  quern_error *err)
 {
     qn_thread_pool *pool = NULL;
@@ -108,10 +112,10 @@ static quern_status measure_with(int n_threads, uint64_t bytes, const qn_kernels
         return qn_fail(err, QUERN_ERR_NOMEM, "%llu bytes to read: no memory", (unsigned long long)bytes);
     }
     qn_thread_pool_run(pool, touch, &m);
-    rates[0] = best_rate(pool, read_words, &m);
-    rates[1] = best_ops(pool, kernels->peak_int8, &m);
-    rates[2] = best_ops(pool, kernels->peak_float, &m);
-    rates[3] = best_rate(pool, meet, &m);
+    r->bytes = best_rate(pool, read_words, &m);
+    r->int8_ops = best_ops(pool, kernels->peak_int8, &m);
+    r->float_ops = best_ops(pool, kernels->peak_float, &m);
+    r->barriers = best_rate(pool, meet, &m);
     qn_free_pages(m.words, (size_t)bytes);
     qn_thread_pool_destroy(pool);
     return QUERN_OK;
@@ -120,7 +124,7 @@ static quern_status measure_with(int n_threads, uint64_t bytes, const qn_kernels
 quern_status quern_measure_limits(int n_threads, uint64_t read_bytes, quern_limits *limits, quern_error *err)
 {
     const qn_kernels *kernels = NULL;
-    double one[4] = {0}, all[4];
+    rates one = {0}, all;
     if (n_threads <= 0) n_threads = qn_default_threads();
     if (n_threads > QN_MAX_THREADS)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "%d threads (1 to %d are possible)", n_threads,
@@ -133,16 +137,16 @@ quern_status quern_measure_limits(int n_threads, uint64_t read_bytes, quern_limi
     if (read_bytes > SIZE_MAX / 2)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "%llu bytes to read", (unsigned long long)read_bytes);
     quern_status s = qn_kernels_choose(&kernels, err);
-    if (s == QUERN_OK) s = measure_with(1, read_bytes, kernels, one, err);
-    for (int i = 0; i < 4; i++) all[i] = one[i];
-    if (s == QUERN_OK && n_threads > 1) s = measure_with(n_threads, read_bytes, kernels, all, err);
+    if (s == QUERN_OK) s = measure_with(1, read_bytes, kernels, &one, err);
+    all = one;
+    if (s == QUERN_OK && n_threads > 1) s = measure_with(n_threads, read_bytes, kernels, &all, err);
     if (s != QUERN_OK) return s;
     *limits = (quern_limits){.n_threads = n_threads,
                              .instruction_set = kernels->isa,
                              .read_bytes = read_bytes,
-                             .bytes_per_s = {one[0], all[0]},
-                             .int8_ops_per_s = {one[1], all[1]},
-                             .float_ops_per_s = {one[2], all[2]},
-                             .barrier_s = 1.0 / all[3]};
+                             .bytes_per_s = {one.bytes, all.bytes},
+                             .int8_ops_per_s = {one.int8_ops, all.int8_ops},
+                             .float_ops_per_s = {one.float_ops, all.float_ops},
+                             .barrier_s = 1.0 / all.barriers};
     return QUERN_OK;
 }

@@ -2,6 +2,7 @@
  */
 #include "base_test.h"
 
+#include "base/control_group.h"
 #include "base/topology.h"
 
 #include <errno.h>
@@ -136,6 +137,33 @@ static void what_is_not_paid_for_is_not_used(void **state)
     }
 }
 
+/* Version 1 has a tree for each controller, and its own path in it. */
+static void every_group_around_ours_binds_us(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "7:cpuacct,cpu:/outer/inner\n5:memory:/box\n4:memoryless:/x\n0::/a/b\n");
+    put("/sys/fs/cgroup/cpu.max", "max 100000\n");
+    put("/sys/fs/cgroup/a/cpu.max", "900000 100000\n");
+    put("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+    put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+    assert_int_equal(qn_control_group_processors(root), 9);
+    put("/sys/fs/cgroup/cpu/outer/cpu.cfs_quota_us", "300000\n");
+    put("/sys/fs/cgroup/cpu/outer/cpu.cfs_period_us", "100000\n");
+    assert_int_equal(qn_control_group_processors(root), 3);
+
+    assert_true(qn_control_group_memory(root) == UINT64_MAX);
+    put("/sys/fs/cgroup/a/memory.max", "5000\n");
+    put("/sys/fs/cgroup/a/memory.current", "1000\n");
+    put("/sys/fs/cgroup/a/b/memory.max", "max\n");
+    put("/sys/fs/cgroup/a/b/memory.current", "700\n");
+    assert_int_equal(qn_control_group_memory(root), 4000);
+    put("/sys/fs/cgroup/memory/box/memory.limit_in_bytes", "2000\n");
+    put("/sys/fs/cgroup/memory/box/memory.usage_in_bytes", "1500\n");
+    assert_int_equal(qn_control_group_memory(root), 500);
+    put("/sys/fs/cgroup/a/memory.current", "9000\n");
+    assert_int_equal(qn_control_group_memory(root), 0);
+}
+
 /* Two sockets of 8 cores with 2 threads each; a third node has memory alone. */
 static void put_two_sockets(void)
 {
@@ -247,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_empty_tree_is_a_simple_machine, make_root, remove_root),
         cmocka_unit_test_setup_teardown(cores_count_once, make_root, remove_root),
         cmocka_unit_test_setup_teardown(what_is_not_paid_for_is_not_used, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(every_group_around_ours_binds_us, make_root, remove_root),
         cmocka_unit_test_setup_teardown(nodes_are_homes_while_they_have_cores, make_root, remove_root),
         cmocka_unit_test_setup_teardown(nonsense_is_survived, make_root, remove_root),
         cmocka_unit_test(threads_settle_at_home_or_spread_their_memory)};

@@ -26,7 +26,7 @@ QN_INLINE __m256 load_weights(const uint8_t *p, qn_tensor_type type, size_t inde
 
 /* acc += w * x over n columns of 16 rows. */
 QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *w, size_t n,
-                             const uint8_t *const act[], size_t act_offset, float *acc, bool prefetch)
+                             const uint8_t *const act[], size_t act_offset, float *acc, bool from_memory)
 {
     const size_t column_bytes = panel_block_bytes(type);
     const float *x[GROUP];
@@ -36,7 +36,7 @@ QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *w, size_
         QN_EACH (h, 2) sum[t][h] = _mm256_loadu_ps(acc + 16 * t + 8 * h);
     }
     for (size_t k = 0; k < n; k++, w += column_bytes) {
-        if (prefetch) _mm_prefetch((const char *)w + PREFETCH, _MM_HINT_T0);
+        if (from_memory) prefetch(w + PREFETCH, 1);
         const __m256 w0 = load_weights(w, type, 0), w1 = load_weights(w, type, 8);
         QN_EACH (t, T) {
             const __m256 v = _mm256_set1_ps(x[t][k]);
