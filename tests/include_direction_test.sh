@@ -2,7 +2,7 @@
 # Holds the order of the rooms: a file includes only files of its own room and of rooms before it.
 #   include_direction_test.sh SOURCE_ROOT
 set -eu
-rooms="base gguf quant kernel vocab model device cache sample chat engine store serve agent assist cli"
+rooms="base gguf quant kernel vocab grammar model device cache sample chat engine store serve agent assist cli"
 
 # Prints one line for each include that points the wrong way; fails where there is one, or nothing to read.
 check() { # a directory that holds the rooms

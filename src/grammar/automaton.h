@@ -1,0 +1,39 @@
+/* automaton.h: a network followed byte by byte.
+ *
+ * Where one is in the text is a set of configurations: a state of the network, and the states to go on at
+ * when the rules that are open have ended. Sets are numbered when they are first met, stacks share what they
+ * have in common, and what a byte leads to is remembered (lazy determinization: Thompson 1968; Graham,
+ * Harrison and Ruzzo 1980 for the sets of stacks). So the second time through a place costs one look-up.
+ *
+ * What is remembered is bounded: when it grows too large all is forgotten but the place one stands at. One
+ * automaton belongs to one thread at a time; the network is shared. */
+#ifndef QN_GRAMMAR_AUTOMATON_H
+#define QN_GRAMMAR_AUTOMATON_H
+
+#include "grammar/network.h"
+
+typedef struct qn_automaton qn_automaton;
+
+typedef uint32_t qn_place;  /* a set of configurations; good until qn_automaton_tidy */
+enum { QN_PLACE_DEAD = 0 }; /* no text of the language goes on so */
+
+quern_status qn_automaton_create(qn_automaton **out, const qn_network *network, quern_error *err);
+void qn_automaton_destroy(qn_automaton *a); /* NULL is fine */
+
+qn_place qn_automaton_begin(const qn_automaton *a);
+
+/* Where that byte leads. When a limit is passed (more configurations at once than are allowed, or no memory)
+ * it is DEAD, and qn_automaton_status tells. */
+qn_place qn_automaton_step(qn_automaton *a, qn_place place, uint8_t byte);
+quern_status qn_automaton_status(const qn_automaton *a, quern_error *err);
+
+/* Whether the text so far is a whole text of the language. */
+bool qn_automaton_accepts(const qn_automaton *a, qn_place place);
+/* Whether nothing can follow. */
+bool qn_automaton_is_final(const qn_automaton *a, qn_place place);
+
+/* Call between texts or tokens, never while places are held elsewhere: forgets if too much is remembered, and
+ * gives the number that *place has now. True if it did. */
+bool qn_automaton_tidy(qn_automaton *a, qn_place *place);
+
+#endif

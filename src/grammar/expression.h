@@ -1,0 +1,70 @@
+/* expression.h: languages of texts as trees: what a GBNF grammar, a regular expression and a JSON schema all
+ * become first. Rules refer to each other by number, so languages may be recursive.
+ *
+ * Functions that add to the set return QN_NO_EXPRESSION and set `failed` when a limit is passed or memory
+ * ends; they accept QN_NO_EXPRESSION as a part and pass it on. So a parser may build on and check once. */
+#ifndef QN_GRAMMAR_EXPRESSION_H
+#define QN_GRAMMAR_EXPRESSION_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint32_t qn_expression;
+enum { QN_NO_EXPRESSION = UINT32_MAX };
+#define QN_ANY_NUMBER UINT32_MAX /* the greatest number of a repetition: no end */
+
+typedef enum qn_expression_kind {
+    QN_EXPRESSION_TEXT,     /* bytes */
+    QN_EXPRESSION_CLASS,    /* one character of some ranges */
+    QN_EXPRESSION_SEQUENCE, /* parts, one after the other; none: the empty text */
+    QN_EXPRESSION_CHOICE,   /* one of the parts; none: nothing at all */
+    QN_EXPRESSION_REPEAT,   /* a part, min to max times */
+    QN_EXPRESSION_RULE,     /* what a rule means */
+} qn_expression_kind;
+
+typedef struct qn_character_range {
+    uint32_t first, last; /* codepoints, both included */
+} qn_character_range;
+
+typedef struct qn_expression_node {
+    qn_expression_kind kind;
+    uint32_t begin, n;         /* TEXT: of bytes; CLASS: of ranges */
+    uint32_t min, max;         /* REPEAT */
+    uint32_t rule;             /* RULE */
+    qn_expression first, last; /* the parts of SEQUENCE, CHOICE, REPEAT */
+    qn_expression next;        /* among the parts of its parent: a node has one parent at most */
+} qn_expression_node;
+
+typedef struct qn_expressions { /* zeroed: valid and empty */
+    qn_expression_node *nodes;
+    size_t n_nodes, node_capacity;
+    qn_character_range *ranges;
+    size_t n_ranges, range_capacity;
+    qn_expression *rules; /* [n_rules] QN_NO_EXPRESSION until defined */
+    size_t n_rules, rule_capacity;
+    qn_buffer bytes;
+    uint32_t root; /* the rule that is the language */
+    bool failed;
+} qn_expressions;
+
+void qn_expressions_deinit(qn_expressions *e);
+
+qn_expression qn_expression_text(qn_expressions *e, const char *bytes, size_t n_bytes);
+/* Ranges in any order, overlapping or not; negated: all other characters. Surrogates are never among them. */
+qn_expression qn_expression_class(qn_expressions *e, const qn_character_range *ranges, size_t n,
+                                  bool negated);
+qn_expression qn_expression_any_character(qn_expressions *e);
+qn_expression qn_expression_group(qn_expressions *e, qn_expression_kind kind); /* SEQUENCE or CHOICE, empty */
+void qn_expression_append(qn_expressions *e, qn_expression group, qn_expression part);
+qn_expression qn_expression_repeat(qn_expressions *e, qn_expression part, uint32_t min, uint32_t max);
+
+/* A new rule, not defined yet; its number. */
+uint32_t qn_expression_new_rule(qn_expressions *e);
+void qn_expression_define(qn_expressions *e, uint32_t rule, qn_expression meaning);
+qn_expression qn_expression_rule(qn_expressions *e, uint32_t rule);
+
+#endif

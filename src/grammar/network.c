@@ -1,0 +1,357 @@
+/* network.c: see network.h. */
+#include "grammar/network.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+
+#include <string.h>
+
+enum { MAX_STATES = 1 << 20, MAX_EDGES = 1 << 22, MAX_DEPTH = 400 /* of expressions within each other */ };
+
+typedef struct builder {
+    qn_network *net;
+    const qn_expressions *e;
+    bool no_memory, too_large;
+} builder;
+
+/* ---- states and edges -------------------------------------------------------------------------- */
+
+static uint32_t add_state(builder *b)
+{
+    qn_network *n = b->net;
+    if (n->n_states >= MAX_STATES) b->too_large = true;
+    else if (!qn_grow(&n->states, &n->state_capacity, n->n_states + 1, MAX_STATES, sizeof *n->states))
+        b->no_memory = true;
+    if (b->too_large || b->no_memory) return 0;
+    n->states[n->n_states] = QN_NO_EDGE;
+    return (uint32_t)n->n_states++;
+}
+
+static void add_edge(builder *b, uint32_t from, qn_edge edge)
+{
+    qn_network *n = b->net;
+    if (n->n_edges >= MAX_EDGES) b->too_large = true;
+    else if (!qn_grow(&n->edges, &n->edge_capacity, n->n_edges + 1, MAX_EDGES, sizeof *n->edges))
+        b->no_memory = true;
+    if (b->too_large || b->no_memory) return;
+    edge.next = n->states[from];
+    n->states[from] = (uint32_t)n->n_edges;
+    n->edges[n->n_edges++] = edge;
+}
+
+static void add_empty(builder *b, uint32_t from, uint32_t to)
+{
+    add_edge(b, from, (qn_edge){.kind = QN_EDGE_EMPTY, .to = to});
+}
+
+static void add_bytes(builder *b, uint32_t from, uint32_t to, uint8_t first, uint8_t last)
+{
+    add_edge(b, from, (qn_edge){.kind = QN_EDGE_BYTES, .to = to, .first = first, .last = last});
+}
+
+/* ---- characters -------------------------------------------------------------------------------- */
+
+static size_t spell(uint32_t c, uint8_t out[4])
+{
+    if (c < 0x80) return out[0] = (uint8_t)c, 1;
+    if (c < 0x800) return out[0] = (uint8_t)(0xc0 | c >> 6), out[1] = (uint8_t)(0x80 | (c & 63)), 2;
+    const size_t n = c < 0x10000 ? 3 : 4;
+    out[0] = (uint8_t)((n == 3 ? 0xe0 : 0xf0) | c >> (6 * (n - 1)));
+    for (size_t i = 1; i < n; i++) out[i] = (uint8_t)(0x80 | (c >> (6 * (n - 1 - i)) & 63));
+    return n;
+}
+
+/* A range whose characters have spellings of one length: cut until each byte ranges by itself. */
+static void add_spelled(builder *b, uint32_t from, uint32_t to, uint32_t first, uint32_t last)
+{
+    uint8_t low[4], high[4];
+    const size_t n = spell(first, low);
+    for (size_t i = 1; i < n; i++) { /* the lowest 6 i bits must run over all their values, or stay alone */
+        const uint32_t mask = (1u << (6 * i)) - 1;
+        if ((first & ~mask) == (last & ~mask)) continue;
+        if ((first & mask) != 0) {
+            add_spelled(b, from, to, first, first | mask);
+            add_spelled(b, from, to, (first | mask) + 1, last);
+            return;
+        }
+        if ((last & mask) != mask) {
+            add_spelled(b, from, to, first, (last & ~mask) - 1);
+            add_spelled(b, from, to, last & ~mask, last);
+            return;
+        }
+    }
+    spell(last, high);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t next = i + 1 < n ? add_state(b) : to;
+        add_bytes(b, from, next, low[i], high[i]);
+        from = next;
+    }
+}
+
+static void add_range(builder *b, uint32_t from, uint32_t to, qn_character_range r)
+{
+    static const uint32_t last_of_length[] = {0x7f, 0x7ff, 0xffff, 0x10ffff};
+    uint32_t first = r.first;
+    for (size_t i = 0; i < 4 && first <= r.last; i++) {
+        if (first > last_of_length[i]) continue;
+        const uint32_t last = r.last < last_of_length[i] ? r.last : last_of_length[i];
+        add_spelled(b, from, to, first, last);
+        first = last + 1;
+    }
+}
+
+/* ---- expressions ------------------------------------------------------------------------------- */
+
+static void add_expression(builder *b, qn_expression x, uint32_t from, uint32_t to, int depth);
+
+static void add_text(builder *b, const qn_expression_node *x, uint32_t from, uint32_t to)
+{
+    const char *bytes = b->e->bytes.data + x->begin;
+    if (x->n == 0) add_empty(b, from, to);
+    for (uint32_t i = 0; i < x->n; i++) {
+        const uint32_t next = i + 1 < x->n ? add_state(b) : to;
+        add_bytes(b, from, next, (uint8_t)bytes[i], (uint8_t)bytes[i]);
+        from = next;
+    }
+}
+
+static void add_sequence(builder *b, const qn_expression_node *x, uint32_t from, uint32_t to, int depth)
+{
+    if (x->first == QN_NO_EXPRESSION) add_empty(b, from, to);
+    for (qn_expression part = x->first; part != QN_NO_EXPRESSION; part = b->e->nodes[part].next) {
+        const uint32_t next = b->e->nodes[part].next != QN_NO_EXPRESSION ? add_state(b) : to;
+        add_expression(b, part, from, next, depth);
+        from = next;
+    }
+}
+
+/* min copies, and then either a loop or as many more that may each be the last. */
+static void add_repeat(builder *b, const qn_expression_node *x, uint32_t from, uint32_t to, int depth)
+{
+    for (uint32_t i = 0; i < x->min && !b->too_large && !b->no_memory; i++) {
+        const uint32_t next = add_state(b);
+        add_expression(b, x->first, from, next, depth);
+        from = next;
+    }
+    if (x->max == QN_ANY_NUMBER) {
+        const uint32_t loop = add_state(b), back = add_state(b);
+        add_empty(b, from, loop);
+        add_expression(b, x->first, loop, back, depth);
+        add_empty(b, back, loop);
+        from = loop;
+    }
+    for (uint32_t i = x->min; i < x->max && x->max != QN_ANY_NUMBER && !b->too_large && !b->no_memory; i++) {
+        const uint32_t next = add_state(b);
+        add_empty(b, from, to);
+        add_expression(b, x->first, from, next, depth);
+        from = next;
+    }
+    add_empty(b, from, to);
+}
+
+static void add_expression(builder *b, qn_expression id, uint32_t from, uint32_t to, int depth)
+{
+    const qn_expression_node *x = &b->e->nodes[id];
+    if (depth > MAX_DEPTH) b->too_large = true;
+    if (b->too_large || b->no_memory) return;
+    switch (x->kind) {
+    case QN_EXPRESSION_TEXT:
+        add_text(b, x, from, to);
+        break;
+    case QN_EXPRESSION_CLASS:
+        for (uint32_t i = 0; i < x->n; i++) add_range(b, from, to, b->e->ranges[x->begin + i]);
+        break;
+    case QN_EXPRESSION_SEQUENCE:
+        add_sequence(b, x, from, to, depth + 1);
+        break;
+    case QN_EXPRESSION_CHOICE:
+        for (qn_expression part = x->first; part != QN_NO_EXPRESSION; part = b->e->nodes[part].next)
+            add_expression(b, part, from, to, depth + 1);
+        break;
+    case QN_EXPRESSION_REPEAT:
+        add_repeat(b, x, from, to, depth + 1);
+        break;
+    case QN_EXPRESSION_RULE:
+        add_edge(b, from, (qn_edge){.kind = QN_EDGE_CALL, .to = to, .rule = x->rule});
+        break;
+    }
+}
+
+/* ---- rules ------------------------------------------------------------------------------------- */
+
+/* Whether a rule can mean the empty text, and, from that, which rules it can begin with. */
+typedef struct walk {
+    const qn_network *net;
+    bool *is_empty;  /* [n_rules] */
+    uint32_t *seen;  /* [n_states] number of the walk that was there */
+    uint32_t *stack; /* [n_states] */
+    uint32_t number;
+} walk;
+
+/* Visits all states that a rule reaches without reading a byte; calls of rules that can be empty are passed.
+ * Every call met is told to on_call. */
+static bool reaches_end(walk *w, uint32_t rule, void (*on_call)(void *user, uint32_t called), void *user)
+{
+    size_t n = 0;
+    bool found = false;
+    w->number++;
+    w->stack[n++] = w->net->rules[rule].begin;
+    w->seen[w->net->rules[rule].begin] = w->number;
+    while (n > 0) {
+        const uint32_t state = w->stack[--n];
+        found |= state == w->net->rules[rule].end;
+        for (uint32_t i = w->net->states[state]; i != QN_NO_EDGE; i = w->net->edges[i].next) {
+            const qn_edge *edge = &w->net->edges[i];
+            if (edge->kind == QN_EDGE_CALL && on_call != NULL) on_call(user, edge->rule);
+            const bool passes =
+                edge->kind == QN_EDGE_EMPTY || (edge->kind == QN_EDGE_CALL && w->is_empty[edge->rule]);
+            if (!passes || w->seen[edge->to] == w->number) continue;
+            w->seen[edge->to] = w->number;
+            w->stack[n++] = edge->to;
+        }
+    }
+    return found;
+}
+
+static void find_empty_rules(walk *w)
+{
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t rule = 0; rule < w->net->n_rules; rule++)
+            if (!w->is_empty[rule] && reaches_end(w, rule, NULL, NULL)) w->is_empty[rule] = changed = true;
+    }
+}
+
+/* Which rules a rule can begin with: those of rule r are called[begins[r]] to called[begins[r + 1] - 1]. */
+typedef struct beginnings {
+    uint32_t *called;
+    size_t n, capacity;
+    size_t *begins; /* [n_rules + 1] */
+    bool no_memory;
+} beginnings;
+
+static void note_call(void *user, uint32_t rule)
+{
+    beginnings *c = user;
+    if (!qn_grow(&c->called, &c->capacity, c->n + 1, MAX_EDGES, sizeof *c->called)) c->no_memory = true;
+    else c->called[c->n++] = rule;
+}
+
+/* A rule that can begin with itself, or QN_NO_EDGE: depth first, a rule met again while it is open. */
+static uint32_t find_left_recursion(const beginnings *c, size_t n_rules, uint8_t *colors, size_t *at,
+                                    uint32_t *path)
+{
+    enum { NEW, OPEN, DONE };
+    for (uint32_t start = 0; start < n_rules; start++) {
+        size_t depth = 0;
+        if (colors[start] != NEW) continue;
+        path[depth++] = start, colors[start] = OPEN, at[start] = c->begins[start];
+        while (depth > 0) {
+            const uint32_t rule = path[depth - 1];
+            if (at[rule] == c->begins[rule + 1]) {
+                colors[rule] = DONE;
+                depth--;
+                continue;
+            }
+            const uint32_t called = c->called[at[rule]++];
+            if (colors[called] == OPEN) return called;
+            if (colors[called] == DONE) continue;
+            path[depth++] = called, colors[called] = OPEN, at[called] = c->begins[called];
+        }
+    }
+    return QN_NO_EDGE;
+}
+
+static quern_status check_rules(const qn_network *n, const char *what,
+                                const char *(*rule_name)(void *, uint32_t), void *user, quern_error *err)
+{
+    walk w = {.net = n};
+    beginnings c = {0};
+    w.is_empty = qn_calloc(n->n_rules, sizeof *w.is_empty);
+    w.seen = qn_calloc(n->n_states, sizeof *w.seen);
+    w.stack = qn_calloc(n->n_states, sizeof *w.stack);
+    c.begins = qn_calloc(n->n_rules + 1, sizeof *c.begins);
+    uint8_t *colors = qn_calloc(n->n_rules, 1);
+    size_t *at = qn_calloc(n->n_rules, sizeof *at);
+    uint32_t *path = qn_calloc(n->n_rules, sizeof *path), found = QN_NO_EDGE;
+    bool ok = w.is_empty != NULL && w.seen != NULL && w.stack != NULL && c.begins != NULL && colors != NULL &&
+              at != NULL && path != NULL;
+    if (ok) find_empty_rules(&w);
+    for (uint32_t rule = 0; ok && rule < n->n_rules; rule++) {
+        c.begins[rule] = c.n;
+        reaches_end(&w, rule, note_call, &c);
+    }
+    ok = ok && !c.no_memory;
+    if (ok) {
+        c.begins[n->n_rules] = c.n;
+        found = find_left_recursion(&c, n->n_rules, colors, at, path);
+    }
+    qn_free(w.is_empty), qn_free(w.seen), qn_free(w.stack), qn_free(c.called), qn_free(c.begins);
+    qn_free(colors), qn_free(at), qn_free(path);
+    if (!ok) return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
+    if (found == QN_NO_EDGE) return QUERN_OK;
+    return qn_fail(err, QUERN_ERR_ARGUMENT,
+                   "%s: rule '%s' can begin with itself (left recursion): write it as a repetition", what,
+                   rule_name != NULL ? rule_name(user, found) : "?");
+}
+
+/* ---- building ---------------------------------------------------------------------------------- */
+
+static void find_classes(qn_network *n)
+{
+    bool begins[257] = {0};
+    for (size_t i = 0; i < n->n_edges; i++) {
+        if (n->edges[i].kind != QN_EDGE_BYTES) continue;
+        begins[n->edges[i].first] = true;
+        begins[n->edges[i].last + 1] = true;
+    }
+    for (size_t byte = 0, class = 0; byte < 256; byte++) {
+        if (byte > 0 && begins[byte]) class ++;
+        n->class_of[byte] = (uint8_t) class;
+        n->n_classes = class + 1;
+    }
+}
+
+static void build_rules(builder *b)
+{
+    qn_network *n = b->net;
+    n->n_rules = b->e->n_rules;
+    n->rules = qn_calloc(n->n_rules, sizeof *n->rules);
+    if (n->rules == NULL) b->no_memory = true;
+    for (size_t i = 0; i < n->n_rules && !b->no_memory; i++)
+        n->rules[i] = (qn_network_rule){add_state(b), add_state(b)};
+    for (size_t i = 0; i < n->n_rules && !b->no_memory && !b->too_large; i++)
+        add_expression(b, b->e->rules[i], n->rules[i].begin, n->rules[i].end, 0);
+}
+
+quern_status qn_network_build(qn_network *n, const qn_expressions *e, const char *what,
+                              const char *(*rule_name)(void *user, uint32_t rule), void *user,
+                              quern_error *err)
+{
+    builder b = {.net = n, .e = e};
+    memset(n, 0, sizeof *n);
+    if (e->failed) return qn_fail(err, QUERN_ERR_LIMIT, "%s: too large, or no memory", what);
+    for (uint32_t i = 0; i < e->n_rules; i++)
+        if (e->rules[i] == QN_NO_EXPRESSION)
+            return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: rule '%s' is used and not defined", what,
+                           rule_name != NULL ? rule_name(user, i) : "?");
+    n->root = e->root;
+    build_rules(&b);
+    quern_status s = QUERN_OK;
+    if (b.no_memory) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
+    else if (b.too_large)
+        s = qn_fail(err, QUERN_ERR_LIMIT, "%s: more than %d states, or more than %d levels", what, MAX_STATES,
+                    MAX_DEPTH);
+    else s = check_rules(n, what, rule_name, user, err);
+    if (s == QUERN_OK) find_classes(n);
+    else qn_network_deinit(n);
+    return s;
+}
+
+void qn_network_deinit(qn_network *n)
+{
+    qn_free(n->edges);
+    qn_free(n->states);
+    qn_free(n->rules);
+    memset(n, 0, sizeof *n);
+}

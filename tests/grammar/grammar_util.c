@@ -1,0 +1,33 @@
+/* grammar_util.c: see grammar_util.h. */
+#include "grammar_util.h"
+
+#include "grammar/gbnf.h"
+
+#include <string.h>
+
+bool test_takes(qn_automaton *a, const char *text, size_t n_bytes)
+{
+    qn_place at = qn_automaton_begin(a);
+    for (size_t i = 0; i < n_bytes; i++) {
+        at = qn_automaton_step(a, at, (uint8_t)text[i]);
+        qn_automaton_tidy(a, &at);
+    }
+    quern_error err;
+    if (qn_automaton_status(a, &err) != QUERN_OK) fail_msg("%s", err.message);
+    return qn_automaton_accepts(a, at);
+}
+
+test_language test_gbnf(const char *grammar)
+{
+    test_language l;
+    quern_error err = {0};
+    if (qn_gbnf_build(&l.network, grammar, strlen(grammar), &err) != QUERN_OK) fail_msg("%s", err.message);
+    if (qn_automaton_create(&l.automaton, &l.network, &err) != QUERN_OK) fail_msg("%s", err.message);
+    return l;
+}
+
+void test_language_close(test_language *l)
+{
+    qn_automaton_destroy(l->automaton);
+    qn_network_deinit(&l->network);
+}

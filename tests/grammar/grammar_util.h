@@ -1,0 +1,21 @@
+/* grammar_util.h: what the tests of this room share. */
+#ifndef GRAMMAR_UTIL_H
+#define GRAMMAR_UTIL_H
+
+#include "support/cmocka_all.h"
+
+#include "grammar/automaton.h"
+
+/* Whether the automaton takes these bytes as a whole text. */
+bool test_takes(qn_automaton *a, const char *text, size_t n_bytes);
+
+typedef struct test_language {
+    qn_network network;
+    qn_automaton *automaton;
+} test_language;
+
+/* A GBNF grammar, or the test ends. */
+test_language test_gbnf(const char *grammar);
+void test_language_close(test_language *l);
+
+#endif
