@@ -23,10 +23,10 @@ typedef struct configuration {
     uint32_t state, stack;
 } configuration;
 
-typedef struct place {
+typedef struct place_contents {
     uint32_t begin, n; /* of configurations */
     bool accepts;
-} place;
+} place_contents;
 
 /* Numbers by content: open addressing by a hash; who asks compares the content. */
 typedef struct numbers {
@@ -42,7 +42,7 @@ struct qn_automaton {
     numbers stack_numbers;
     configuration *configurations; /* of all places, those of one sorted */
     size_t n_configurations, configuration_capacity;
-    place *places;
+    place_contents *places;
     size_t n_places, place_capacity;
     numbers place_numbers;
     uint32_t *transitions; /* [n_places][n_classes] */
@@ -200,7 +200,7 @@ static uint64_t hash_set(const configuration *set, size_t n, bool accepts)
 
 static uint64_t hash_place(const qn_automaton *a, uint32_t number)
 {
-    const place *p = &a->places[number];
+    const place_contents *p = &a->places[number];
     return hash_set(a->configurations + p->begin, p->n, p->accepts);
 }
 
@@ -214,7 +214,7 @@ static bool add_place(qn_automaton *a, qn_place *number)
                  sizeof *a->transitions))
         return fail(a, QUERN_ERR_NOMEM);
     if (a->n_work > 0) memcpy(a->configurations + a->n_configurations, a->work, a->n_work * sizeof *a->work);
-    a->places[a->n_places] = (place){(uint32_t)a->n_configurations, (uint32_t)a->n_work, a->accepts};
+    a->places[a->n_places] = (place_contents){(uint32_t)a->n_configurations, (uint32_t)a->n_work, a->accepts};
     a->n_configurations += a->n_work;
     for (size_t i = 0; i < n_classes; i++) a->transitions[a->n_places * n_classes + i] = UNKNOWN;
     *number = (qn_place)a->n_places++;
@@ -231,7 +231,7 @@ static bool number_set(qn_automaton *a, qn_place *number)
     size_t at = hash_set(a->work, a->n_work, a->accepts) & mask;
     for (; a->place_numbers.slots[at] != 0; at = (at + 1) & mask) {
         *number = a->place_numbers.slots[at] - 1;
-        const place *p = &a->places[*number];
+        const place_contents *p = &a->places[*number];
         if (p->n == a->n_work && p->accepts == a->accepts &&
             (p->n == 0 || memcmp(a->configurations + p->begin, a->work, p->n * sizeof *a->work) == 0))
             return true;
@@ -263,7 +263,7 @@ static bool make_first_places(qn_automaton *a)
 static bool follow(qn_automaton *a, qn_place from, uint8_t byte, qn_place *to)
 {
     begin_set(a);
-    const place p = a->places[from];
+    const place_contents p = a->places[from];
     for (uint32_t i = 0; i < p.n; i++) {
         const configuration c = a->configurations[p.begin + i];
         for (uint32_t k = a->net->states[c.state]; k != QN_NO_EDGE; k = a->net->edges[k].next) {
@@ -337,7 +337,7 @@ static bool copy_stack(qn_automaton *a, const stack_node *old, uint32_t from, ui
 bool qn_automaton_tidy(qn_automaton *a, qn_place *at)
 {
     if (a->n_configurations + a->n_stacks + a->n_places * a->net->n_classes < MAX_REMEMBERED) return false;
-    const place kept = a->places[*at];
+    const place_contents kept = a->places[*at];
     configuration *set = qn_calloc(kept.n + 1u, sizeof *set);
     stack_node *old = qn_calloc(a->n_stacks, sizeof *old);
     bool ok = set != NULL && old != NULL;

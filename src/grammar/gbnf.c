@@ -1,8 +1,10 @@
 /* gbnf.c: a parser by recursive descent.
  *
- *     rule:    name ::= choice           to the end of the line; lines go on within parentheses and after ::=
- * and | choice:  sequence | sequence ... item:    "text"  [class]  .  name  ( choice )      each with  *  +
- * ?  {m}  {m,}  {,n}  {m,n}  behind it */
+ *     rule:      name ::= choice      to the end of the line; a rule goes on to the next line within
+ *                                     parentheses, after ::= and after |
+ *     choice:    sequence | sequence ...
+ *     sequence:  items, each with any number of * + ? {m} {m,} {,n} {m,n} behind it
+ *     item:      "text"  [class]  .  name  ( choice )                                            */
 #include "grammar/gbnf.h"
 
 #include "base/alloc.h"
@@ -10,15 +12,21 @@
 #include "base/hash_map.h"
 #include "base/utf8.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { MAX_TEXT = 4 << 20, MAX_NESTING = 100, MAX_REPETITIONS = 100000, MAX_RANGES = 4096 };
+
+typedef struct span {
+    const char *bytes;
+    size_t n_bytes;
+} span;
 
 typedef struct parser {
     const char *text, *at, *end;
     qn_expressions e;
     qn_hash_map names; /* to rules */
-    qn_string *rule_names;
+    span *rule_names;
     size_t n_names, name_capacity;
     int nesting;
     quern_status status;
@@ -58,15 +66,15 @@ static bool is_name_character(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-static qn_string name_at(const parser *p)
+static span name_at(const parser *p)
 {
     const char *c = p->at;
     while (c < p->end && is_name_character(*c)) c++;
-    return (qn_string){p->at, (size_t)(c - p->at)};
+    return (span){p->at, (size_t)(c - p->at)};
 }
 
 /* The rule of that name, a new one if there is none. */
-static bool rule_of(parser *p, qn_string name, uint32_t *rule)
+static bool rule_of(parser *p, span name, uint32_t *rule)
 {
     int64_t known = QN_HASH_NONE;
     const uint32_t number = (uint32_t)p->n_names;
@@ -236,7 +244,7 @@ static qn_expression parse_repetitions(parser *p, qn_expression item, bool neste
 
 static qn_expression parse_item(parser *p)
 {
-    const qn_string name = name_at(p);
+    const span name = name_at(p);
     uint32_t rule;
     if (*p->at == '"') return parse_text(p);
     if (*p->at == '[') return parse_class(p);
@@ -278,7 +286,7 @@ static qn_expression parse_choice(parser *p, bool nested)
 
 static bool parse_rule(parser *p)
 {
-    const qn_string name = name_at(p);
+    const span name = name_at(p);
     uint32_t rule;
     if (name.n_bytes == 0) return fail(p, "a rule's name is wanted here");
     if (!rule_of(p, name, &rule)) return false;
@@ -299,7 +307,7 @@ static const char *name_of(void *user, uint32_t rule)
 {
     static _Thread_local char name[64];
     const parser *p = user;
-    const qn_string text = rule < p->n_names ? p->rule_names[rule] : (qn_string){"?", 1};
+    const span text = rule < p->n_names ? p->rule_names[rule] : (span){"?", 1};
     snprintf(name, sizeof name, "%.*s", (int)qn_min_size(text.n_bytes, 60), text.bytes);
     return name;
 }

@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "grammar/gbnf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -35,7 +35,7 @@ static void rules_may_be_empty_or_recursive(void **state)
     takes("root ::= x x x\nx ::= \"a\" |", "aa", true);
     takes("root ::= \"(\" root \")\" | \"x\"", "(((x)))", true);
     takes("root ::= \"(\" root \")\" | \"x\"", "(((x))", false);
-    takes("root ::= e root |\ne ::= \"a\"", "aaaa", true);
+    takes("root ::= (e root |)\ne ::= \"a\"", "aaaa", true);
     takes("root ::= a\r\na ::= \"1\" # end", "1", true);
     takes("root_1 ::= \"z\"\nroot ::= root_1", "z", true);
 }

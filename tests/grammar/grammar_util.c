@@ -3,6 +3,7 @@
 
 #include "grammar/gbnf.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool test_takes(qn_automaton *a, const char *text, size_t n_bytes)
@@ -19,15 +20,17 @@ bool test_takes(qn_automaton *a, const char *text, size_t n_bytes)
 
 test_language test_gbnf(const char *grammar)
 {
-    test_language l;
+    test_language l = {.network = calloc(1, sizeof *l.network)};
     quern_error err = {0};
-    if (qn_gbnf_build(&l.network, grammar, strlen(grammar), &err) != QUERN_OK) fail_msg("%s", err.message);
-    if (qn_automaton_create(&l.automaton, &l.network, &err) != QUERN_OK) fail_msg("%s", err.message);
+    assert_non_null(l.network);
+    if (qn_gbnf_build(l.network, grammar, strlen(grammar), &err) != QUERN_OK) fail_msg("%s", err.message);
+    if (qn_automaton_create(&l.automaton, l.network, &err) != QUERN_OK) fail_msg("%s", err.message);
     return l;
 }
 
 void test_language_close(test_language *l)
 {
     qn_automaton_destroy(l->automaton);
-    qn_network_deinit(&l->network);
+    qn_network_deinit(l->network);
+    free(l->network);
 }

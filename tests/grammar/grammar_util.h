@@ -10,7 +10,7 @@
 bool test_takes(qn_automaton *a, const char *text, size_t n_bytes);
 
 typedef struct test_language {
-    qn_network network;
+    qn_network *network; /* the automaton points to it, so it stays where it is */
     qn_automaton *automaton;
 } test_language;
 
