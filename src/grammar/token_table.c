@@ -1,0 +1,178 @@
+/* token_table.c: see token_table.h. */
+#include "grammar/token_table.h"
+
+#include "base/alloc.h"
+#include "base/buffer.h"
+#include "base/checked.h"
+#include "base/utf8.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const unsigned qn_plain_characters[QN_PLAIN_SETS] = {4, 8, 16, 32};
+
+typedef struct entry {
+    const char *bytes;
+    uint32_t n_bytes;
+    quern_token token;
+} entry;
+
+/* Control tokens, and what has no text, are left with no bytes. */
+static bool read_bytes(qn_token_table *t, const qn_vocab *vocab)
+{
+    size_t total = 0;
+    char *piece = qn_malloc(qn_vocab_max_piece(vocab) + 1);
+    qn_buffer bytes = {0};
+    bool ok = piece != NULL;
+    for (size_t i = 0; ok && i < t->n_tokens; i++) {
+        const size_t n = qn_vocab_piece(vocab, (quern_token)i, false, piece);
+        t->begins[i] = (uint32_t)total;
+        if (n > QN_MAX_TOKEN_BYTES || qn_vocab_is_end(vocab, (quern_token)i)) continue;
+        ok = qn_buffer_append(&bytes, piece, n) && bytes.n_bytes < UINT32_MAX;
+        total = bytes.n_bytes;
+        if (n > t->max_bytes) t->max_bytes = n;
+    }
+    t->begins[t->n_tokens] = (uint32_t)total;
+    qn_free(piece);
+    if (ok) t->bytes = qn_buffer_take(&bytes, NULL);
+    qn_buffer_deinit(&bytes);
+    return ok && t->bytes != NULL;
+}
+
+/* The characters of a plain text; 0 if it is none. */
+static size_t count_plain(const char *bytes, size_t n_bytes)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_bytes; n++) {
+        uint32_t c;
+        const size_t used = qn_utf8_decode(bytes + i, n_bytes - i, &c);
+        if (used == 0 || !qn_is_plain_byte((uint8_t)bytes[i])) return 0;
+        i += used;
+    }
+    return n;
+}
+
+/* Which tree a text belongs to: a number of plain[], or QN_PLAIN_SETS for the others. */
+static size_t tree_of(const entry *e)
+{
+    const size_t n = count_plain(e->bytes, e->n_bytes);
+    size_t set = 0;
+    while (set < QN_PLAIN_SETS && n > qn_plain_characters[set]) set++;
+    return n > 0 ? set : QN_PLAIN_SETS;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const entry *x = a, *y = b;
+    const int order = memcmp(x->bytes, y->bytes, x->n_bytes < y->n_bytes ? x->n_bytes : y->n_bytes);
+    if (order != 0) return order;
+    if (x->n_bytes != y->n_bytes) return x->n_bytes < y->n_bytes ? -1 : 1;
+    return x->token < y->token ? -1 : 1;
+}
+
+static size_t n_common(const entry *a, const entry *b)
+{
+    size_t n = 0;
+    while (n < a->n_bytes && n < b->n_bytes && a->bytes[n] == b->bytes[n]) n++;
+    return n;
+}
+
+/* From entries in order: each adds nodes for those bytes that it does not share with the one before it. */
+static bool build_tree(qn_token_table *t, qn_token_tree *tree, const entry *entries, size_t n)
+{
+    size_t capacity = 0;
+    uint32_t path[QN_MAX_TOKEN_BYTES]; /* the nodes of the last text */
+    for (size_t i = 0; i < n; i++) {
+        const entry *e = &entries[i];
+        const size_t shared = i > 0 ? n_common(e, e - 1) : 0;
+        if (i > 0 && shared == e->n_bytes && shared == e[-1].n_bytes) { /* equal: a chain, in order of ids */
+            t->same_bytes[e[-1].token] = e->token;
+            continue;
+        }
+        for (size_t k = shared; i > 0 && k < e[-1].n_bytes; k++)
+            tree->nodes[path[k]].end = (uint32_t)tree->n_nodes;
+        if (!qn_grow(&tree->nodes, &capacity, tree->n_nodes + e->n_bytes, UINT32_MAX, sizeof *tree->nodes))
+            return false;
+        for (size_t k = shared; k < e->n_bytes; k++) {
+            path[k] = (uint32_t)tree->n_nodes++;
+            tree->nodes[path[k]] =
+                (qn_token_node){.token = -1, .byte = (uint8_t)e->bytes[k], .depth = (uint16_t)k};
+        }
+        tree->nodes[path[e->n_bytes - 1]].token = e->token;
+    }
+    for (size_t k = 0; n > 0 && k < entries[n - 1].n_bytes; k++)
+        tree->nodes[path[k]].end = (uint32_t)tree->n_nodes;
+    return true;
+}
+
+static void note_plain(qn_token_table *t, const entry *entries, const size_t n[QN_PLAIN_SETS + 1])
+{
+    for (size_t set = 0; set < QN_PLAIN_SETS; entries += n[set], set++) {
+        t->n_plain[set] = n[set];
+        for (size_t i = 0; i < n[set]; i++)
+            t->plain_sets[set][entries[i].token / 64] |= UINT64_C(1) << entries[i].token % 64;
+    }
+}
+
+/* Entries of one tree after those of the other, each tree's in order of their bytes. */
+static bool build_trees(qn_token_table *t)
+{
+    size_t n[QN_PLAIN_SETS + 1] = {0}, begin[QN_PLAIN_SETS + 1] = {0};
+    entry *entries = qn_calloc(t->n_tokens + 1, sizeof *entries);
+    uint8_t *trees = qn_calloc(t->n_tokens + 1, 1);
+    bool ok = entries != NULL && trees != NULL;
+    for (size_t i = 0; ok && i < t->n_tokens; i++) {
+        const entry e = {t->bytes + t->begins[i], t->begins[i + 1] - t->begins[i], (quern_token)i};
+        if (e.n_bytes > 0) n[trees[i] = (uint8_t)tree_of(&e)]++;
+    }
+    for (size_t k = 1; k <= QN_PLAIN_SETS; k++) begin[k] = begin[k - 1] + n[k - 1];
+    for (size_t i = 0; ok && i < t->n_tokens; i++) {
+        const entry e = {t->bytes + t->begins[i], t->begins[i + 1] - t->begins[i], (quern_token)i};
+        if (e.n_bytes > 0) entries[begin[trees[i]]++] = e;
+    }
+    for (size_t k = 0; ok && k <= QN_PLAIN_SETS; k++) {
+        entry *of_tree = entries + begin[k] - n[k];
+        if (n[k] > 0) qsort(of_tree, n[k], sizeof *of_tree, by_bytes);
+        ok = build_tree(t, k < QN_PLAIN_SETS ? &t->plain[k] : &t->others, of_tree, n[k]);
+    }
+    if (ok) note_plain(t, entries, n);
+    qn_free(trees);
+    qn_free(entries);
+    return ok;
+}
+
+static bool find_ends(qn_token_table *t, const qn_vocab *vocab)
+{
+    size_t capacity = 0;
+    for (size_t i = 0; i < t->n_tokens; i++) {
+        if (!qn_vocab_is_end(vocab, (quern_token)i)) continue;
+        if (!qn_grow(&t->ends, &capacity, t->n_ends + 1, t->n_tokens, sizeof *t->ends)) return false;
+        t->ends[t->n_ends++] = (quern_token)i;
+    }
+    return true;
+}
+
+quern_status qn_token_table_init(qn_token_table *t, const qn_vocab *vocab, quern_error *err)
+{
+    *t = (qn_token_table){.n_tokens = qn_vocab_size(vocab)};
+    t->n_words = (t->n_tokens + 63) / 64;
+    t->begins = qn_calloc(t->n_tokens + 1, sizeof *t->begins);
+    t->same_bytes = qn_calloc(t->n_tokens + 1, sizeof *t->same_bytes);
+    bool ok = t->begins != NULL && t->same_bytes != NULL;
+    for (size_t i = 0; i < QN_PLAIN_SETS && ok; i++)
+        ok = (t->plain_sets[i] = qn_calloc(t->n_words + 1, sizeof **t->plain_sets)) != NULL;
+    for (size_t i = 0; i < t->n_tokens && ok; i++) t->same_bytes[i] = -1;
+    ok = ok && read_bytes(t, vocab) && build_trees(t) && find_ends(t, vocab);
+    if (ok) return QUERN_OK;
+    qn_token_table_deinit(t);
+    return qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory for a vocabulary of %zu tokens",
+                   qn_vocab_size(vocab));
+}
+
+void qn_token_table_deinit(qn_token_table *t)
+{
+    qn_free(t->others.nodes);
+    for (size_t i = 0; i < QN_PLAIN_SETS; i++) qn_free(t->plain[i].nodes), qn_free(t->plain_sets[i]);
+    qn_free(t->same_bytes), qn_free(t->begins), qn_free(t->bytes), qn_free(t->ends);
+    *t = (qn_token_table){0};
+}

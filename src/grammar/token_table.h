@@ -1,0 +1,54 @@
+/* token_table.h: the tokens of a vocabulary ordered by their bytes, so that all that can come next in a text
+ * are found in one walk.
+ *
+ * A tree of bytes is written down depth first: a node is followed by its first child, and knows where its
+ * subtree ends. So a walk is a pass over an array that jumps where a byte leads nowhere (the layout of a
+ * ternary trie without pointers: Knuth, The Art of Computer Programming vol. 3, 6.3).
+ *
+ * Most tokens of a vocabulary are plain text: whole characters, none of which JSON would have to escape.
+ * Where any plain text may come next, as within a string, they need not be walked: they are sets known
+ * beforehand, one for each greatest number of characters. What is left is one tree, and each set has its own
+ * for where it is not taken as a whole. */
+#ifndef QN_GRAMMAR_TOKEN_TABLE_H
+#define QN_GRAMMAR_TOKEN_TABLE_H
+
+#include "vocab/vocab.h"
+
+typedef struct qn_token_node {
+    uint32_t end;      /* the node after this one's subtree */
+    quern_token token; /* whose bytes end here, or -1; more of them: same_bytes */
+    uint8_t byte;
+    uint16_t depth; /* bytes before this one */
+} qn_token_node;
+
+typedef struct qn_token_tree {
+    qn_token_node *nodes;
+    size_t n_nodes;
+} qn_token_tree;
+
+enum { QN_PLAIN_SETS = 4, QN_MAX_TOKEN_BYTES = 1024 /* longer ones are never allowed */ };
+extern const unsigned qn_plain_characters[QN_PLAIN_SETS]; /* the greatest number in each set, ascending */
+
+typedef struct qn_token_table {               /* immutable once made: threads share it */
+    size_t n_tokens, n_words;                 /* n_words: of 64 bits, for a set of tokens */
+    qn_token_tree others;                     /* tokens that are not plain */
+    qn_token_tree plain[QN_PLAIN_SETS];       /* those of a set that are in no smaller one */
+    uint64_t *plain_sets[QN_PLAIN_SETS];      /* [n_words] the same tokens as a set */
+    size_t n_plain[QN_PLAIN_SETS], max_bytes; /* max_bytes: of a token */
+    quern_token *same_bytes;                  /* [n_tokens] the next token with the same bytes, or -1 */
+    uint32_t *begins;                         /* [n_tokens + 1] */
+    char *bytes;       /* of token i: [begins[i], begins[i + 1]); none: never allowed */
+    quern_token *ends; /* [n_ends] tokens that end an answer */
+    size_t n_ends;
+} qn_token_table;
+
+quern_status qn_token_table_init(qn_token_table *t, const qn_vocab *vocab, quern_error *err);
+void qn_token_table_deinit(qn_token_table *t); /* zeroed is fine */
+
+/* Whether a byte can stand in a plain character, one that is not ASCII included. */
+static inline bool qn_is_plain_byte(uint8_t byte)
+{
+    return byte >= 0x20 && byte != '"' && byte != '\\';
+}
+
+#endif
