@@ -110,16 +110,11 @@ static quern_sampler_params take_params(input *in, quern_logit_bias *bias, char 
     return p;
 }
 
-static bool mask_by_bit(void *user, float *logits,
-                        size_t n_vocab) /* keeps the ids that share a bit with the number */
+static void mask_by_bit(uint64_t *mask, uint32_t bits) /* the ids that share a bit with the number */
 {
-    const uint32_t *bits = user;
-    bool any = false;
-    for (size_t i = 0; i < n_vocab; i++) {
-        if ((i & *bits) != 0) any = true;
-        else logits[i] = -INFINITY;
-    }
-    return any;
+    memset(mask, 0, (MAX_VOCAB + 63) / 64 * sizeof *mask);
+    for (size_t i = 0; i < MAX_VOCAB; i++)
+        if ((i & bits) != 0) mask[i / 64] |= UINT64_C(1) << i % 64;
 }
 
 static bool forbidden(const quern_sampler_params *p, size_t n_vocab, uint32_t bits, size_t id)
@@ -184,7 +179,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     uint32_t bits = take(&in, 1) % 4 == 0 ? take(&in, 2) : 0;
-    if (bits != 0) qn_sampler_set_mask(s, mask_by_bit, &bits);
+    uint64_t mask[(MAX_VOCAB + 63) / 64];
+    mask_by_bit(mask, bits);
+    if (bits != 0) qn_sampler_set_mask(s, mask);
     static float logits[MAX_VOCAB];
     for (size_t i = 0; i < n_vocab; i++) logits[i] = in.size > 0 ? take_float(&in) : logits[i / 2] * 0.75f;
     for (int i = 0; i < MAX_STEPS; i++) {

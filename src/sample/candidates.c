@@ -47,6 +47,67 @@ float qn_candidates_scan(qn_candidates *c, const float *logits, const float *kno
     return max;
 }
 
+static uint64_t first_bits(size_t n)
+{
+    return n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
+}
+
+/* Word w of a mask of n tokens, without what is beyond them. */
+static uint64_t bits_of(const uint64_t *mask, size_t w, size_t n)
+{
+    return mask[w] & first_bits(n - w * 64);
+}
+
+static size_t count_bits(const uint64_t *mask, size_t n)
+{
+    size_t count = 0;
+    for (size_t w = 0; w * 64 < n; w++) count += (size_t)__builtin_popcountll(bits_of(mask, w, n));
+    return count;
+}
+
+/* Puts -inf where a block of n logits has no bit of the mask. The smaller side is walked bit by bit. */
+static void mask_block(float *logits, size_t n, const uint64_t *mask, size_t n_allowed)
+{
+    if (n_allowed > n / 2) {
+        for (size_t w = 0; w * 64 < n; w++)
+            for (uint64_t bits = ~mask[w] & first_bits(n - w * 64); bits != 0; bits &= bits - 1)
+                logits[w * 64 + (size_t)__builtin_ctzll(bits)] = -INFINITY;
+        return;
+    }
+    float all[QN_LOGIT_BLOCK];
+    memcpy(all, logits, n * sizeof *all);
+    for (size_t i = 0; i < n; i++) logits[i] = -INFINITY;
+    for (size_t w = 0; w * 64 < n; w++)
+        for (uint64_t bits = bits_of(mask, w, n); bits != 0; bits &= bits - 1) {
+            const size_t i = w * 64 + (size_t)__builtin_ctzll(bits);
+            logits[i] = all[i];
+        }
+}
+
+float qn_candidates_scan_masked(qn_candidates *c, float *logits, const float *known, const uint64_t *mask,
+                                float least)
+{
+    float max = -INFINITY;
+    size_t b = 0;
+    for (size_t i = 0; i < c->capacity; i += QN_LOGIT_BLOCK, b++) {
+        const size_t n = qn_min_size(c->capacity - i, QN_LOGIT_BLOCK),
+                     n_allowed = count_bits(mask + i / 64, n);
+        c->block_max[b] = -INFINITY;
+        if (n_allowed == 0) continue;
+        if (n_allowed < n) mask_block(logits + i, n, mask + i / 64, n_allowed);
+        c->block_max[b] = known != NULL && n_allowed == QN_LOGIT_BLOCK
+                              ? known[b]
+                              : qn_greatest_logit(c->kernels->argmax, logits + i, n);
+        if (!(c->block_max[b] > -INFINITY)) {
+            for (size_t k = i; k < i + n; k++)
+                if (mask[k / 64] >> k % 64 & 1) logits[k] = least;
+            c->block_max[b] = least;
+        }
+        if (c->block_max[b] > max) max = c->block_max[b];
+    }
+    return max;
+}
+
 size_t qn_candidates_greatest(const qn_candidates *c, const float *logits)
 {
     const size_t n_blocks = (c->capacity + QN_LOGIT_BLOCK - 1) / QN_LOGIT_BLOCK,

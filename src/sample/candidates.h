@@ -30,6 +30,12 @@ void qn_candidates_deinit(qn_candidates *c);
  * all whole blocks, or NULL. */
 float qn_candidates_scan(qn_candidates *c, const float *logits, const float *known);
 
+/* As above for the tokens of a mask (token i: bit i % 64 of word i / 64); all others become -inf, but blocks
+ * without any are not even read. Where no token of a block has a logit above -inf, those of the mask become
+ * `least`. Returns -inf if the mask is empty, or least is -inf and there is nothing else. */
+float qn_candidates_scan_masked(qn_candidates *c, float *logits, const float *known, const uint64_t *mask,
+                                float least);
+
 /* The lowest index of the greatest of all logits, after a scan. */
 size_t qn_candidates_greatest(const qn_candidates *c, const float *logits);
 

@@ -20,9 +20,8 @@ struct qn_sampler {
     qn_history history;
     qn_penalties penalties;
     qn_dry dry;
-    bool has_bans; /* a bias of -inf */
-    qn_mask_fn *mask;
-    void *mask_user;
+    bool has_bans;         /* a bias of -inf */
+    const uint64_t *mask;  /* or NULL */
     double mu;             /* mirostat: the greatest surprise allowed, in bits */
     quern_token drawn;     /* by the last qn_sampler_sample, or QN_TOKEN_NONE */
     double drawn_surprise; /* in bits */
@@ -129,10 +128,9 @@ void qn_sampler_destroy(qn_sampler *s)
     qn_free(s);
 }
 
-void qn_sampler_set_mask(qn_sampler *s, qn_mask_fn *fn, void *user)
+void qn_sampler_set_mask(qn_sampler *s, const uint64_t *mask)
 {
-    s->mask = fn;
-    s->mask_user = user;
+    s->mask = mask;
 }
 
 void qn_sampler_reset(qn_sampler *s)
@@ -290,20 +288,26 @@ static quern_token choose(qn_sampler *s)
     return s->drawn;
 }
 
+/* Finds the greatest of the logits that are allowed, by blocks. */
+static float scan(qn_sampler *s, float *logits, const float *block_max)
+{
+    if (s->mask == NULL) return qn_candidates_scan(&s->candidates, logits, block_max);
+    return qn_candidates_scan_masked(&s->candidates, logits, block_max, s->mask,
+                                     s->has_bans ? -INFINITY : -FLT_MAX);
+}
+
 quern_token qn_sampler_sample(qn_sampler *s, float *logits, const float *block_max)
 {
     s->drawn = QN_TOKEN_NONE;
-    if (s->mask != NULL || s->has_bans) make_possible(logits, s->n_vocab);
+    if (s->has_bans) make_possible(logits, s->n_vocab);
     apply_bias(s, logits);
-    if (s->mask != NULL && !s->mask(s->mask_user, logits, s->n_vocab)) return QN_TOKEN_NONE;
     size_t step = apply_leading(s, logits);
-    const bool is_unchanged = s->mask == NULL && s->params.n_logit_bias == 0 && step == 0;
-    const float max = qn_candidates_scan(&s->candidates, logits, is_unchanged ? block_max : NULL);
+    const bool is_unchanged = s->params.n_logit_bias == 0 && step == 0;
+    const float max = scan(s, logits, is_unchanged ? block_max : NULL);
+    if (s->mask != NULL && !(max > -INFINITY)) return QN_TOKEN_NONE;
     if (!s->chain.greedy && gather(s, logits, max, step)) {
         for (; step < s->chain.n_steps; step++) apply_step(s, step);
         return choose(s);
     }
-    const size_t best = qn_candidates_greatest(&s->candidates, logits);
-    if (s->mask != NULL && !(logits[best] > -INFINITY)) return QN_TOKEN_NONE;
-    return (quern_token)best;
+    return (quern_token)qn_candidates_greatest(&s->candidates, logits);
 }

@@ -1,8 +1,8 @@
 /* sampler.h: from logits to a token.
  *
- *     logits -> bias -> mask -> penalties -> candidates -> filters and temperature -> draw
+ *     logits -> bias -> penalties -> mask -> candidates -> filters and temperature -> draw
  *
- * The steps between mask and draw are a chain in the order that the parameters give; steps that would do
+ * The steps between bias and draw, but for the mask, are a chain in the order that the parameters give; steps that would do
  * nothing are left out when the sampler is made. Penalties at the front touch single logits, so the
  * vocabulary is read once, for the maxima of its blocks, and a set of candidates is taken from it.
  *
@@ -37,9 +37,8 @@ void qn_sampler_destroy(qn_sampler *s); /* NULL is fine */
 /* Whether these parameters use sequence breakers (making them from text takes a walk over the vocabulary). */
 bool qn_sampler_wants_breakers(const quern_sampler_params *params);
 
-/* What a grammar sets: fn puts -INFINITY where a token cannot come next; false: none can. NULL: none. */
-typedef bool qn_mask_fn(void *user, float *logits, size_t n_vocab);
-void qn_sampler_set_mask(qn_sampler *s, qn_mask_fn *fn, void *user);
+/* The tokens that can come next (token i: bit i % 64 of word i / 64), read by every later draw; NULL: all. */
+void qn_sampler_set_mask(qn_sampler *s, const uint64_t *mask);
 
 /* The token for the next position; changes logits, but nothing that a later call sees. Any floats are fine.
  * QN_TOKEN_NONE only if the mask leaves nothing. block_max: the greatest of every whole block of

@@ -445,20 +445,6 @@ static void hostile_logits_give_a_valid_token(void **state)
     qn_sampler_destroy(s);
 }
 
-typedef struct mask_state {
-    quern_token only; /* or -1: says that none is possible, -2: forbids all without saying so */
-    int calls;
-} mask_state;
-
-static bool mask_all_but(void *user, float *logits, size_t n_vocab)
-{
-    mask_state *m = user;
-    m->calls++;
-    for (size_t i = 0; i < n_vocab; i++)
-        if ((quern_token)i != m->only) logits[i] = -INFINITY;
-    return m->only != -1;
-}
-
 static void a_mask_is_never_broken(void **state)
 {
     (void)state;
@@ -470,8 +456,10 @@ static void a_mask_is_never_broken(void **state)
         p.dry_allowed_length = 0;
         p.repeat_penalty = 100.0f;
         qn_sampler *s = make(&p, 300);
-        mask_state m = {.only = 137};
-        qn_sampler_set_mask(s, mask_all_but, &m);
+        uint64_t mask[5] = {0};
+        mask[137 / 64] = UINT64_C(1) << 137 % 64;
+        mask[4] = ~UINT64_C(0) << (300 - 256); /* beyond the vocabulary */
+        qn_sampler_set_mask(s, mask);
         float logits[300];
         const float given[] = {1.0f, -1e38f, -INFINITY, NAN, INFINITY};
         for (int i = 0; i < 50;
@@ -481,16 +469,49 @@ static void a_mask_is_never_broken(void **state)
             assert_int_equal(qn_sampler_sample(s, logits, NULL), 137);
             qn_sampler_accept(s, 137);
         }
-        m.only = -1;
-        assert_int_equal(sample_copy(s, given, 1), QN_TOKEN_NONE);
-        m.only = -2;
+        mask[137 / 64] = 0;
         gauss_logits(logits, 300, 5.0, 1);
         assert_int_equal(qn_sampler_sample(s, logits, NULL), QN_TOKEN_NONE);
-        assert_true(m.calls >= 52);
-        qn_sampler_set_mask(s, NULL, NULL);
+        qn_sampler_set_mask(s, NULL);
         gauss_logits(logits, 300, 5.0, 1);
         assert_true(qn_sampler_sample(s, logits, NULL) >= 0);
         qn_sampler_destroy(s);
+    }
+}
+
+/* A mask is the same as a ban of all others, whatever it looks like and whatever is known of the blocks. */
+static void a_mask_is_a_ban_of_the_others(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    static float logits[N], copy[N], block_max[N / QN_LOGIT_BLOCK];
+    quern_logit_bias bans[N];
+    uint64_t mask[(N + 63) / 64];
+    for (unsigned round = 0; round < 200; round++) {
+        qn_random r = {.seed = round};
+        quern_sampler_params p = quern_sampler_params_default(), banned = p;
+        p.seed = banned.seed = round;
+        size_t n_bans = 0;
+        memset(mask, round % 2 ? 0xff : 0, sizeof mask);
+        for (size_t i = 0; i < N; i++) {
+            if (qn_random_u64(&r) % (round / 20 + 2) == 0) mask[i / 64] ^= UINT64_C(1) << i % 64;
+            if (!(mask[i / 64] >> i % 64 & 1)) bans[n_bans++] = (quern_logit_bias){(quern_token)i, -INFINITY};
+        }
+        banned.logit_bias = bans;
+        banned.n_logit_bias = n_bans;
+        gauss_logits(logits, N, 3.0, round + 1);
+        for (size_t b = 0; b < N / QN_LOGIT_BLOCK; b++) {
+            block_max[b] = -INFINITY;
+            for (size_t i = 0; i < QN_LOGIT_BLOCK; i++)
+                block_max[b] = fmaxf(block_max[b], logits[b * QN_LOGIT_BLOCK + i]);
+        }
+        qn_sampler *a = make(&p, N), *b = make(&banned, N);
+        qn_sampler_set_mask(a, mask);
+        memcpy(copy, logits, sizeof copy);
+        const quern_token drawn = qn_sampler_sample(a, copy, round % 3 ? block_max : NULL);
+        memcpy(copy, logits, sizeof copy);
+        assert_int_equal(drawn, qn_sampler_sample(b, copy, NULL));
+        qn_sampler_destroy(a), qn_sampler_destroy(b);
     }
 }
 
@@ -634,6 +655,7 @@ int main(void)
         cmocka_unit_test(a_draw_depends_on_seed_and_position_alone),
         cmocka_unit_test(hostile_logits_give_a_valid_token),
         cmocka_unit_test(a_mask_is_never_broken),
+        cmocka_unit_test(a_mask_is_a_ban_of_the_others),
         cmocka_unit_test(parameters_out_of_range_are_named),
         cmocka_unit_test(creation_survives_each_failing_allocation),
     };
