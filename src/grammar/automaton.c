@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/hash_map.h"
+#include "grammar/shortest.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@ enum {
 #define UNKNOWN UINT32_MAX /* a transition not yet followed */
 
 typedef struct stack_node {
-    uint32_t to, below; /* where to go on, and the stack under it */
+    uint32_t to, below;   /* where to go on, and the stack under it */
+    uint32_t least_bytes; /* from there to the end of all */
 } stack_node;
 
 typedef struct configuration {
@@ -24,7 +26,8 @@ typedef struct configuration {
 } configuration;
 
 typedef struct place_contents {
-    uint32_t begin, n; /* of configurations */
+    uint32_t begin, n;    /* of configurations */
+    uint32_t least_bytes; /* to a whole text */
     bool accepts;
 } place_contents;
 
@@ -99,7 +102,8 @@ static bool fail(qn_automaton *a, quern_status status)
 /* The stack with `to` on top of `below`. */
 static bool push(qn_automaton *a, uint32_t to, uint32_t below, uint32_t *stack)
 {
-    const stack_node wanted = {to, below};
+    const stack_node wanted = {to, below,
+                               qn_add_lengths(a->net->least_bytes[to], a->stacks[below].least_bytes)};
     if (!reserve(&a->stack_numbers, hash_stack, a) ||
         !qn_grow(&a->stacks, &a->stack_capacity, a->n_stacks + 1, UINT32_MAX / 2, sizeof *a->stacks))
         return fail(a, QUERN_ERR_NOMEM);
@@ -126,6 +130,7 @@ static uint64_t hash_work(const qn_automaton *a, uint32_t number)
 static bool add_configuration(qn_automaton *a, uint32_t state, uint32_t stack)
 {
     const configuration wanted = {state, stack};
+    if (a->net->least_bytes[state] == QN_NO_WAY) return true; /* it would never come to an end */
     if (a->n_work >= MAX_CONFIGURATIONS) return fail(a, QUERN_ERR_LIMIT);
     if (!reserve(&a->work_numbers, hash_work, a) ||
         !qn_grow(&a->work, &a->work_capacity, a->n_work + 1, MAX_CONFIGURATIONS, sizeof *a->work))
@@ -144,6 +149,7 @@ static bool add_configuration(qn_automaton *a, uint32_t state, uint32_t stack)
  * needs no room. Ends of rules are never left by an edge. */
 static bool call(qn_automaton *a, const qn_edge *edge, uint32_t stack)
 {
+    if (a->net->least_bytes[edge->to] == QN_NO_WAY) return true;
     const bool is_last = a->net->states[edge->to] == QN_NO_EDGE && a->is_end[edge->to];
     if (!is_last && !push(a, edge->to, stack, &stack)) return false;
     return add_configuration(a, a->net->rules[edge->rule].begin, stack);
@@ -204,6 +210,19 @@ static uint64_t hash_place(const qn_automaton *a, uint32_t number)
     return hash_set(a->configurations + p->begin, p->n, p->accepts);
 }
 
+static uint32_t length_of(const qn_automaton *a, configuration c)
+{
+    return qn_add_lengths(a->net->least_bytes[c.state], a->stacks[c.stack].least_bytes);
+}
+
+static uint32_t shortest_of_set(const qn_automaton *a)
+{
+    uint32_t least = a->accepts ? 0 : QN_NO_WAY;
+    for (size_t i = 0; i < a->n_work; i++)
+        if (length_of(a, a->work[i]) < least) least = length_of(a, a->work[i]);
+    return least;
+}
+
 static bool add_place(qn_automaton *a, qn_place *number)
 {
     const size_t n_classes = a->net->n_classes;
@@ -214,7 +233,10 @@ static bool add_place(qn_automaton *a, qn_place *number)
                  sizeof *a->transitions))
         return fail(a, QUERN_ERR_NOMEM);
     if (a->n_work > 0) memcpy(a->configurations + a->n_configurations, a->work, a->n_work * sizeof *a->work);
-    a->places[a->n_places] = (place_contents){(uint32_t)a->n_configurations, (uint32_t)a->n_work, a->accepts};
+    a->places[a->n_places] = (place_contents){.begin = (uint32_t)a->n_configurations,
+                                              .n = (uint32_t)a->n_work,
+                                              .least_bytes = shortest_of_set(a),
+                                              .accepts = a->accepts};
     a->n_configurations += a->n_work;
     for (size_t i = 0; i < n_classes; i++) a->transitions[a->n_places * n_classes + i] = UNKNOWN;
     *number = (qn_place)a->n_places++;
@@ -276,24 +298,37 @@ static bool follow(qn_automaton *a, qn_place from, uint8_t byte, qn_place *to)
     return number_set(a, to);
 }
 
-qn_place qn_automaton_step(qn_automaton *a, qn_place place, uint8_t byte)
+qn_place qn_automaton_step(qn_automaton *a, qn_place from, uint8_t byte)
 {
-    const size_t at = place * a->net->n_classes + a->net->class_of[byte];
+    const size_t at = from * a->net->n_classes + a->net->class_of[byte];
     qn_place to = a->transitions[at];
     if (to != UNKNOWN) return to;
-    if (a->status != QUERN_OK || !follow(a, place, byte, &to)) return QN_PLACE_DEAD;
+    if (a->status != QUERN_OK || !follow(a, from, byte, &to)) return QN_PLACE_DEAD;
     a->transitions[at] = to;
     return to;
 }
 
-bool qn_automaton_accepts(const qn_automaton *a, qn_place place)
+bool qn_automaton_accepts(const qn_automaton *a, qn_place at)
 {
-    return a->places[place].accepts;
+    return a->places[at].accepts;
 }
 
-bool qn_automaton_is_final(const qn_automaton *a, qn_place place)
+bool qn_automaton_is_final(const qn_automaton *a, qn_place at)
 {
-    return a->places[place].n == 0;
+    return a->places[at].n == 0;
+}
+
+uint32_t qn_automaton_shortest(const qn_automaton *a, qn_place at)
+{
+    return a->places[at].least_bytes;
+}
+
+uint8_t qn_automaton_shortest_byte(qn_automaton *a, qn_place at)
+{
+    const uint32_t wanted = a->places[at].least_bytes - 1;
+    unsigned byte = 0;
+    while (byte < 255 && a->places[qn_automaton_step(a, at, (uint8_t)byte)].least_bytes != wanted) byte++;
+    return (uint8_t)byte;
 }
 
 qn_place qn_automaton_begin(const qn_automaton *a)
@@ -368,7 +403,7 @@ quern_status qn_automaton_create(qn_automaton **out, const qn_network *network, 
     bool ok =
         a->is_end != NULL && qn_grow(&a->stacks, &a->stack_capacity, 1, UINT32_MAX / 2, sizeof *a->stacks);
     if (ok) {
-        a->stacks[BOTTOM] = (stack_node){0, 0};
+        a->stacks[BOTTOM] = (stack_node){0};
         for (size_t i = 0; i < network->n_rules; i++) a->is_end[network->rules[i].end] = true;
         forget_all(a);
         ok = make_first_places(a);

@@ -24,16 +24,21 @@ qn_place qn_automaton_begin(const qn_automaton *a);
 
 /* Where that byte leads. When a limit is passed (more configurations at once than are allowed, or no memory)
  * it is DEAD, and qn_automaton_status tells. */
-qn_place qn_automaton_step(qn_automaton *a, qn_place place, uint8_t byte);
+qn_place qn_automaton_step(qn_automaton *a, qn_place at, uint8_t byte);
 quern_status qn_automaton_status(const qn_automaton *a, quern_error *err);
 
 /* Whether the text so far is a whole text of the language. */
-bool qn_automaton_accepts(const qn_automaton *a, qn_place place);
+bool qn_automaton_accepts(const qn_automaton *a, qn_place at);
 /* Whether nothing can follow. */
-bool qn_automaton_is_final(const qn_automaton *a, qn_place place);
+bool qn_automaton_is_final(const qn_automaton *a, qn_place at);
+
+/* The fewest bytes that make the text a whole one; 0 where it is one, QN_NO_WAY at QN_PLACE_DEAD. */
+uint32_t qn_automaton_shortest(const qn_automaton *a, qn_place at);
+/* The first byte of such an end; only where qn_automaton_shortest is not 0 nor QN_NO_WAY. */
+uint8_t qn_automaton_shortest_byte(qn_automaton *a, qn_place at);
 
 /* Call between texts or tokens, never while places are held elsewhere: forgets if too much is remembered, and
- * gives the number that *place has now. True if it did. */
-bool qn_automaton_tidy(qn_automaton *a, qn_place *place);
+ * gives the number that *at has now. True if it did. */
+bool qn_automaton_tidy(qn_automaton *a, qn_place *at);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "grammar/shortest.h"
 
 #include <string.h>
 
@@ -343,6 +344,10 @@ quern_status qn_network_build(qn_network *n, const qn_expressions *e, const char
         s = qn_fail(err, QUERN_ERR_LIMIT, "%s: more than %d states, or more than %d levels", what, MAX_STATES,
                     MAX_DEPTH);
     else s = check_rules(n, what, rule_name, user, err);
+    if (s == QUERN_OK && !qn_network_find_shortest(n))
+        s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
+    if (s == QUERN_OK && n->least_bytes[n->rules[n->root].begin] == QN_NO_WAY)
+        s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: no text at all can satisfy it", what);
     if (s == QUERN_OK) find_classes(n);
     else qn_network_deinit(n);
     return s;
@@ -353,5 +358,6 @@ void qn_network_deinit(qn_network *n)
     qn_free(n->edges);
     qn_free(n->states);
     qn_free(n->rules);
+    qn_free(n->least_bytes);
     memset(n, 0, sizeof *n);
 }

@@ -17,6 +17,7 @@ typedef struct qn_edge {
     uint8_t kind, first, last; /* BYTES: both included */
 } qn_edge;
 #define QN_NO_EDGE UINT32_MAX
+#define QN_NO_WAY  UINT32_MAX
 
 typedef struct qn_network_rule {
     uint32_t begin, end; /* states */
@@ -30,13 +31,14 @@ typedef struct qn_network { /* zeroed: valid and empty. Immutable once built: th
     qn_network_rule *rules; /* [n_rules] */
     size_t n_rules;
     uint32_t root;
+    uint32_t *least_bytes; /* [n_states] to the end of the state's rule; QN_NO_WAY: it cannot be reached */
     uint8_t class_of[256]; /* bytes that no edge tells apart have the same class */
     size_t n_classes;
 } qn_network;
 
-/* QUERN_ERR_ARGUMENT: a rule is not defined, or begins with itself (left recursion); QUERN_ERR_LIMIT: more
- * states than are allowed; QUERN_ERR_NOMEM. what: the language's kind, for the message. rule_name gives the
- * name of a rule for people, or is NULL. */
+/* QUERN_ERR_ARGUMENT: a rule is not defined, or begins with itself (left recursion), or no text at all is of
+ * the language; QUERN_ERR_LIMIT: more states than are allowed; QUERN_ERR_NOMEM. what: the language's kind,
+ * for the message. rule_name gives the name of a rule for people, or is NULL. */
 quern_status qn_network_build(qn_network *n, const qn_expressions *e, const char *what,
                               const char *(*rule_name)(void *user, uint32_t rule), void *user,
                               quern_error *err);

@@ -126,11 +126,70 @@ static void final_places_have_no_way_on(void **state)
     test_language_close(&l);
 }
 
+/* The fewest bytes to a whole text, by trying all texts up to some length. */
+static uint32_t shortest_by_trying(qn_automaton *a, qn_place at, uint32_t most)
+{
+    if (qn_automaton_accepts(a, at)) return 0;
+    uint32_t least = QN_NO_WAY;
+    for (unsigned byte = 0; byte < 128 && most > 0; byte++) {
+        const qn_place to = qn_automaton_step(a, at, (uint8_t)byte);
+        if (to == QN_PLACE_DEAD) continue;
+        const uint32_t n = shortest_by_trying(a, to, (least < most ? least - 1 : most) - 1);
+        if (n != QN_NO_WAY && n + 1 < least) least = n + 1;
+    }
+    return least;
+}
+
+static void the_shortest_end_is_known(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *grammar, *text;
+        uint32_t wanted;
+    } cases[] = {{"root ::= \"ab\" | \"a\"? \"x\"", "", 1},
+                 {"root ::= \"(\" root \")\" | \"xyz\"", "((", 5},
+                 {"root ::= \"(\" root \")\" | \"xyz\"", "((xyz)", 1},
+                 {"root ::= a a\na ::= b | \"long\"\nb ::= \"[\" a \"]\" | \"12\"", "[", 5},
+                 {"root ::= a \"!\" | \"zzzzz\"\na ::= \"1\" a | \"2\"", "1", 2},
+                 {"root ::= [0-9]{3,5}", "1", 2},
+                 {"root ::= \"\" | \"a\"", "", 0},
+                 {"root ::= \"\" | \"a\"", "b", QN_NO_WAY}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        test_language l = test_gbnf(cases[i].grammar);
+        qn_place at = qn_automaton_begin(l.automaton);
+        for (const char *c = cases[i].text; *c != '\0'; c++)
+            at = qn_automaton_step(l.automaton, at, (uint8_t)*c);
+        assert_int_equal(qn_automaton_shortest(l.automaton, at), cases[i].wanted);
+        assert_int_equal(shortest_by_trying(l.automaton, at, 6), cases[i].wanted);
+        for (uint32_t left = cases[i].wanted; left != QN_NO_WAY && left > 0; left--) {
+            assert_int_equal(qn_automaton_shortest(l.automaton, at), left);
+            at = qn_automaton_step(l.automaton, at, qn_automaton_shortest_byte(l.automaton, at));
+        }
+        assert_true(cases[i].wanted == QN_NO_WAY || qn_automaton_accepts(l.automaton, at));
+        test_language_close(&l);
+    }
+}
+
+static void what_never_ends_is_no_way_on(void **state)
+{
+    (void)state;
+    test_language l = test_gbnf("root ::= \"a\" (x | \"b\") | y\nx ::= \"c\" x\ny ::= \"d\" y \"e\"");
+    qn_automaton *a = l.automaton;
+    const qn_place begin = qn_automaton_begin(a), at = qn_automaton_step(a, begin, 'a');
+    assert_int_equal(qn_automaton_step(a, begin, 'd'), QN_PLACE_DEAD);
+    assert_int_equal(qn_automaton_step(a, at, 'c'), QN_PLACE_DEAD);
+    assert_true(qn_automaton_accepts(a, qn_automaton_step(a, at, 'b')));
+    test_language_close(&l);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(deep_texts_are_followed), cmocka_unit_test(texts_are_told_from_their_damaged_copies),
-        cmocka_unit_test(forgetting_changes_nothing), cmocka_unit_test(too_many_ways_are_an_error),
-        cmocka_unit_test(final_places_have_no_way_on)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(deep_texts_are_followed),
+                                       cmocka_unit_test(texts_are_told_from_their_damaged_copies),
+                                       cmocka_unit_test(forgetting_changes_nothing),
+                                       cmocka_unit_test(too_many_ways_are_an_error),
+                                       cmocka_unit_test(final_places_have_no_way_on),
+                                       cmocka_unit_test(the_shortest_end_is_known),
+                                       cmocka_unit_test(what_never_ends_is_no_way_on)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
