@@ -452,7 +452,8 @@ QUERN_API quern_status quern_sampler_create(quern_sampler **out, const quern_mod
                                             const quern_sampler_params *params, quern_error *err);
 QUERN_API void quern_sampler_destroy(quern_sampler *sampler); /**< NULL is fine */
 
-/** The token for the next position, always one of the vocabulary. Called again it gives the same.
+/** The token for the next position, always one of the vocabulary, or -1 where a grammar leaves none
+ * (quern_sampler_status). Called again it gives the same.
  * @param logits  as quern_logits gives them; changed by the call. Any floats are survived */
 QUERN_API quern_token quern_sampler_sample(quern_sampler *sampler, float *logits);
 
@@ -460,7 +461,7 @@ QUERN_API quern_token quern_sampler_sample(quern_sampler *sampler, float *logits
  * prompt is told as well is the caller's choice: penalties then see it. Ids out of range are ignored. */
 QUERN_API void quern_sampler_accept(quern_sampler *sampler, quern_token token);
 
-/** Forgets all tokens; the seed stays. */
+/** Forgets all tokens, and the grammar; the seed stays. */
 QUERN_API void quern_sampler_reset(quern_sampler *sampler);
 
 /** The seed in use, so that a run can be repeated. */
@@ -468,6 +469,54 @@ QUERN_API uint64_t quern_sampler_seed(const quern_sampler *sampler);
 
 /** The steps that take place, in order, as text owned by the caller: quern_free. */
 QUERN_API quern_status quern_sampler_describe(const quern_sampler *sampler, char **text, quern_error *err);
+
+/* ---- constrained output ---------------------------------------------------------------------- */
+
+/** A language that an answer shall belong to. Immutable; threads and models share it. */
+typedef struct quern_grammar quern_grammar;
+
+typedef enum quern_grammar_kind {
+    QUERN_GRAMMAR_GBNF,        /**< llama.cpp's notation; the language of rule "root" */
+    QUERN_GRAMMAR_JSON_SCHEMA, /**< draft 2020-12; what cannot be held is an error that names the keyword */
+    QUERN_GRAMMAR_REGEX,       /**< ECMAScript's notation; the whole answer matches */
+    QUERN_GRAMMAR_JSON_OBJECT, /**< any JSON object; no text is given */
+} quern_grammar_kind;
+
+typedef struct quern_grammar_params {
+    size_t struct_bytes;
+    quern_grammar_kind kind;
+    const char *text; /**< [n_bytes] UTF-8; read during the call only */
+    size_t n_bytes;
+    bool compact; /**< JSON without any blank between its parts; otherwise a blank, or a line end and some
+                       indentation, may stand wherever JSON allows them */
+} quern_grammar_params;
+QUERN_API quern_grammar_params quern_grammar_params_default(void);
+
+/** @return QUERN_OK, QUERN_ERR_ARGUMENT (the text is wrong: where and why, or no answer could satisfy it),
+ * _UNSUPPORTED (a keyword), _LIMIT (too large), _NOMEM */
+QUERN_API quern_status quern_grammar_create(quern_grammar **out, const quern_grammar_params *params,
+                                            quern_error *err);
+QUERN_API void quern_grammar_destroy(quern_grammar *grammar); /**< NULL is fine */
+
+/** Whether a whole text is of the language. QUERN_ERR_LIMIT: it is too ambiguous to tell. */
+QUERN_API quern_status quern_grammar_matches(const quern_grammar *grammar, const char *text, size_t n_bytes,
+                                             bool *matches, quern_error *err);
+
+/**
+ * Binds what the sampler draws from now on: the tokens accepted spell a text of the language. It ends where
+ * the model draws a token that ends an answer, which is possible where the text is whole.
+ *
+ * @param grammar   must outlive the binding; NULL: none. quern_sampler_reset takes it away as well
+ * @param at_start  the text begins with the next token, as in a new quern_text_stream: the blank that some
+ *                  tokenizers put in front is not part of it
+ * @return QUERN_OK, QUERN_ERR_NOMEM
+ */
+QUERN_API quern_status quern_sampler_constrain(quern_sampler *sampler, const quern_grammar *grammar,
+                                               bool at_start, quern_error *err);
+
+/** Why quern_sampler_sample gave -1: QUERN_ERR_UNSUPPORTED (no token of the vocabulary goes on),
+ * QUERN_ERR_LIMIT (too ambiguous), _NOMEM. */
+QUERN_API quern_status quern_sampler_status(const quern_sampler *sampler, quern_error *err);
 
 /* ---- generating ------------------------------------------------------------------------------ */
 
@@ -504,7 +553,10 @@ typedef struct quern_generate_params { /* what is pointed to is read during the 
     const char *const
         *stops; /**< [n_stops] UTF-8 texts that end the answer and are not part of it; not empty */
     size_t n_stops;
-    bool ignore_end;       /**< never draw a token that ends an answer */
+    /** NULL, or what the answer shall belong to. Where max_tokens or the context end it early, the last tokens
+     * are chosen so that it is whole nevertheless, if they are enough for any whole text. */
+    const quern_grammar *grammar;
+    bool ignore_end;       /**< never draw a token that ends an answer, unless the grammar allows no other */
     bool continues_prompt; /**< the text goes on where the prompt ends: a first space is part of it */
     bool show_special;     /**< control tokens as text */
     quern_generate_text_fn *on_text;     /**< or NULL */
@@ -526,13 +578,13 @@ typedef struct quern_generated {
  * Brings a sequence to the state of a prompt, then draws tokens until the answer ends. What the sequence
  * holds of the prompt's beginning is kept, the rest is forgotten; the answer is the same as from an empty
  * sequence. The sampler is reset and told the prompt. Afterwards the sequence holds the prompt and the
- * answer, except for its last token.
+ * answer, except for its last token, or the last few where a grammar left no choice about them.
  *
  * @param ctx      one call at a time; quern_cancel from any thread ends the answer
  * @param sampler  one call at a time
  * @param result   filled in any case, as far as it went
  * @return QUERN_OK however the answer ended (result->finish); QUERN_ERR_CTX_FULL if the prompt is longer than
- * the context, QUERN_ERR_ARGUMENT, _NOMEM: then the sequence is as it was
+ * the context, QUERN_ERR_ARGUMENT, _NOMEM: then the sequence is as it was; what quern_sampler_status tells
  */
 QUERN_API quern_status quern_generate(quern_context *ctx, quern_sampler *sampler,
                                       const quern_generate_params *params, quern_generated *result,

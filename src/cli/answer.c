@@ -90,6 +90,7 @@ int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_optio
     params.max_tokens = o->max_tokens > 0 ? (size_t)o->max_tokens : 0;
     params.stops = o->stops.items, params.n_stops = o->stops.n_items;
     params.ignore_end = o->ignore_end, params.continues_prompt = how.continues_prompt;
+    params.grammar = o->grammar;
     params.on_text = print_text, params.on_prompt = show_prompt, params.user = &p;
     quern_sampler *sampler = qn_run_sampler(o, quern_context_model(ctx), seed);
     if (sampler == NULL) return QN_EXIT_FAILURE;

@@ -134,6 +134,7 @@ int qn_cli_explain(int argc, char **argv);
 int qn_cli_logits(int argc, char **argv);
 int qn_cli_tokenize(int argc, char **argv);
 int qn_cli_detokenize(int argc, char **argv);
+int qn_cli_grammar_command(int argc, char **argv);
 int qn_cli_template(int argc, char **argv);
 
 #endif

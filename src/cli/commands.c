@@ -68,6 +68,13 @@ const qn_command qn_commands[] = {
      qn_cli_tokenize},
     {"detokenize", "MODEL [IDS...]", "Turns token ids into text.",
      "With --jsonl it reads lines {\"ids\": [...]} and writes lines {\"text\": ...}.", qn_cli_detokenize},
+    {"grammar", "--gbnf|--schema|--regex SOURCE [TEXT]", "Tells whether a text belongs to a grammar.",
+     "TEXT is read from standard input if it is not given; the exit code is 1 if it is rejected. With "
+     "--jsonl the\n"
+     "lines in are {\"text\": \"...\"}, and with --schema and no SOURCE {\"schema\": ..., \"text\": "
+     "\"...\"}; the "
+     "lines\nout are {\"accept\": true|false} or {\"error\": \"...\"}.",
+     qn_cli_grammar_command},
     {"template", "--file FILE --jsonl", "Renders a chat template (Jinja) for conversations.",
      "Each line in: {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true, \"bos_token\": "
      "\"...\",\n"

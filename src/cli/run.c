@@ -71,7 +71,7 @@ static quern_status chat_tokens(const quern_model *model, const qn_run_options *
 
 static int print_result(const qn_run_options *o, const qn_answer *answer, quern_context *ctx)
 {
-    int code = o->as_json ? qn_cli_print_json(qn_answer_json(answer, o->model)) : QN_EXIT_OK;
+    int code = o->report ? qn_cli_print_json(qn_answer_json(answer, o->model)) : QN_EXIT_OK;
     if (o->verbose) qn_answer_print_timings(answer);
     if (answer->generated.finish == QUERN_FINISH_CONTEXT)
         fprintf(stderr,
@@ -102,7 +102,7 @@ static int one_shot(const qn_run_options *o, quern_context *ctx, const qn_buffer
     qn_answer answer = {.load_seconds = load_seconds};
     qn_interrupt_install(true);
     int code = qn_answer_generate(&answer, ctx, o, tokens, n_tokens, seed,
-                                  (qn_answer_how){.silent = o->as_json, .continues_prompt = plain});
+                                  (qn_answer_how){.silent = o->report, .continues_prompt = plain});
     if (code == QN_EXIT_OK) code = print_result(o, &answer, ctx);
     qn_buffer_deinit(&answer.text);
     quern_free(tokens);
@@ -159,13 +159,16 @@ int qn_cli_run(int argc, char **argv)
     int code = qn_run_options_parse(&o, argc, argv);
     if (code >= 0) return code;
     const bool has_prompt = o.prompt != NULL || o.prompt_file != NULL;
-    const bool interactive = o.interactive || (!has_prompt && !o.raw && !o.as_json && isatty(STDIN_FILENO));
+    const bool interactive = o.interactive || (!has_prompt && !o.raw && !o.report && isatty(STDIN_FILENO));
     if (interactive && has_prompt) return qn_cli_usage("run: --interactive takes no prompt: type it");
+    code = qn_constraint_open(&o.constraint, &o.grammar);
+    if (code >= 0) return code;
     qn_buffer prompt = {0};
     if (!interactive && !gather_prompt(&o, &prompt)) code = QN_EXIT_FAILURE;
     else if (!interactive && prompt.n_bytes == 0 && !has_prompt)
         code = qn_cli_usage("run: no prompt: give one, pipe one in, or use --interactive");
     else code = run_model(&o, &prompt, interactive);
     qn_buffer_deinit(&prompt);
+    quern_grammar_destroy(o.grammar);
     return code;
 }

@@ -4,17 +4,20 @@
 
 #include "base/buffer.h"
 #include "cli/cli.h"
+#include "cli/constraint.h"
 
 /* ---- run_options.c ---- */
 
 typedef struct qn_run_options {
     const char *model, *prompt, *prompt_file, *system;
-    bool raw, interactive, as_json, verbose;
+    bool raw, interactive, report, verbose;
     long n_ctx, n_threads, n_batch, n_gpu_layers;
     qn_pack_choice pack;
     const char *type_k, *type_v;
     long max_tokens; /* -1: until the end */
     qn_texts stops;
+    qn_constraint_options constraint;
+    quern_grammar *grammar; /* opened by qn_cli_run, or NULL */
     bool ignore_end;
     long seed; /* -1: a random one */
     double temperature, dynatemp_range, dynatemp_exponent, top_p, min_p, typical_p, top_n_sigma,

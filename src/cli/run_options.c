@@ -108,7 +108,7 @@ static int from_arguments(qn_run_options *o, int argc, char **argv)
     if (o->raw && o->system != NULL)
         return qn_cli_usage("run: --system has no place in a plain completion (--raw)");
     if (o->raw && o->interactive) return qn_cli_usage("run: --raw and --interactive exclude each other");
-    if (o->as_json && o->interactive) return qn_cli_usage("run: --json and --interactive exclude each other");
+    if (o->report && o->interactive) return qn_cli_usage("run: --report and --interactive exclude each other");
     return -1;
 }
 
@@ -124,7 +124,8 @@ int qn_run_options_parse(qn_run_options *o, int argc, char **argv)
         {"--raw", QN_FLAG, &o->raw, 0, 0, NULL, "plain completion: no chat template"},
         {"-i, --interactive", QN_FLAG, &o->interactive, 0, 0, NULL,
          "chat, also where standard input is no terminal"},
-        {"--json", QN_FLAG, &o->as_json, 0, 0, NULL,
+        QN_CONSTRAINT_OPTIONS(&o->constraint),
+        {"--report", QN_FLAG, &o->report, 0, 0, NULL,
          "print one JSON object: text, finish_reason, counts, timings, seed"},
         {"-c, --ctx, --ctx-size", QN_INT, &o->n_ctx, 0, 1 << 30, "N",
          "positions of the context (default: the model's, at most 4096)"},

@@ -1,6 +1,6 @@
 /* generate.c: the way of a token, for one sequence: prompt in, text out. What the sequence already holds of
  * the prompt is not computed again; by contract C4 that changes no bit of the answer. */
-#include "engine/model.h"
+#include "engine/sampler.h"
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -10,8 +10,10 @@
 #include <math.h>
 #include <string.h>
 
-/* With a callback to tell, a prompt is read in pieces of this many tokens. */
-enum { PROMPT_PIECE = 128 };
+enum {
+    PROMPT_PIECE = 128, /* with a callback to tell, a prompt is read in pieces of this many tokens */
+    MAX_STEP = 32,      /* tokens in one step: one drawn, and those that the grammar leaves no choice about */
+};
 
 typedef struct generation {
     quern_context *ctx;
@@ -23,6 +25,9 @@ typedef struct generation {
     qn_stop stop;
     quern_token *ends; /* [n_ends] tokens that are never drawn */
     size_t n_ends;
+    quern_token step[MAX_STEP]; /* [n_step] drawn, and not yet part of the sequence */
+    size_t n_step;
+    bool was_closed; /* the grammar's shortest end was taken, for want of room */
 } generation;
 
 const char *quern_finish_text(quern_finish finish)
@@ -138,38 +143,88 @@ static bool emit(generation *g, const char *text, size_t n_bytes, bool is_last, 
     return clear != NULL && told && g->stop.found < 0;
 }
 
-static quern_token draw(generation *g)
+/* ---- drawing ----------------------------------------------------------------------------------- */
+
+/* Tokens that may still be drawn; the last one need not find room in the context. */
+static size_t count_left(const generation *g)
+{
+    const quern_generate_params *p = &g->params;
+    const size_t n_held = quern_sequence_length(g->ctx, p->sequence) + g->n_step,
+                 room = quern_context_size(g->ctx) - n_held + 1;
+    return p->max_tokens > 0 ? qn_min_size(room, p->max_tokens - g->result->n_generated) : room;
+}
+
+/* If the token drawn would leave too few for any end that the grammar allows, the shortest end is begun in
+ * its place: so there are always enough, if there were at first. */
+static quern_token keep_closable(generation *g, qn_matcher *m, quern_token token)
+{
+    const size_t left = count_left(g);
+    if (qn_matcher_shortest_after(m, token) < left || qn_matcher_shortest(m) > left) return token;
+    const quern_token closing = qn_matcher_closing_token(m);
+    g->was_closed |= closing >= 0;
+    return closing >= 0 ? closing : token;
+}
+
+static quern_token draw_freely(generation *g)
 {
     float *logits = quern_logits(g->ctx, 0);
     for (size_t i = 0; i < g->n_ends; i++) logits[g->ends[i]] = -INFINITY;
-    const quern_token token =
-        g->n_ends == 0 ? qn_sample_output(g->sampler, g->ctx, 0) : quern_sampler_sample(g->sampler, logits);
+    return g->n_ends == 0 ? qn_sample_output(g->sampler, g->ctx, 0)
+                          : quern_sampler_sample(g->sampler, logits);
+}
+
+/* Takes the next token into the step and tells its text. False: the answer ends; result->finish says why, or
+ * *s is an error. */
+static bool take(generation *g, quern_token token, quern_status *s)
+{
+    const quern_generate_params *p = &g->params;
+    size_t n_bytes = 0;
     quern_sampler_accept(g->sampler, token);
     g->result->n_generated++;
-    return token;
+    g->result->finish = QUERN_FINISH_STOP;
+    if (quern_token_is_end(g->model, token) && (!p->ignore_end || p->grammar != NULL)) return false;
+    const char *text = quern_text_stream_push(g->stream, token, &n_bytes);
+    if (!emit(g, text, n_bytes, false, s)) return g->was_closed = false;
+    g->step[g->n_step++] = token;
+    const qn_matcher *m = qn_sampler_matcher(g->sampler);
+    g->result->finish = QUERN_FINISH_STOP;
+    if (m != NULL && qn_matcher_must_end(m)) return false;
+    g->result->finish = QUERN_FINISH_LENGTH;
+    if (g->result->n_generated == p->max_tokens) return false;
+    g->result->finish = QUERN_FINISH_CONTEXT;
+    return count_left(g) > 0;
+}
+
+/* One token by its logits, and what the grammar then leaves no choice about. */
+static bool draw_step(generation *g, quern_status *s, quern_error *err)
+{
+    qn_matcher *m = qn_sampler_matcher(g->sampler);
+    quern_token token = draw_freely(g);
+    g->n_step = 0;
+    if (token < 0) {
+        *s = quern_sampler_status(g->sampler, err);
+        return false;
+    }
+    if (m != NULL) token = keep_closable(g, m, token);
+    while (take(g, token, s)) {
+        if (m == NULL || g->n_step == MAX_STEP) return true;
+        token = qn_sample_only(g->sampler);
+        if (token < 0) return true;
+    }
+    return false;
 }
 
 /* Draws until the answer ends; sets result->finish. */
 static quern_status draw_all(generation *g, quern_error *err)
 {
-    const quern_generate_params *p = &g->params;
     quern_status s = QUERN_OK;
-    for (;;) {
-        const quern_token token = draw(g);
-        size_t n_bytes = 0;
-        g->result->finish = QUERN_FINISH_STOP;
-        if (token < 0 || (!p->ignore_end && quern_token_is_end(g->model, token))) return s;
-        const char *text = quern_text_stream_push(g->stream, token, &n_bytes);
-        if (!emit(g, text, n_bytes, false, &s)) break;
-        g->result->finish = QUERN_FINISH_LENGTH;
-        if (g->result->n_generated == p->max_tokens) return s;
-        g->result->finish = QUERN_FINISH_CONTEXT;
-        if (quern_sequence_length(g->ctx, p->sequence) == quern_context_size(g->ctx)) return s;
+    while (draw_step(g, &s, err)) {
         g->result->finish = QUERN_FINISH_CANCELED;
-        s = feed(g, &token, 1, true, err);
+        s = feed(g, g->step, g->n_step, true, err);
         if (s != QUERN_OK) return s == QUERN_ERR_CANCELED ? QUERN_OK : s;
     }
-    return s == QUERN_OK ? s : qn_fail(err, s, "generation: no memory");
+    if (g->was_closed && g->result->finish == QUERN_FINISH_STOP) g->result->finish = QUERN_FINISH_LENGTH;
+    return s == QUERN_ERR_NOMEM ? qn_fail(err, s, "generation: no memory") : s;
 }
 
 /* What is still held back belongs to the answer, unless a stop text ended it. */
@@ -197,7 +252,8 @@ static quern_status run(generation *g, quern_error *err)
     g->result->prompt_ns = middle - start;
     g->result->finish = QUERN_FINISH_CANCELED;
     if (s != QUERN_OK) return s == QUERN_ERR_CANCELED ? QUERN_OK : s;
-    s = draw_all(g, err);
+    s = quern_sampler_constrain(g->sampler, p->grammar, !p->continues_prompt, err);
+    if (s == QUERN_OK) s = draw_all(g, err);
     if (s == QUERN_OK) s = finish_text(g, err);
     g->result->generate_ns = qn_clock_ns() - middle;
     return s;

@@ -119,7 +119,8 @@ quern_status quern_model_open(quern_model **out, const char *path, const quern_m
         quern_model_close(m), *out = NULL;
         return qn_fail(err, QUERN_ERR_NOMEM, "model object: no memory");
     }
-    quern_status s = qn_gguf_open(&m->gguf, path, err);
+    quern_status s = qn_model_tokens_create(&m->tokens, err);
+    if (s == QUERN_OK) s = qn_gguf_open(&m->gguf, path, err);
     if (s == QUERN_OK) {
         s = open_parts(m, &p, err);
         if (s != QUERN_OK) qn_fail_prefix(err, "%s", qn_quote(path, strlen(path)).text);
@@ -136,6 +137,7 @@ void quern_model_close(quern_model *m)
     qn_weights_deinit(&m->weights);
     qn_chat_template_close(m->chat);
     qn_chat_template_close(m->chat_fallback);
+    qn_model_tokens_destroy(m->tokens);
     qn_vocab_close(m->vocab);
     qn_gguf_close(&m->gguf);
     qn_free(m->path);

@@ -9,11 +9,17 @@
 #include "engine/packs.h"
 #include "vocab/vocab.h"
 
+/* What grammars need of the vocabulary; made when the first grammar asks for it (grammar.c). */
+typedef struct qn_model_tokens qn_model_tokens;
+quern_status qn_model_tokens_create(qn_model_tokens **out, quern_error *err);
+void qn_model_tokens_destroy(qn_model_tokens *t); /* NULL is fine */
+
 struct quern_model {
     char *path;
     qn_gguf gguf;
     qn_log log;
     qn_vocab *vocab;
+    qn_model_tokens *tokens;
     qn_chat_template *chat, *chat_fallback; /* the file's, and what stands in for it; NULL with vocab_only */
     qn_hparams hparams;
     qn_weights weights;
@@ -35,8 +41,6 @@ quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m
 
 /* The greatest of each block of logits i, as the step left them. */
 const float *qn_context_logit_max(const quern_context *ctx, size_t i);
-/* As quern_sampler_sample of logits i, which nobody has changed since the step: not all are read again. */
-quern_token qn_sample_output(quern_sampler *sampler, quern_context *ctx, size_t i);
 
 /* Opens the file's chat template and what stands in where it cannot be used. A bad template is no error. */
 quern_status qn_model_open_chat(quern_model *m, quern_error *err);

@@ -259,6 +259,58 @@ bool qn_matcher_must_end(const qn_matcher *m)
     return qn_automaton_is_final(m->automaton, m->at);
 }
 
+uint32_t qn_matcher_shortest(const qn_matcher *m)
+{
+    return qn_automaton_shortest(m->automaton, m->at);
+}
+
+uint32_t qn_matcher_shortest_after(qn_matcher *m, quern_token token)
+{
+    const qn_place at = m->at;
+    const bool drops_space = m->drops_space;
+    qn_matcher_accept(m, token);
+    const uint32_t least = qn_matcher_shortest(m);
+    m->at = at;
+    m->drops_space = drops_space;
+    return least;
+}
+
+/* The longest token of a tree that the bytes begin with, if it is longer than *n_best. */
+static void find_longest(const qn_token_tree *tree, const uint8_t *bytes, size_t n_bytes, quern_token *best,
+                         size_t *n_best)
+{
+    uint32_t i = 0, end = (uint32_t)tree->n_nodes;
+    size_t depth = 0;
+    while (i < end && depth < n_bytes) {
+        const qn_token_node *n = &tree->nodes[i];
+        if (n->byte != bytes[depth]) {
+            i = n->end;
+            continue;
+        }
+        depth++;
+        if (n->token >= 0 && depth > *n_best) *best = n->token, *n_best = depth;
+        end = n->end;
+        i++;
+    }
+}
+
+quern_token qn_matcher_closing_token(qn_matcher *m)
+{
+    const qn_token_table *t = m->table;
+    uint8_t bytes[QN_MAX_TOKEN_BYTES];
+    size_t n = 0, n_best = 0;
+    quern_token best = -1;
+    if (qn_matcher_may_end(m)) return t->n_ends > 0 ? t->ends[0] : -1;
+    if (qn_matcher_shortest(m) == QN_NO_WAY) return -1;
+    for (qn_place at = m->at; n < t->max_bytes && qn_automaton_shortest(m->automaton, at) > 0; n++) {
+        bytes[n] = qn_automaton_shortest_byte(m->automaton, at);
+        at = qn_automaton_step(m->automaton, at, bytes[n]);
+    }
+    for (size_t set = 0; set < QN_PLAIN_SETS; set++) find_longest(&t->plain[set], bytes, n, &best, &n_best);
+    find_longest(&t->others, bytes, n, &best, &n_best);
+    return best;
+}
+
 quern_status qn_matcher_status(const qn_matcher *m, quern_error *err)
 {
     if (m->no_memory) return qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");

@@ -45,6 +45,10 @@ void qn_sampler_set_mask(qn_sampler *s, const uint64_t *mask);
  * QN_LOGIT_BLOCK (as qn_greatest_logit gives it), which saves reading most of the logits; NULL: not known. */
 quern_token qn_sampler_sample(qn_sampler *s, float *logits, const float *block_max);
 
+/* Draws a token that is the only one possible, as qn_sampler_sample would with such a mask, but without logits.
+ * False: not even that is possible, for its bias is -inf. */
+bool qn_sampler_draw_only(qn_sampler *s, quern_token token);
+
 /* The token that comes next in the sequence, drawn or given. Ids out of range are ignored. */
 void qn_sampler_accept(qn_sampler *s, quern_token token);
 

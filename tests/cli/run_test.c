@@ -30,7 +30,7 @@ static void json_tells_all(void **state)
 {
     (void)state;
     json_t *o =
-        run_json(cli_format("run %s --raw hello -n 7 --temp 0 --ignore-eos --json", plain_model), NULL);
+        run_json(cli_format("run %s --raw hello -n 7 --temp 0 --ignore-eos --report", plain_model), NULL);
     assert_non_null(text_of(o));
     assert_string_equal(json_string_value(json_object_get(o, "finish_reason")), "length");
     assert_int_equal(number_of(o, "completion_tokens"), 7);
@@ -44,7 +44,7 @@ static void streamed_text_is_the_text(void **state)
 {
     (void)state;
     json_t *o =
-        run_json(cli_format("run %s --raw hello -n 30 --seed 5 --ignore-eos --json", plain_model), NULL);
+        run_json(cli_format("run %s --raw hello -n 30 --seed 5 --ignore-eos --report", plain_model), NULL);
     cli_result r = cli_run(
         cli_format("run -m %s --raw -p hello -n 30 --seed 5 --ignore-eos --verbose", plain_model), NULL);
     assert_int_equal(r.code, 0);
@@ -66,23 +66,23 @@ static void the_seed_decides_and_nothing_else(void **state)
     (void)state;
     static const char *const ways[] = {"-t 1", "-t 2", "-t 3 -b 1", "-t 2 -b 7 -c 300"};
     json_t *first = run_json(
-        cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 11 --ignore-eos --json", plain_model), NULL);
+        cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 11 --ignore-eos --report", plain_model), NULL);
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         json_t *o =
-            run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 11 --ignore-eos --json %s",
+            run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 11 --ignore-eos --report %s",
                                 plain_model, ways[i]),
                      NULL);
         assert_true(json_equal(json_object_get(o, "text"), json_object_get(first, "text")));
         json_decref(o);
     }
     json_t *other = run_json(
-        cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 12 --ignore-eos --json", plain_model), NULL);
+        cli_format("run %s --raw hello -n 25 --temp 1.5 --seed 12 --ignore-eos --report", plain_model), NULL);
     assert_false(json_equal(json_object_get(other, "text"), json_object_get(first, "text")));
     json_decref(other);
     /* a random seed is told, and gives the same again */
     json_t *random =
-        run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --json", plain_model), NULL);
-    json_t *again = run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --json --seed %ld",
+        run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --report", plain_model), NULL);
+    json_t *again = run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --report --seed %ld",
                                         plain_model, number_of(random, "seed")),
                              NULL);
     assert_true(json_equal(json_object_get(random, "text"), json_object_get(again, "text")));
@@ -96,7 +96,7 @@ static void prompts_come_from_everywhere(void **state)
     (void)state;
     cli_write(cli_path("prompt.txt"), "from a file\n", 12);
     /* the same tokens whichever way: the same answer at temperature 0 */
-    const char *tail = "-n 5 --temp 0 --ignore-eos --json";
+    const char *tail = "-n 5 --temp 0 --ignore-eos --report";
     json_t *both = run_json(cli_format("run %s hello %s", chat_model, tail), "from a pipe\n");
     json_t *one = run_json(cli_format("run\x1f%s\x1fhello\n\nfrom a pipe\x1f-n\x1f"
                                       "5\x1f--temp\x1f"
@@ -131,7 +131,7 @@ static void stop_texts_are_not_shown(void **state)
 {
     (void)state;
     const char *tail = "--raw hello -n 30 --temp 0 --ignore-eos";
-    json_t *o = run_json(cli_format("run %s %s --json", plain_model, tail), NULL);
+    json_t *o = run_json(cli_format("run %s %s --report", plain_model, tail), NULL);
     const char *text = text_of(o);
     const size_t n = strlen(text);
     for (size_t at = 0; at + 4 < n && at < 16;
@@ -161,11 +161,11 @@ static void sampling_options_arrive(void **state)
     (void)state;
     /* token 262 ("e") is forced by a bias, then banned */
     json_t *o =
-        run_json(cli_format("run %s --raw hello -n 4 --json -l 262+1000 --top-k 1", plain_model), NULL);
+        run_json(cli_format("run %s --raw hello -n 4 --report -l 262+1000 --top-k 1", plain_model), NULL);
     assert_string_equal(text_of(o), "eeee");
     json_decref(o);
     o = run_json(
-        cli_format("run %s --raw hello -n 4 --json -l 262+1000 -l 262-inf -l 263+1000 --temp 0", plain_model),
+        cli_format("run %s --raw hello -n 4 --report -l 262+1000 -l 262-inf -l 263+1000 --temp 0", plain_model),
         NULL);
     assert_null(strchr(text_of(o), 'e'));
     json_decref(o);
@@ -184,7 +184,7 @@ static void sampling_options_arrive(void **state)
         "-ngl 99",
     };
     for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++) {
-        o = run_json(cli_format("run %s --raw hello -n 2 --json --ignore-eos %s", plain_model, accepted[i]),
+        o = run_json(cli_format("run %s --raw hello -n 2 --report --ignore-eos %s", plain_model, accepted[i]),
                      NULL);
         assert_int_equal(number_of(o, "completion_tokens"), 2);
         json_decref(o);
@@ -298,8 +298,8 @@ static void output_that_fails_is_said(void **state)
 {
     (void)state;
     static const char *const commands[] = {"run %s hi -n 30 --ignore-eos",
-                                           "run %s hi -n 3 --json",
-                                           "show %s --json",
+                                           "run %s hi -n 3 --report",
+                                           "show %s --report",
                                            "explain %s",
                                            "plan %s",
                                            "tokenize %s hello"};

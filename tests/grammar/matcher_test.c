@@ -219,6 +219,28 @@ static void what_is_not_allowed_ends_the_text(void **state)
     close_fixture(&f);
 }
 
+static void texts_can_be_closed_from_anywhere(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, json);
+    static const char *const begins[] = {"", "{", "{\"a", "{\"a\\u0", "{\"a\": [[[[{\"x\": tr", "{\"\xe6"};
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
+        qn_matcher_begin(f.matcher, false);
+        assert_true(qn_matcher_accept_bytes(f.matcher, begins[i], strlen(begins[i])));
+        for (quern_token token = -1; token != END;) {
+            const uint32_t before = qn_matcher_shortest(f.matcher);
+            token = qn_matcher_closing_token(f.matcher);
+            assert_true(token >= 0 && qn_matcher_accept(f.matcher, token));
+            assert_true(token == END ? before == 0 : qn_matcher_shortest(f.matcher) < before);
+        }
+        assert_true(qn_matcher_may_end(f.matcher));
+    }
+    assert_false(qn_matcher_accept_bytes(f.matcher, "x", 1));
+    assert_int_equal(qn_matcher_closing_token(f.matcher), -1);
+    close_fixture(&f);
+}
+
 static void failing_memory_is_told(void **state)
 {
     (void)state;
@@ -251,8 +273,8 @@ static void failing_memory_is_told(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(masks_are_what_each_token_says),
-                                       cmocka_unit_test(what_is_not_allowed_ends_the_text),
-                                       cmocka_unit_test(failing_memory_is_told)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(masks_are_what_each_token_says), cmocka_unit_test(what_is_not_allowed_ends_the_text),
+        cmocka_unit_test(texts_can_be_closed_from_anywhere), cmocka_unit_test(failing_memory_is_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
