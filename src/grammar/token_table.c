@@ -17,17 +17,26 @@ typedef struct entry {
     quern_token token;
 } entry;
 
-/* Control tokens, and what has no text, are left with no bytes. */
+/* The bytes by which a token is followed; none for those that are never allowed. */
+static size_t read_token(const qn_vocab *vocab, quern_token token, char *out)
+{
+    if (qn_vocab_is_end(vocab, token)) return 0;
+    if (qn_vocab_token_kind(vocab, token) != QN_TOKEN_CONTROL)
+        return qn_vocab_piece(vocab, token, false, out);
+    out[0] = QN_CONTROL_BYTE;
+    return 1 + qn_vocab_piece(vocab, token, true, out + 1);
+}
+
 static bool read_bytes(qn_token_table *t, const qn_vocab *vocab)
 {
     size_t total = 0;
-    char *piece = qn_malloc(qn_vocab_max_piece(vocab) + 1);
+    char *piece = qn_malloc(qn_vocab_max_piece(vocab) + 2);
     qn_buffer bytes = {0};
     bool ok = piece != NULL;
     for (size_t i = 0; ok && i < t->n_tokens; i++) {
-        const size_t n = qn_vocab_piece(vocab, (quern_token)i, false, piece);
+        const size_t n = read_token(vocab, (quern_token)i, piece);
         t->begins[i] = (uint32_t)total;
-        if (n > QN_MAX_TOKEN_BYTES || qn_vocab_is_end(vocab, (quern_token)i)) continue;
+        if (n > QN_MAX_TOKEN_BYTES) continue;
         ok = qn_buffer_append(&bytes, piece, n) && bytes.n_bytes < UINT32_MAX;
         total = bytes.n_bytes;
         if (n > t->max_bytes) t->max_bytes = n;

@@ -26,6 +26,10 @@ typedef struct qn_token_tree {
     size_t n_nodes;
 } qn_token_tree;
 
+/* In front of the text of a control token, which is not what the same text is when it is spelled: no text has this
+ * byte, so only a language that asks for the token as such can have it. */
+#define QN_CONTROL_BYTE '\xff'
+
 enum { QN_PLAIN_SETS = 4, QN_MAX_TOKEN_BYTES = 1024 /* longer ones are never allowed */ };
 extern const unsigned qn_plain_characters[QN_PLAIN_SETS]; /* the greatest number in each set, ascending */
 

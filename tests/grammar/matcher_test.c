@@ -219,6 +219,38 @@ static void what_is_not_allowed_ends_the_text(void **state)
     close_fixture(&f);
 }
 
+/* The text of a control token, spelled, is not the token. */
+static void control_tokens_are_asked_for_as_such(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, "root ::= \"<s>\"");
+    assert_false(qn_matcher_accept(f.matcher, 1));
+    close_fixture(&f);
+
+    open_vocabulary(&f.vocab);
+    quern_error err = {0};
+    assert_int_equal(qn_token_table_init(&f.table, f.vocab.vocab, &err), QUERN_OK);
+    qn_expressions e = {0};
+    qn_network network;
+    e.root = qn_expression_new_rule(&e);
+    qn_expression_define(&e, e.root, qn_expression_text(&e, "\xff<s>a", 5));
+    assert_int_equal(qn_network_build(&network, &e, "test", NULL, NULL, &err), QUERN_OK);
+    assert_int_equal(qn_matcher_create(&f.matcher, &network, &f.table, &err), QUERN_OK);
+    const qn_token_mask *mask = qn_matcher_mask(f.matcher);
+    assert_true(mask->n == 1 && mask->only == 1); /* not the byte 0xFF */
+    assert_false(qn_matcher_accept(f.matcher, 3 + '<'));
+    qn_matcher_begin(f.matcher, false);
+    assert_true(qn_matcher_accept(f.matcher, 1));
+    assert_true(qn_matcher_accept(f.matcher, 3 + 'a'));
+    assert_true(qn_matcher_must_end(f.matcher));
+    qn_matcher_destroy(f.matcher);
+    qn_network_deinit(&network);
+    qn_expressions_deinit(&e);
+    qn_token_table_deinit(&f.table);
+    test_vocab_close(&f.vocab);
+}
+
 static void texts_can_be_closed_from_anywhere(void **state)
 {
     (void)state;
@@ -275,6 +307,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(masks_are_what_each_token_says), cmocka_unit_test(what_is_not_allowed_ends_the_text),
+        cmocka_unit_test(control_tokens_are_asked_for_as_such),
         cmocka_unit_test(texts_can_be_closed_from_anywhere), cmocka_unit_test(failing_memory_is_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
