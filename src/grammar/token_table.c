@@ -21,8 +21,10 @@ typedef struct entry {
 static size_t read_token(const qn_vocab *vocab, quern_token token, char *out)
 {
     if (qn_vocab_is_end(vocab, token)) return 0;
-    if (qn_vocab_token_kind(vocab, token) != QN_TOKEN_CONTROL)
-        return qn_vocab_piece(vocab, token, false, out);
+    if (qn_vocab_token_kind(vocab, token) != QN_TOKEN_CONTROL) {
+        const size_t n = qn_vocab_piece(vocab, token, false, out);
+        return memchr(out, QN_CONTROL_BYTE, n) == NULL ? n : 0;
+    }
     out[0] = QN_CONTROL_BYTE;
     return 1 + qn_vocab_piece(vocab, token, true, out + 1);
 }

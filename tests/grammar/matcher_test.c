@@ -238,7 +238,8 @@ static void control_tokens_are_asked_for_as_such(void **state)
     assert_int_equal(qn_network_build(&network, &e, "test", NULL, NULL, &err), QUERN_OK);
     assert_int_equal(qn_matcher_create(&f.matcher, &network, &f.table, &err), QUERN_OK);
     const qn_token_mask *mask = qn_matcher_mask(f.matcher);
-    assert_true(mask->n == 1 && mask->only == 1); /* not the byte 0xFF */
+    assert_int_equal(mask->n, 1); /* not the byte 0xFF */
+    assert_int_equal(mask->only, 1);
     assert_false(qn_matcher_accept(f.matcher, 3 + '<'));
     qn_matcher_begin(f.matcher, false);
     assert_true(qn_matcher_accept(f.matcher, 1));
