@@ -9,7 +9,7 @@
 #include <string.h>
 
 typedef struct grammar_options {
-    bool gbnf, schema, regex, jsonl, compact, as_json;
+    bool gbnf, schema, regex, jsonl, compact, as_json, each;
     const char *model;
 } grammar_options;
 
@@ -114,13 +114,16 @@ static quern_status measure_masks(const quern_grammar *grammar, const quern_mode
 
 static int print_times(const grammar_options *o, mask_times *t, double compile_ms)
 {
+    json_t *each = o->each ? json_array() : NULL;
+    for (size_t i = 0; i < t->n && each != NULL; i++) json_array_append_new(each, json_real(t->us[i]));
     qsort(t->us, t->n, sizeof *t->us, by_value);
     const double median = t->us[t->n / 2], p99 = t->us[t->n * 99 / 100], most = t->us[t->n - 1];
     if (o->as_json)
-        return qn_cli_print_json(json_pack("{s:b, s:f, s:I, s:I, s:f, s:f, s:f}", "accept", t->accepted,
+        return qn_cli_print_json(json_pack("{s:b, s:f, s:I, s:I, s:f, s:f, s:f, s:o*}", "accept", t->accepted,
                                            "compile_ms", compile_ms, "masks", (json_int_t)t->n, "forced",
                                            (json_int_t)t->n_forced, "mask_us_median", median, "mask_us_p99",
-                                           p99, "mask_us_max", most));
+                                           p99, "mask_us_max", most, "mask_us", each));
+    json_decref(each);
     printf("compiled in %.2f ms; %zu masks: median %.1f us, 99 of 100 below %.1f us, at most %.1f us;\n"
            "%zu of them allow one token only; the text is %s\n",
            compile_ms, t->n, median, p99, most, t->n_forced, t->accepted ? "accepted" : "rejected");
@@ -189,6 +192,7 @@ int qn_cli_grammar_command(int argc, char **argv)
         {"--compact", QN_FLAG, &o.compact, 0, 0, NULL, "JSON without blanks between its parts"},
         {"--model", QN_TEXT, &o.model, 0, 0, "MODEL",
          "measure the masks of this model's tokens along the text"},
+        {"--each", QN_FLAG, &o.each, 0, 0, NULL, "with --model and --json: the time of every mask"},
         {"--json", QN_FLAG, &o.as_json, 0, 0, NULL, "print JSON"},
         {"--jsonl", QN_FLAG, &o.jsonl, 0, 0, NULL, "one JSON object a line, in and out"},
     };
