@@ -117,7 +117,7 @@ static qn_match look_mark(const qn_output_parser *p, size_t at, found *f)
     const bool reasoning = p->state == QN_STATE_REASONING, told = !p->reasoning_is_content;
     qn_match match = QN_MATCH_NONE;
     f->mark = MARK_REASONING;
-    if (!reasoning && told) match = look_texts(p, at, format->reasoning_begin, &f->end);
+    if ((!reasoning || p->fresh) && told) match = look_texts(p, at, format->reasoning_begin, &f->end);
     if (match != QN_MATCH_NONE) return match;
     f->mark = MARK_REASONING_END; /* without a beginning only where the prompt may have begun it */
     if (reasoning || (told && p->fresh && p->n_calls == 0))
@@ -219,7 +219,7 @@ static qn_match find_mark(qn_output_parser *p, size_t *end, found *f)
             if (*end == p->at) p->n_blank++;
             continue;
         }
-        p->fresh = !p->said && *end == p->at;
+        p->fresh = (p->state == QN_STATE_REASONING ? p->drop_blank : !p->said) && *end == p->at;
         const qn_match match = p->marks[(unsigned char)text[i]] ? look_mark(p, i, f) : QN_MATCH_NONE;
         if (match == QN_MATCH_FULL || (match == QN_MATCH_PART && !p->final)) return match;
         *end = i + 1;

@@ -73,7 +73,7 @@ struct qn_output_parser {
     bool final;      /* nothing more comes */
     bool failed;     /* no memory */
     bool said;       /* content came out */
-    bool fresh;      /* nothing but blanks stands before the place looked at, and nothing was said */
+    bool fresh;      /* only blanks stand before the place looked at, in this reasoning or in all content */
     bool drop_blank; /* blanks that come now belong to the format */
     bool marks[256]; /* the bytes that markers begin with */
 
