@@ -461,8 +461,8 @@ quern_status qn_output_parser_finish(qn_output_parser *p, quern_error *err)
     p->final = true;
     const quern_status status = run(p, err);
     if (status == QUERN_OK && p->state == QN_STATE_ARGUMENTS) qn_output_end_call(p, false);
-    p->at = p->pending.n_bytes; /* at most a text that would have gone on with that call */
-    return p->failed ? run(p, err) : status;
+    p->at = p->pending.n_bytes; /* at most a text that would have gone on with a call that broke off */
+    return status == QUERN_OK ? run(p, err) : status;
 }
 
 size_t qn_output_parser_held(const qn_output_parser *p)
