@@ -149,6 +149,23 @@ static void add_repeat(builder *b, const qn_expression_node *x, uint32_t from, u
     add_empty(b, from, to);
 }
 
+static void add_graph(builder *b, const qn_expression_node *x, uint32_t from, uint32_t to, int depth)
+{
+    const uint32_t first = (uint32_t)b->net->n_states; /* of the states 2 and up */
+    for (uint32_t i = 2; i < x->n_states; i++) add_state(b);
+    /* what comes before the graph must not be led back into by it, nor what follows lead out of it */
+    const uint32_t begin = add_state(b), end = add_state(b);
+    add_empty(b, from, begin);
+    for (uint32_t i = 0; i < x->n && !b->too_large && !b->no_memory; i++) {
+        const qn_graph_edge *edge = &b->e->edges[x->begin + i];
+        const uint32_t at = edge->from < 2 ? (edge->from == 0 ? begin : end) : first + edge->from - 2;
+        const uint32_t then = edge->to < 2 ? (edge->to == 0 ? begin : end) : first + edge->to - 2;
+        if (edge->part == QN_NO_EXPRESSION) add_empty(b, at, then);
+        else add_expression(b, edge->part, at, then, depth);
+    }
+    add_empty(b, end, to);
+}
+
 static void add_expression(builder *b, qn_expression id, uint32_t from, uint32_t to, int depth)
 {
     const qn_expression_node *x = &b->e->nodes[id];
@@ -174,51 +191,134 @@ static void add_expression(builder *b, qn_expression id, uint32_t from, uint32_t
     case QN_EXPRESSION_RULE:
         add_edge(b, from, (qn_edge){.kind = QN_EDGE_CALL, .to = to, .rule = x->rule});
         break;
+    case QN_EXPRESSION_GRAPH:
+        add_graph(b, x, from, to, depth + 1);
+        break;
     }
 }
 
-/* ---- rules ------------------------------------------------------------------------------------- */
+/* ---- ways back --------------------------------------------------------------------------------- */
 
-/* Whether a rule can mean the empty text, and, from that, which rules it can begin with. */
+/* The edges by where they lead to, and the calls by what they call. */
+typedef struct ways_back {
+    const qn_network *net;
+    uint32_t *from;          /* [n_edges] the state that it leaves */
+    uint32_t *into;          /* [n_states] the first edge that leads there */
+    uint32_t *next_into;     /* [n_edges] another edge that leads to the same state */
+    uint32_t *calls_of;      /* [n_rules] the first call */
+    uint32_t *next_call;     /* [n_edges] another call of the same rule */
+    uint32_t *rule_of_begin; /* [n_states] the rule that begins there, or QN_NO_EDGE */
+    uint32_t *stack;         /* [n_states] */
+} ways_back;
+
+static bool ways_back_init(ways_back *w, const qn_network *n)
+{
+    *w = (ways_back){.net = n};
+    w->from = qn_calloc(n->n_edges, sizeof *w->from);
+    w->into = qn_calloc(n->n_states, sizeof *w->into);
+    w->next_into = qn_calloc(n->n_edges, sizeof *w->next_into);
+    w->calls_of = qn_calloc(n->n_rules, sizeof *w->calls_of);
+    w->next_call = qn_calloc(n->n_edges, sizeof *w->next_call);
+    w->rule_of_begin = qn_calloc(n->n_states, sizeof *w->rule_of_begin);
+    w->stack = qn_calloc(n->n_states, sizeof *w->stack);
+    if (w->from == NULL || w->into == NULL || w->next_into == NULL || w->calls_of == NULL ||
+        w->next_call == NULL || w->rule_of_begin == NULL || w->stack == NULL)
+        return false;
+    for (size_t i = 0; i < n->n_states; i++) w->into[i] = w->rule_of_begin[i] = QN_NO_EDGE;
+    for (uint32_t i = 0; i < n->n_rules; i++) {
+        w->calls_of[i] = QN_NO_EDGE;
+        w->rule_of_begin[n->rules[i].begin] = i;
+    }
+    for (uint32_t state = 0; state < n->n_states; state++)
+        for (uint32_t i = n->states[state]; i != QN_NO_EDGE; i = n->edges[i].next) {
+            const qn_edge *edge = &n->edges[i];
+            w->from[i] = state;
+            w->next_into[i] = w->into[edge->to], w->into[edge->to] = i;
+            if (edge->kind == QN_EDGE_CALL)
+                w->next_call[i] = w->calls_of[edge->rule], w->calls_of[edge->rule] = i;
+        }
+    return true;
+}
+
+static void ways_back_deinit(ways_back *w)
+{
+    qn_free(w->from), qn_free(w->into), qn_free(w->next_into), qn_free(w->calls_of);
+    qn_free(w->next_call), qn_free(w->rule_of_begin), qn_free(w->stack);
+}
+
+/* Marks the states from which the end of their rule can be reached: by any text, or by the empty one. */
+static void mark_reaching(const ways_back *w, bool by_any_text, bool *marked)
+{
+    const qn_network *n = w->net;
+    size_t n_open = 0;
+    for (size_t i = 0; i < n->n_rules; i++) {
+        marked[n->rules[i].end] = true;
+        w->stack[n_open++] = n->rules[i].end;
+    }
+    while (n_open > 0) {
+        const uint32_t state = w->stack[--n_open];
+        for (uint32_t i = w->into[state]; i != QN_NO_EDGE; i = w->next_into[i]) {
+            const qn_edge *edge = &n->edges[i];
+            const bool passes = edge->kind == QN_EDGE_CALL ? marked[n->rules[edge->rule].begin]
+                                                           : by_any_text || edge->kind == QN_EDGE_EMPTY;
+            if (!passes || marked[w->from[i]]) continue;
+            marked[w->from[i]] = true;
+            w->stack[n_open++] = w->from[i];
+        }
+        if (w->rule_of_begin[state] == QN_NO_EDGE) continue;
+        for (uint32_t i = w->calls_of[w->rule_of_begin[state]]; i != QN_NO_EDGE; i = w->next_call[i]) {
+            if (!marked[n->edges[i].to] || marked[w->from[i]]) continue;
+            marked[w->from[i]] = true;
+            w->stack[n_open++] = w->from[i];
+        }
+    }
+}
+
+/* Takes the edges away that lead where no end can be reached from. */
+static void cut_dead_ends(qn_network *n, const bool *lives)
+{
+    for (size_t state = 0; state < n->n_states; state++)
+        for (uint32_t *at = &n->states[state]; *at != QN_NO_EDGE;) {
+            const qn_edge *edge = &n->edges[*at];
+            const bool leads_on =
+                lives[edge->to] && (edge->kind != QN_EDGE_CALL || lives[n->rules[edge->rule].begin]);
+            if (leads_on) at = &n->edges[*at].next;
+            else *at = edge->next;
+        }
+    n->is_empty = n->n_rules == 0 || !lives[n->rules[n->root].begin];
+}
+
+/* ---- rules that begin with themselves ---------------------------------------------------------- */
+
+/* What rules begin with. */
 typedef struct walk {
     const qn_network *net;
-    bool *is_empty;  /* [n_rules] */
-    uint32_t *seen;  /* [n_states] number of the walk that was there */
-    uint32_t *stack; /* [n_states] */
+    const bool *reaches_end; /* [n_states] by the empty text */
+    uint32_t *seen;          /* [n_states] number of the walk that was there */
+    uint32_t *stack;         /* [n_states] */
     uint32_t number;
 } walk;
 
 /* Visits all states that a rule reaches without reading a byte; calls of rules that can be empty are passed.
  * Every call met is told to on_call. */
-static bool reaches_end(walk *w, uint32_t rule, void (*on_call)(void *user, uint32_t called), void *user)
+static void find_first_calls(walk *w, uint32_t rule, void (*on_call)(void *user, uint32_t called), void *user)
 {
     size_t n = 0;
-    bool found = false;
     w->number++;
     w->stack[n++] = w->net->rules[rule].begin;
     w->seen[w->net->rules[rule].begin] = w->number;
     while (n > 0) {
         const uint32_t state = w->stack[--n];
-        found |= state == w->net->rules[rule].end;
         for (uint32_t i = w->net->states[state]; i != QN_NO_EDGE; i = w->net->edges[i].next) {
             const qn_edge *edge = &w->net->edges[i];
-            if (edge->kind == QN_EDGE_CALL && on_call != NULL) on_call(user, edge->rule);
+            if (edge->kind == QN_EDGE_CALL) on_call(user, edge->rule);
             const bool passes =
-                edge->kind == QN_EDGE_EMPTY || (edge->kind == QN_EDGE_CALL && w->is_empty[edge->rule]);
+                edge->kind == QN_EDGE_EMPTY ||
+                (edge->kind == QN_EDGE_CALL && w->reaches_end[w->net->rules[edge->rule].begin]);
             if (!passes || w->seen[edge->to] == w->number) continue;
             w->seen[edge->to] = w->number;
             w->stack[n++] = edge->to;
         }
-    }
-    return found;
-}
-
-static void find_empty_rules(walk *w)
-{
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (uint32_t rule = 0; rule < w->net->n_rules; rule++)
-            if (!w->is_empty[rule] && reaches_end(w, rule, NULL, NULL)) w->is_empty[rule] = changed = true;
     }
 }
 
@@ -262,37 +362,57 @@ static uint32_t find_left_recursion(const beginnings *c, size_t n_rules, uint8_t
     return QN_NO_EDGE;
 }
 
-static quern_status check_rules(const qn_network *n, const char *what,
+static quern_status check_rules(const qn_network *n, const bool *reaches_end, const char *what,
                                 const char *(*rule_name)(void *, uint32_t), void *user, quern_error *err)
 {
-    walk w = {.net = n};
+    walk w = {.net = n, .reaches_end = reaches_end};
     beginnings c = {0};
-    w.is_empty = qn_calloc(n->n_rules, sizeof *w.is_empty);
     w.seen = qn_calloc(n->n_states, sizeof *w.seen);
     w.stack = qn_calloc(n->n_states, sizeof *w.stack);
     c.begins = qn_calloc(n->n_rules + 1, sizeof *c.begins);
     uint8_t *colors = qn_calloc(n->n_rules, 1);
     size_t *at = qn_calloc(n->n_rules, sizeof *at);
     uint32_t *path = qn_calloc(n->n_rules, sizeof *path), found = QN_NO_EDGE;
-    bool ok = w.is_empty != NULL && w.seen != NULL && w.stack != NULL && c.begins != NULL && colors != NULL &&
-              at != NULL && path != NULL;
-    if (ok) find_empty_rules(&w);
+    bool ok = w.seen != NULL && w.stack != NULL && c.begins != NULL && colors != NULL && at != NULL &&
+              path != NULL;
     for (uint32_t rule = 0; ok && rule < n->n_rules; rule++) {
         c.begins[rule] = c.n;
-        reaches_end(&w, rule, note_call, &c);
+        find_first_calls(&w, rule, note_call, &c);
     }
     ok = ok && !c.no_memory;
     if (ok) {
         c.begins[n->n_rules] = c.n;
         found = find_left_recursion(&c, n->n_rules, colors, at, path);
     }
-    qn_free(w.is_empty), qn_free(w.seen), qn_free(w.stack), qn_free(c.called), qn_free(c.begins);
+    qn_free(w.seen), qn_free(w.stack), qn_free(c.called), qn_free(c.begins);
     qn_free(colors), qn_free(at), qn_free(path);
     if (!ok) return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
     if (found == QN_NO_EDGE) return QUERN_OK;
     return qn_fail(err, QUERN_ERR_ARGUMENT,
                    "%s: rule '%s' can begin with itself (left recursion): write it as a repetition", what,
                    rule_name != NULL ? rule_name(user, found) : "?");
+}
+
+/* No rule may begin with itself; what leads to no end is taken away. */
+static quern_status check_and_cut(qn_network *n, const char *what,
+                                  const char *(*rule_name)(void *, uint32_t), void *user, quern_error *err)
+{
+    ways_back w;
+    bool ok = ways_back_init(&w, n);
+    bool *reaches_end = qn_calloc(n->n_states, sizeof *reaches_end);
+    bool *lives = qn_calloc(n->n_states, sizeof *lives);
+    ok = ok && reaches_end != NULL && lives != NULL;
+    quern_status s = ok ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
+    if (ok) {
+        mark_reaching(&w, false, reaches_end);
+        mark_reaching(&w, true, lives);
+        s = check_rules(n, reaches_end, what, rule_name, user, err);
+        cut_dead_ends(n, lives);
+    }
+    ways_back_deinit(&w);
+    qn_free(reaches_end);
+    qn_free(lives);
+    return s;
 }
 
 /* ---- building ---------------------------------------------------------------------------------- */
@@ -330,7 +450,8 @@ quern_status qn_network_build(qn_network *n, const qn_expressions *e, const char
 {
     builder b = {.net = n, .e = e};
     memset(n, 0, sizeof *n);
-    if (e->failed) return qn_fail(err, QUERN_ERR_LIMIT, "%s: too large, or no memory", what);
+    if (e->failed && e->no_memory) return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
+    if (e->failed) return qn_fail(err, QUERN_ERR_LIMIT, "%s: too large", what);
     for (uint32_t i = 0; i < e->n_rules; i++)
         if (e->rules[i] == QN_NO_EXPRESSION)
             return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: rule '%s' is used and not defined", what,
@@ -342,7 +463,7 @@ quern_status qn_network_build(qn_network *n, const qn_expressions *e, const char
     else if (b.too_large)
         s = qn_fail(err, QUERN_ERR_LIMIT, "%s: more than %d states, or more than %d levels", what, MAX_STATES,
                     MAX_DEPTH);
-    else s = check_rules(n, what, rule_name, user, err);
+    else s = check_and_cut(n, what, rule_name, user, err);
     if (s == QUERN_OK) find_classes(n);
     else qn_network_deinit(n);
     return s;
