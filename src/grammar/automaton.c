@@ -130,7 +130,6 @@ static uint64_t hash_work(const qn_automaton *a, uint32_t number)
 static bool add_configuration(qn_automaton *a, uint32_t state, uint32_t stack)
 {
     const configuration wanted = {state, stack};
-    if (a->net->least_bytes[state] == QN_NO_WAY) return true; /* it would never come to an end */
     if (a->n_work >= MAX_CONFIGURATIONS) return fail(a, QUERN_ERR_LIMIT);
     if (!reserve(&a->work_numbers, hash_work, a) ||
         !qn_grow(&a->work, &a->work_capacity, a->n_work + 1, MAX_CONFIGURATIONS, sizeof *a->work))
@@ -149,7 +148,6 @@ static bool add_configuration(qn_automaton *a, uint32_t state, uint32_t stack)
  * needs no room. Ends of rules are never left by an edge. */
 static bool call(qn_automaton *a, const qn_edge *edge, uint32_t stack)
 {
-    if (a->net->least_bytes[edge->to] == QN_NO_WAY) return true;
     const bool is_last = a->net->states[edge->to] == QN_NO_EDGE && a->is_end[edge->to];
     if (!is_last && !push(a, edge->to, stack, &stack)) return false;
     return add_configuration(a, a->net->rules[edge->rule].begin, stack);

@@ -24,6 +24,7 @@ typedef enum qn_expression_kind {
     QN_EXPRESSION_CHOICE,   /* one of the parts; none: nothing at all */
     QN_EXPRESSION_REPEAT,   /* a part, min to max times */
     QN_EXPRESSION_RULE,     /* what a rule means */
+    QN_EXPRESSION_GRAPH,    /* what stands along a path from state 0 to state 1 */
 } qn_expression_kind;
 
 typedef struct qn_character_range {
@@ -32,23 +33,32 @@ typedef struct qn_character_range {
 
 typedef struct qn_expression_node {
     qn_expression_kind kind;
-    uint32_t begin, n;         /* TEXT: of bytes; CLASS: of ranges */
+    uint32_t begin, n;         /* TEXT: of bytes; CLASS: of ranges; GRAPH: of edges */
     uint32_t min, max;         /* REPEAT */
+    uint32_t n_states;         /* GRAPH */
     uint32_t rule;             /* RULE */
     qn_expression first, last; /* the parts of SEQUENCE, CHOICE, REPEAT */
     qn_expression next;        /* among the parts of its parent: a node has one parent at most */
 } qn_expression_node;
+
+typedef struct qn_graph_edge {
+    uint32_t from, to;  /* states of the graph */
+    qn_expression part; /* QN_NO_EXPRESSION: the empty text */
+} qn_graph_edge;
 
 typedef struct qn_expressions { /* zeroed: valid and empty */
     qn_expression_node *nodes;
     size_t n_nodes, node_capacity;
     qn_character_range *ranges;
     size_t n_ranges, range_capacity;
+    qn_graph_edge *edges;
+    size_t n_edges, edge_capacity;
     qn_expression *rules; /* [n_rules] QN_NO_EXPRESSION until defined */
     size_t n_rules, rule_capacity;
     qn_buffer bytes;
     uint32_t root; /* the rule that is the language */
     bool failed;
+    bool no_memory; /* it failed because memory ended */
 } qn_expressions;
 
 void qn_expressions_deinit(qn_expressions *e);
@@ -61,6 +71,11 @@ qn_expression qn_expression_any_character(qn_expressions *e);
 qn_expression qn_expression_group(qn_expressions *e, qn_expression_kind kind); /* SEQUENCE or CHOICE, empty */
 void qn_expression_append(qn_expressions *e, qn_expression group, qn_expression part);
 qn_expression qn_expression_repeat(qn_expressions *e, qn_expression part, uint32_t min, uint32_t max);
+
+/* A graph of parts, for what a tree could only say at length: automata, members of objects. Edges may share a
+ * part with each other, but with nothing else. n_states >= 2. */
+qn_expression qn_expression_graph(qn_expressions *e, uint32_t n_states, const qn_graph_edge *edges,
+                                  size_t n_edges);
 
 /* A new rule, not defined yet; its number. */
 uint32_t qn_expression_new_rule(qn_expressions *e);

@@ -325,6 +325,10 @@ quern_status qn_gbnf_build(qn_network *n, const char *text, size_t n_bytes, quer
         p.status = qn_fail(err, QUERN_ERR_ARGUMENT, "grammar: there is no rule 'root'");
     p.e.root = (uint32_t)root;
     if (p.status == QUERN_OK) p.status = qn_network_build(n, &p.e, "grammar", name_of, &p, err);
+    if (p.status == QUERN_OK && n->is_empty) {
+        qn_network_deinit(n);
+        p.status = qn_fail(err, QUERN_ERR_ARGUMENT, "grammar: no text at all can satisfy it");
+    }
     qn_expressions_deinit(&p.e);
     qn_hash_map_deinit(&p.names);
     qn_free(p.rule_names);

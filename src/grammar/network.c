@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "grammar/recursion.h"
 #include "grammar/shortest.h"
 
 #include <string.h>
@@ -150,6 +151,23 @@ static void add_repeat(builder *b, const qn_expression_node *x, uint32_t from, u
     add_empty(b, from, to);
 }
 
+static void add_graph(builder *b, const qn_expression_node *x, uint32_t from, uint32_t to, int depth)
+{
+    const uint32_t first = (uint32_t)b->net->n_states; /* of the states 2 and up */
+    for (uint32_t i = 2; i < x->n_states; i++) add_state(b);
+    /* what comes before the graph must not be led back into by it, nor what follows lead out of it */
+    const uint32_t begin = add_state(b), end = add_state(b);
+    add_empty(b, from, begin);
+    for (uint32_t i = 0; i < x->n && !b->too_large && !b->no_memory; i++) {
+        const qn_graph_edge *edge = &b->e->edges[x->begin + i];
+        const uint32_t at = edge->from < 2 ? (edge->from == 0 ? begin : end) : first + edge->from - 2;
+        const uint32_t then = edge->to < 2 ? (edge->to == 0 ? begin : end) : first + edge->to - 2;
+        if (edge->part == QN_NO_EXPRESSION) add_empty(b, at, then);
+        else add_expression(b, edge->part, at, then, depth);
+    }
+    add_empty(b, end, to);
+}
+
 static void add_expression(builder *b, qn_expression id, uint32_t from, uint32_t to, int depth)
 {
     const qn_expression_node *x = &b->e->nodes[id];
@@ -175,125 +193,27 @@ static void add_expression(builder *b, qn_expression id, uint32_t from, uint32_t
     case QN_EXPRESSION_RULE:
         add_edge(b, from, (qn_edge){.kind = QN_EDGE_CALL, .to = to, .rule = x->rule});
         break;
+    case QN_EXPRESSION_GRAPH:
+        add_graph(b, x, from, to, depth + 1);
+        break;
     }
 }
 
-/* ---- rules ------------------------------------------------------------------------------------- */
+/* ---- dead ends --------------------------------------------------------------------------------- */
 
-/* Whether a rule can mean the empty text, and, from that, which rules it can begin with. */
-typedef struct walk {
-    const qn_network *net;
-    bool *is_empty;  /* [n_rules] */
-    uint32_t *seen;  /* [n_states] number of the walk that was there */
-    uint32_t *stack; /* [n_states] */
-    uint32_t number;
-} walk;
-
-/* Visits all states that a rule reaches without reading a byte; calls of rules that can be empty are passed.
- * Every call met is told to on_call. */
-static bool reaches_end(walk *w, uint32_t rule, void (*on_call)(void *user, uint32_t called), void *user)
+/* Takes the edges away that lead where no end can be reached from. */
+static void cut_dead_ends(qn_network *n)
 {
-    size_t n = 0;
-    bool found = false;
-    w->number++;
-    w->stack[n++] = w->net->rules[rule].begin;
-    w->seen[w->net->rules[rule].begin] = w->number;
-    while (n > 0) {
-        const uint32_t state = w->stack[--n];
-        found |= state == w->net->rules[rule].end;
-        for (uint32_t i = w->net->states[state]; i != QN_NO_EDGE; i = w->net->edges[i].next) {
-            const qn_edge *edge = &w->net->edges[i];
-            if (edge->kind == QN_EDGE_CALL && on_call != NULL) on_call(user, edge->rule);
-            const bool passes =
-                edge->kind == QN_EDGE_EMPTY || (edge->kind == QN_EDGE_CALL && w->is_empty[edge->rule]);
-            if (!passes || w->seen[edge->to] == w->number) continue;
-            w->seen[edge->to] = w->number;
-            w->stack[n++] = edge->to;
+    for (size_t state = 0; state < n->n_states; state++)
+        for (uint32_t *at = &n->states[state]; *at != QN_NO_EDGE;) {
+            qn_edge *edge = &n->edges[*at];
+            const bool is_dead =
+                n->least_bytes[edge->to] == QN_NO_WAY ||
+                (edge->kind == QN_EDGE_CALL && n->least_bytes[n->rules[edge->rule].begin] == QN_NO_WAY);
+            if (is_dead) *at = edge->next;
+            else at = &edge->next;
         }
-    }
-    return found;
-}
-
-static void find_empty_rules(walk *w)
-{
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (uint32_t rule = 0; rule < w->net->n_rules; rule++)
-            if (!w->is_empty[rule] && reaches_end(w, rule, NULL, NULL)) w->is_empty[rule] = changed = true;
-    }
-}
-
-/* Which rules a rule can begin with: those of rule r are called[begins[r]] to called[begins[r + 1] - 1]. */
-typedef struct beginnings {
-    uint32_t *called;
-    size_t n, capacity;
-    size_t *begins; /* [n_rules + 1] */
-    bool no_memory;
-} beginnings;
-
-static void note_call(void *user, uint32_t rule)
-{
-    beginnings *c = user;
-    if (!qn_grow(&c->called, &c->capacity, c->n + 1, MAX_EDGES, sizeof *c->called)) c->no_memory = true;
-    else c->called[c->n++] = rule;
-}
-
-/* A rule that can begin with itself, or QN_NO_EDGE: depth first, a rule met again while it is open. */
-static uint32_t find_left_recursion(const beginnings *c, size_t n_rules, uint8_t *colors, size_t *at,
-                                    uint32_t *path)
-{
-    enum { NEW, OPEN, DONE };
-    for (uint32_t start = 0; start < n_rules; start++) {
-        size_t depth = 0;
-        if (colors[start] != NEW) continue;
-        path[depth++] = start, colors[start] = OPEN, at[start] = c->begins[start];
-        while (depth > 0) {
-            const uint32_t rule = path[depth - 1];
-            if (at[rule] == c->begins[rule + 1]) {
-                colors[rule] = DONE;
-                depth--;
-                continue;
-            }
-            const uint32_t called = c->called[at[rule]++];
-            if (colors[called] == OPEN) return called;
-            if (colors[called] == DONE) continue;
-            path[depth++] = called, colors[called] = OPEN, at[called] = c->begins[called];
-        }
-    }
-    return QN_NO_EDGE;
-}
-
-static quern_status check_rules(const qn_network *n, const char *what,
-                                const char *(*rule_name)(void *, uint32_t), void *user, quern_error *err)
-{
-    walk w = {.net = n};
-    beginnings c = {0};
-    w.is_empty = qn_calloc(n->n_rules, sizeof *w.is_empty);
-    w.seen = qn_calloc(n->n_states, sizeof *w.seen);
-    w.stack = qn_calloc(n->n_states, sizeof *w.stack);
-    c.begins = qn_calloc(n->n_rules + 1, sizeof *c.begins);
-    uint8_t *colors = qn_calloc(n->n_rules, 1);
-    size_t *at = qn_calloc(n->n_rules, sizeof *at);
-    uint32_t *path = qn_calloc(n->n_rules, sizeof *path), found = QN_NO_EDGE;
-    bool ok = w.is_empty != NULL && w.seen != NULL && w.stack != NULL && c.begins != NULL && colors != NULL &&
-              at != NULL && path != NULL;
-    if (ok) find_empty_rules(&w);
-    for (uint32_t rule = 0; ok && rule < n->n_rules; rule++) {
-        c.begins[rule] = c.n;
-        reaches_end(&w, rule, note_call, &c);
-    }
-    ok = ok && !c.no_memory;
-    if (ok) {
-        c.begins[n->n_rules] = c.n;
-        found = find_left_recursion(&c, n->n_rules, colors, at, path);
-    }
-    qn_free(w.is_empty), qn_free(w.seen), qn_free(w.stack), qn_free(c.called), qn_free(c.begins);
-    qn_free(colors), qn_free(at), qn_free(path);
-    if (!ok) return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
-    if (found == QN_NO_EDGE) return QUERN_OK;
-    return qn_fail(err, QUERN_ERR_ARGUMENT,
-                   "%s: rule '%s' can begin with itself (left recursion): write it as a repetition", what,
-                   rule_name != NULL ? rule_name(user, found) : "?");
+    n->is_empty = n->n_rules == 0 || n->least_bytes[n->rules[n->root].begin] == QN_NO_WAY;
 }
 
 /* ---- building ---------------------------------------------------------------------------------- */
@@ -331,7 +251,8 @@ quern_status qn_network_build(qn_network *n, const qn_expressions *e, const char
 {
     builder b = {.net = n, .e = e};
     memset(n, 0, sizeof *n);
-    if (e->failed) return qn_fail(err, QUERN_ERR_LIMIT, "%s: too large, or no memory", what);
+    if (e->failed && e->no_memory) return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
+    if (e->failed) return qn_fail(err, QUERN_ERR_LIMIT, "%s: too large", what);
     for (uint32_t i = 0; i < e->n_rules; i++)
         if (e->rules[i] == QN_NO_EXPRESSION)
             return qn_fail(err, QUERN_ERR_ARGUMENT, "%s: rule '%s' is used and not defined", what,
@@ -343,11 +264,9 @@ quern_status qn_network_build(qn_network *n, const qn_expressions *e, const char
     else if (b.too_large)
         s = qn_fail(err, QUERN_ERR_LIMIT, "%s: more than %d states, or more than %d levels", what, MAX_STATES,
                     MAX_DEPTH);
-    else s = check_rules(n, what, rule_name, user, err);
-    if (s == QUERN_OK && !qn_network_find_shortest(n))
-        s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
-    if (s == QUERN_OK && n->least_bytes[n->rules[n->root].begin] == QN_NO_WAY)
-        s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: no text at all can satisfy it", what);
+    else if (!qn_network_find_shortest(n)) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", what);
+    else s = qn_network_check_recursion(n, what, rule_name, user, err);
+    if (s == QUERN_OK) cut_dead_ends(n);
     if (s == QUERN_OK) find_classes(n);
     else qn_network_deinit(n);
     return s;

@@ -70,6 +70,8 @@ static void mistakes_are_told_with_their_place(void **state)
     refused("root ::= a", "'a' is used and not defined");
     refused("root ::= a \"x\"\na ::= b\nb ::= \"y\"? root", "left recursion");
     refused("root ::= root", "left recursion");
+    refused("root ::= \"a\" root", "no text at all");
+    refused("root ::= [^\\x00-\\U0010ffff]", "no text at all");
     refused("root ::= = ", "wanted here");
     refused("root ::= \"a\"{99999}{99999}", "states");
     char deep[4096] = "root ::= ";
