@@ -325,7 +325,10 @@ uint8_t qn_automaton_shortest_byte(qn_automaton *a, qn_place at)
 {
     const uint32_t wanted = a->places[at].least_bytes - 1;
     unsigned byte = 0;
-    while (byte < 255 && a->places[qn_automaton_step(a, at, (uint8_t)byte)].least_bytes != wanted) byte++;
+    for (; byte < 255; byte++) {
+        const qn_place to = qn_automaton_step(a, at, (uint8_t)byte); /* places may move */
+        if (a->places[to].least_bytes == wanted) break;
+    }
     return (uint8_t)byte;
 }
 
