@@ -295,15 +295,17 @@ static bool held_value_step(qn_output_parser *p)
         append_value(&p->out, unread(p), n_value);
         p->at += n_all;
         p->arguments = QN_ARGUMENTS_PARAMETERS;
-    } else if (n > QN_OUTPUT_MAX_VALUE + n_end || match == QN_MATCH_FULL) {
+    } else if (match == QN_MATCH_FULL || n > QN_OUTPUT_MAX_VALUE + n_end) {
         qn_buffer_putc(&p->out, '"');
         p->arguments = QN_ARGUMENTS_TEXT_VALUE;
-    } else if (p->final) {
-        append_value(&p->out, unread(p), n);
-        p->at += n;
     } else {
         p->n_scanned = n > n_end ? n - n_end : 0;
-        return false;
+        if (!p->final) return false;
+        append_value(&p->out, unread(p), n_value); /* it broke off */
+        p->at += n;
+        qn_output_emit_arguments(p);
+        qn_output_end_call(p, false);
+        return true;
     }
     qn_output_emit_arguments(p);
     return true;

@@ -136,5 +136,6 @@ int qn_cli_tokenize(int argc, char **argv);
 int qn_cli_detokenize(int argc, char **argv);
 int qn_cli_grammar_command(int argc, char **argv);
 int qn_cli_template(int argc, char **argv);
+int qn_cli_parse(int argc, char **argv);
 
 #endif

@@ -82,6 +82,17 @@ const qn_command qn_commands[] = {
      "template.\n"
      "Each line out: {\"text\": \"...\"} or {\"error\": \"...\"}.",
      qn_cli_template},
+    {"parse", "--format NAME|--template FILE --jsonl", "Reads what a model wrote back into a message.",
+     "Each line in: {\"text\": \"...\", \"tools\": [...], \"prompt_end\": \"...\", \"reasoning\": true}. "
+     "Where there "
+     "are\n"
+     "tools, only their names are calls; prompt_end is the end of the prompt, which may have begun the "
+     "answer;\n"
+     "with \"reasoning\": false reasoning stays content.\n"
+     "Each line out: {\"message\": {\"role\", \"content\", \"reasoning_content\", \"tool_calls\"}} or "
+     "{\"error\": "
+     "\"...\"}.",
+     qn_cli_parse},
 };
 const size_t qn_n_commands = sizeof qn_commands / sizeof qn_commands[0];
 
