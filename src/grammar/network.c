@@ -373,8 +373,8 @@ static quern_status check_rules(const qn_network *n, const bool *reaches_end, co
     uint8_t *colors = qn_calloc(n->n_rules, 1);
     size_t *at = qn_calloc(n->n_rules, sizeof *at);
     uint32_t *path = qn_calloc(n->n_rules, sizeof *path), found = QN_NO_EDGE;
-    bool ok = w.seen != NULL && w.stack != NULL && c.begins != NULL && colors != NULL && at != NULL &&
-              path != NULL;
+    bool ok =
+        w.seen != NULL && w.stack != NULL && c.begins != NULL && colors != NULL && at != NULL && path != NULL;
     for (uint32_t rule = 0; ok && rule < n->n_rules; rule++) {
         c.begins[rule] = c.n;
         find_first_calls(&w, rule, note_call, &c);
@@ -394,8 +394,8 @@ static quern_status check_rules(const qn_network *n, const bool *reaches_end, co
 }
 
 /* No rule may begin with itself; what leads to no end is taken away. */
-static quern_status check_and_cut(qn_network *n, const char *what,
-                                  const char *(*rule_name)(void *, uint32_t), void *user, quern_error *err)
+static quern_status check_and_cut(qn_network *n, const char *what, const char *(*rule_name)(void *, uint32_t),
+                                  void *user, quern_error *err)
 {
     ways_back w;
     bool ok = ways_back_init(&w, n);

@@ -2,8 +2,9 @@
  * algorithm"; rules that call each other: recursive transition networks, Woods 1970).
  *
  * A rule has one state where it begins and one where it ends, which nothing leaves. Characters are spelled as
- * UTF-8: a range of them becomes a few chains of byte ranges. From each state that an edge leads to the end of
- * its rule can be reached: who follows bytes of a text never comes to where the text could not be finished. */
+ * UTF-8: a range of them becomes a few chains of byte ranges. From each state that an edge leads to the end
+ * of its rule can be reached: who follows bytes of a text never comes to where the text could not be
+ * finished. */
 #ifndef QN_GRAMMAR_NETWORK_H
 #define QN_GRAMMAR_NETWORK_H
 
@@ -31,7 +32,7 @@ typedef struct qn_network { /* zeroed: valid and empty. Immutable once built: th
     qn_network_rule *rules; /* [n_rules] */
     size_t n_rules;
     uint32_t root;
-    bool is_empty; /* no text at all is in the language */
+    bool is_empty;         /* no text at all is in the language */
     uint8_t class_of[256]; /* bytes that no edge tells apart have the same class */
     size_t n_classes;
 } qn_network;
