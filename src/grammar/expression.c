@@ -138,8 +138,7 @@ qn_expression qn_expression_graph(qn_expressions *e, uint32_t n_states, const qn
                                   size_t n_edges)
 {
     const size_t begin = e->n_edges;
-    if (e->failed ||
-        !grow(e, &e->edges, &e->edge_capacity, begin + n_edges, MAX_EDGES, sizeof *e->edges))
+    if (e->failed || !grow(e, &e->edges, &e->edge_capacity, begin + n_edges, MAX_EDGES, sizeof *e->edges))
         return QN_NO_EXPRESSION;
     if (n_edges > 0) memcpy(e->edges + begin, edges, n_edges * sizeof *edges);
     e->n_edges += n_edges;

@@ -14,7 +14,8 @@ static qn_expression text(qn_json_writer *w, const char *bytes)
     return qn_expression_text(w->e, bytes, strlen(bytes));
 }
 
-static qn_expression group_of(qn_json_writer *w, qn_expression_kind kind, const qn_expression *parts, size_t n)
+static qn_expression group_of(qn_json_writer *w, qn_expression_kind kind, const qn_expression *parts,
+                              size_t n)
 {
     const qn_expression group = qn_expression_group(w->e, kind);
     for (size_t i = 0; i < n; i++) qn_expression_append(w->e, group, parts[i]);
@@ -39,8 +40,12 @@ static qn_expression bracketed(qn_json_writer *w, char open, char close, qn_expr
 {
     const char closing[2] = {close, '\0'};
     const qn_graph_edge edges[] = {
-        {0, 2, qn_json_punctuation(w, open)},  {2, 1, text(w, closing)}, {2, 3, QN_NO_EXPRESSION}, {3, 4, item},
-        {4, 3, qn_json_punctuation(w, ',')}, {4, 1, qn_json_punctuation(w, close)},
+        {0, 2, qn_json_punctuation(w, open)},
+        {2, 1, text(w, closing)},
+        {2, 3, QN_NO_EXPRESSION},
+        {3, 4, item},
+        {4, 3, qn_json_punctuation(w, ',')},
+        {4, 1, qn_json_punctuation(w, close)},
     };
     return qn_expression_graph(w->e, 5, edges, sizeof edges / sizeof *edges);
 }
@@ -78,7 +83,8 @@ static qn_expression meaning_of(qn_json_writer *w, qn_json_rule rule)
     case QN_JSON_ARRAY:
         return bracketed(w, '[', ']', qn_json_shared(w, QN_JSON_VALUE));
     default:
-        qn_regex_add(w->e, patterns[rule], strlen(patterns[rule]), QN_REGEX_WHOLE, &x, NULL);
+        if (qn_regex_add(w->e, patterns[rule], strlen(patterns[rule]), QN_REGEX_WHOLE, &x, NULL) != QUERN_OK)
+            w->e->failed = w->e->no_memory = true; /* the patterns are right and small */
         return x;
     }
 }
@@ -98,8 +104,8 @@ qn_expression qn_json_punctuation(qn_json_writer *w, char mark)
     const char bytes[2] = {mark, '\0'};
     const qn_expression itself = text(w, bytes);
     if (w->whitespace == QN_JSON_COMPACT) return itself;
-    const qn_expression space = mark == ':' ? qn_expression_repeat(w->e, text(w, " "), 0, 1)
-                                            : qn_json_shared(w, QN_JSON_SPACE);
+    const qn_expression space =
+        mark == ':' ? qn_expression_repeat(w->e, text(w, " "), 0, 1) : qn_json_shared(w, QN_JSON_SPACE);
     const bool space_first = mark == '}' || mark == ']';
     const qn_expression parts[] = {space_first ? space : itself, space_first ? itself : space};
     return group_of(w, QN_EXPRESSION_SEQUENCE, parts, 2);
@@ -224,14 +230,15 @@ static qn_expression spelled_text(qn_json_writer *w, const char *bytes, size_t n
         qn_buffer_puts(&out, escape);
     }
     if (out.failed) w->e->failed = w->e->no_memory = true;
-    const qn_expression x =
-        out.failed ? QN_NO_EXPRESSION
-                   : qn_expression_text(w->e, out.data != NULL ? out.data : "", out.n_bytes);
+    const qn_expression x = out.failed
+                                ? QN_NO_EXPRESSION
+                                : qn_expression_text(w->e, out.data != NULL ? out.data : "", out.n_bytes);
     qn_buffer_deinit(&out);
     return x;
 }
 
-static qn_expression spelled_repeat(qn_json_writer *w, const qn_expressions *from, const qn_expression_node *x)
+static qn_expression spelled_repeat(qn_json_writer *w, const qn_expressions *from,
+                                    const qn_expression_node *x)
 {
     qn_expression part = qn_json_spelled(w, from, x->first);
     if ((x->max != QN_ANY_NUMBER ? x->max : x->min) > 4) { /* copies are better calls of one rule */
@@ -281,7 +288,8 @@ static qn_expression exactly(qn_json_writer *w, uint32_t rule, uint32_t block, u
     return group_of(w, QN_EXPRESSION_SEQUENCE, parts, 2);
 }
 
-/* At most count times a rule: fewer blocks than there could be and any rest, or all of them and what is left. */
+/* At most count times a rule: fewer blocks than there could be and any rest, or all of them and what is left.
+ */
 static qn_expression at_most(qn_json_writer *w, uint32_t rule, uint32_t block, uint32_t count)
 {
     const uint32_t n_blocks = count / BLOCK;
@@ -305,9 +313,8 @@ qn_expression qn_json_repeated(qn_json_writer *w, uint32_t rule, uint32_t min, u
     qn_expression_define(w->e, block,
                          qn_expression_repeat(w->e, qn_expression_rule(w->e, rule), BLOCK, BLOCK));
     const qn_expression rest =
-        max == QN_ANY_NUMBER
-            ? qn_expression_repeat(w->e, qn_expression_rule(w->e, rule), 0, QN_ANY_NUMBER)
-            : at_most(w, rule, block, max - min);
+        max == QN_ANY_NUMBER ? qn_expression_repeat(w->e, qn_expression_rule(w->e, rule), 0, QN_ANY_NUMBER)
+                             : at_most(w, rule, block, max - min);
     const qn_expression parts[] = {exactly(w, rule, block, min), rest};
     return group_of(w, QN_EXPRESSION_SEQUENCE, parts, 2);
 }

@@ -41,7 +41,7 @@ enum { QN_JSON_SHARED_ESCAPES = 8 };
 typedef struct qn_json_writer { /* zeroed but for e and whitespace: valid */
     qn_expressions *e;
     qn_json_whitespace whitespace;
-    uint32_t rules[QN_JSON_N_RULES]; /* number + 1, 0: not made yet */
+    uint32_t rules[QN_JSON_N_RULES];          /* number + 1, 0: not made yet */
     uint64_t escapes[QN_JSON_SHARED_ESCAPES]; /* which characters: bit c, bits 32 and 33: quote, backslash */
     uint32_t escape_rules[QN_JSON_SHARED_ESCAPES];
     size_t n_escapes;
@@ -57,7 +57,8 @@ qn_expression qn_json_punctuation(qn_json_writer *w, char mark);
 /* One character of the set, in the fixed spelling. */
 qn_expression qn_json_character(qn_json_writer *w, const qn_character_range *ranges, size_t n);
 
-/* The texts of an expression over characters (no rules, no graphs), spelled within a string; without quotes. */
+/* The texts of an expression over characters (no rules, no graphs), spelled within a string; without quotes.
+ */
 qn_expression qn_json_spelled(qn_json_writer *w, const qn_expressions *from, qn_expression x);
 
 /* content within quotes. */

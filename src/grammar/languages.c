@@ -1,5 +1,5 @@
-/* languages.c: see languages.h. Expressions become states and edges over ranges of characters (Thompson 1968);
- * the product is made by the construction of subsets, over the states of all languages at once. */
+/* languages.c: see languages.h. Expressions become states and edges over ranges of characters (Thompson
+ * 1968); the product is made by the construction of subsets, over the states of all languages at once. */
 #include "grammar/languages.h"
 
 #include "base/alloc.h"
@@ -566,8 +566,7 @@ static void export_state(exporter *x, uint32_t state)
     uint32_t n_sorted = 0, after = 0;
     for (uint32_t i = begin; i < begin + n; i++) { /* what lies between them leads to 0 */
         const qn_product_edge *edge = &x->p->edges[i];
-        if (edge->first > after)
-            x->sorted[n_sorted++] = (qn_product_edge){state, 0, after, edge->first - 1};
+        if (edge->first > after) x->sorted[n_sorted++] = (qn_product_edge){state, 0, after, edge->first - 1};
         x->sorted[n_sorted++] = *edge;
         after = edge->last + 1;
     }

@@ -1,7 +1,7 @@
 /* languages.h: several regular languages of characters, followed together: their product automaton (Rabin and
  * Scott 1959, "Finite automata and their decision problems"). Each state of it tells which of the languages
- * the text so far belongs to, so it serves for intersections, for complements, and for telling the texts of one
- * language from those of another. */
+ * the text so far belongs to, so it serves for intersections, for complements, and for telling the texts of
+ * one language from those of another. */
 #ifndef QN_GRAMMAR_LANGUAGES_H
 #define QN_GRAMMAR_LANGUAGES_H
 
@@ -10,8 +10,8 @@
 enum { QN_MAX_LANGUAGES = 32 };
 
 typedef struct qn_language_edge {
-    uint32_t to, next;      /* next: of the same state, or UINT32_MAX */
-    uint32_t begin, n;      /* its ranges; n is 0 for the empty text */
+    uint32_t to, next; /* next: of the same state, or UINT32_MAX */
+    uint32_t begin, n; /* its ranges; n is 0 for the empty text */
 } qn_language_edge;
 
 typedef struct qn_languages { /* zeroed: valid and empty */
@@ -31,8 +31,8 @@ typedef struct qn_languages { /* zeroed: valid and empty */
 void qn_languages_add(qn_languages *l, const qn_expressions *e, qn_expression x);
 void qn_languages_deinit(qn_languages *l);
 
-/* Which languages (bit i: language i) the UTF-8 text belongs to. *work is what may still be done: it is counted
- * down, and at 0 the answer is QUERN_ERR_LIMIT. */
+/* Which languages (bit i: language i) the UTF-8 text belongs to. *work is what may still be done: it is
+ * counted down, and at 0 the answer is QUERN_ERR_LIMIT. */
 quern_status qn_languages_match(const qn_languages *l, const char *text, size_t n_bytes, uint64_t *work,
                                 uint32_t *belongs, quern_error *err);
 
@@ -44,8 +44,8 @@ typedef struct qn_product_edge {
 typedef struct qn_product { /* state 0 is where no language goes on; there all characters stay */
     qn_product_edge *edges; /* by state; characters without an edge lead to 0 */
     size_t n_edges, edge_capacity;
-    uint32_t *belongs;      /* [n_states] bit i: the text so far belongs to language i */
-    uint32_t *first_edge;   /* [n_states + 1] */
+    uint32_t *belongs;    /* [n_states] bit i: the text so far belongs to language i */
+    uint32_t *first_edge; /* [n_states + 1] */
     size_t n_states, state_capacity;
     uint32_t begin;
 } qn_product;

@@ -1,6 +1,6 @@
-/* regex.c: a parser by recursive descent (ECMA-262, section 22.2.1) makes a tree; anchors are settled when the
- * tree becomes an expression: an edge of the pattern is open, so that other text may stand there, until an
- * anchor closes it; groups at an edge hand that on to each of their branches:
+/* regex.c: a parser by recursive descent (ECMA-262, section 22.2.1) makes a tree; anchors are settled when
+ * the tree becomes an expression: an edge of the pattern is open, so that other text may stand there, until
+ * an anchor closes it; groups at an edge hand that on to each of their branches:
  *
  *     (^a|b)c      means      a c .*  |  .* b c .*      */
 #include "grammar/regex.h"
@@ -142,10 +142,9 @@ static bool add_ranges(parser *p, const qn_character_range *ranges, size_t n, bo
 
 static const qn_character_range digits[] = {{'0', '9'}};
 static const qn_character_range words[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-static const qn_character_range spaces[] = {{'\t', '\r'},     {' ', ' '},       {0xa0, 0xa0},
-                                            {0x1680, 0x1680}, {0x2000, 0x200a}, {0x2028, 0x2029},
-                                            {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000},
-                                            {0xfeff, 0xfeff}};
+static const qn_character_range spaces[] = {
+    {'\t', '\r'},     {' ', ' '},       {0xa0, 0xa0},     {0x1680, 0x1680}, {0x2000, 0x200a},
+    {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}, {0xfeff, 0xfeff}};
 static const qn_character_range line_ends[] = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
 static bool add_class_escape(parser *p, char kind)
@@ -265,7 +264,8 @@ static bool parse_plain_character(parser *p, uint32_t *c)
 /* What stands for many characters: \d \w \s \p and their opposites. */
 static bool is_class_escape(const parser *p)
 {
-    return p->end - p->at >= 2 && p->at[0] == '\\' && strchr("dDwWsSpP", p->at[1]) != NULL && p->at[1] != '\0';
+    return p->end - p->at >= 2 && p->at[0] == '\\' && strchr("dDwWsSpP", p->at[1]) != NULL &&
+           p->at[1] != '\0';
 }
 
 static bool parse_class_escape(parser *p)
@@ -328,8 +328,8 @@ static bool skip_group_name(parser *p)
     const char *name = p->at;
     while (p->at < p->end && *p->at != '>') {
         const char c = *p->at;
-        const bool fits = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                          c == '$' || (c & 0x80) != 0;
+        const bool fits = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                          c == '_' || c == '$' || (c & 0x80) != 0;
         if (!fits) return fail(p, "this does not belong into a group's name");
         p->at++;
     }
@@ -483,8 +483,8 @@ static uint32_t parse_choice(parser *p)
 
 /* ---- the tree as an expression ----------------------------------------------------------------- */
 
-/* An edge of what is converted: whether it is one of the whole pattern, so that an anchor may stand there, and
- * whether other text may still stand there. */
+/* An edge of what is converted: whether it is one of the whole pattern, so that an anchor may stand there,
+ * and whether other text may still stand there. */
 typedef struct edge {
     bool is_edge, is_open;
 } edge;

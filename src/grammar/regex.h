@@ -1,10 +1,11 @@
-/* regex.h: regular expressions as expressions: the dialect of ECMA-262 with Unicode characters, as the keyword
- * "pattern" of JSON Schema means it.
+/* regex.h: regular expressions as expressions: the dialect of ECMA-262 with Unicode characters, as the
+ * keyword "pattern" of JSON Schema means it.
  *
- * There are: | ( ) (?: ) (?<name> ), classes with ranges and \d \w \s \D \W \S \p{L} (general categories), the
- * escapes \n \t \r \f \v \0 \xHH \uHHHH (in pairs too) \u{H...} \cX, . (all but line ends), * + ? {m} {m,}
- * {m,n} (lazy ones mean the same language), ^ and $ at an edge of the whole, of a branch, or of a group there.
- * Not regular, or of no meaning for a language: lookaround, backreferences, \b, anchors in a middle. */
+ * There are: | ( ) (?: ) (?<name> ), classes with ranges and \d \w \s \D \W \S \p{L} (general categories),
+ * the escapes \n \t \r \f \v \0 \xHH \uHHHH (in pairs too) \u{H...} \cX, . (all but line ends), * + ? {m}
+ * {m,} {m,n} (lazy ones mean the same language), ^ and $ at an edge of the whole, of a branch, or of a group
+ * there. Not regular, or of no meaning for a language: lookaround, backreferences, \b, anchors in a middle.
+ */
 #ifndef QN_GRAMMAR_REGEX_H
 #define QN_GRAMMAR_REGEX_H
 

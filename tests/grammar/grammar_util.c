@@ -28,6 +28,34 @@ test_language test_gbnf(const char *grammar)
     return l;
 }
 
+static test_language open_language(qn_network *network)
+{
+    test_language l = {.network = network};
+    quern_error err = {0};
+    if (qn_automaton_create(&l.automaton, network, &err) != QUERN_OK) fail_msg("%s", err.message);
+    return l;
+}
+
+test_language test_regex(const char *pattern, qn_regex_match match)
+{
+    qn_network *network = calloc(1, sizeof *network);
+    quern_error err = {0};
+    assert_non_null(network);
+    if (qn_regex_build(network, pattern, strlen(pattern), match, &err) != QUERN_OK)
+        fail_msg("%s: %s", pattern, err.message);
+    return open_language(network);
+}
+
+test_language test_schema(const char *schema, const qn_json_schema_options *options)
+{
+    qn_network *network = calloc(1, sizeof *network);
+    quern_error err = {0};
+    assert_non_null(network);
+    if (qn_json_schema_build_text(network, schema, strlen(schema), options, &err) != QUERN_OK)
+        fail_msg("%s: %s", schema, err.message);
+    return open_language(network);
+}
+
 void test_language_close(test_language *l)
 {
     qn_automaton_destroy(l->automaton);

@@ -5,6 +5,8 @@
 #include "support/cmocka_all.h"
 
 #include "grammar/automaton.h"
+#include "grammar/json_schema.h"
+#include "grammar/regex.h"
 
 /* Whether the automaton takes these bytes as a whole text. */
 bool test_takes(qn_automaton *a, const char *text, size_t n_bytes);
@@ -16,6 +18,9 @@ typedef struct test_language {
 
 /* A GBNF grammar, or the test ends. */
 test_language test_gbnf(const char *grammar);
+/* A regular expression, or a JSON schema (options may be NULL), or the test ends. */
+test_language test_regex(const char *pattern, qn_regex_match match);
+test_language test_schema(const char *schema, const qn_json_schema_options *options);
 void test_language_close(test_language *l);
 
 #endif
