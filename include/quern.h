@@ -489,6 +489,8 @@ typedef struct quern_grammar_params {
     size_t n_bytes;
     bool compact; /**< JSON without any blank between its parts; otherwise a blank, or a line end and some
                        indentation, may stand wherever JSON allows them */
+    bool open_objects; /**< JSON_SCHEMA: an object whose schema names properties and is silent about others may
+                            have others, as the standard says; otherwise it has none, which models do better with */
 } quern_grammar_params;
 QUERN_API quern_grammar_params quern_grammar_params_default(void);
 

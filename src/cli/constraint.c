@@ -9,7 +9,7 @@ static bool is_schema_text(const char *source)
     return source[strspn(source, " \t\r\n")] == '{';
 }
 
-quern_grammar *qn_cli_grammar(quern_grammar_kind kind, const char *source, bool compact)
+quern_grammar *qn_cli_grammar(quern_grammar_kind kind, const char *source, bool compact, bool open_objects)
 {
     const bool is_text = kind == QUERN_GRAMMAR_REGEX || kind == QUERN_GRAMMAR_JSON_OBJECT ||
                          (kind == QUERN_GRAMMAR_JSON_SCHEMA && is_schema_text(source));
@@ -19,6 +19,7 @@ quern_grammar *qn_cli_grammar(quern_grammar_kind kind, const char *source, bool 
     char *read = NULL;
     params.kind = kind;
     params.compact = compact;
+    params.open_objects = open_objects;
     params.text = source;
     params.n_bytes = source != NULL ? strlen(source) : 0;
     if (!is_text) {
@@ -44,6 +45,6 @@ int qn_constraint_open(const qn_constraint_options *o, quern_grammar **grammar)
                                     : o->regex != NULL  ? QUERN_GRAMMAR_REGEX
                                                         : QUERN_GRAMMAR_JSON_OBJECT;
     const char *source = o->grammar != NULL ? o->grammar : o->schema != NULL ? o->schema : o->regex;
-    *grammar = qn_cli_grammar(kind, source, o->compact);
+    *grammar = qn_cli_grammar(kind, source, o->compact, o->open_objects);
     return *grammar != NULL ? -1 : QN_EXIT_FAILURE;
 }

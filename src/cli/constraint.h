@@ -7,11 +7,11 @@
 
 /* Reads the text of a grammar and compiles it. source: a file, or "-" for standard input; a schema may stand
  * there itself, beginning with '{'; a regular expression always does. NULL: message printed. */
-quern_grammar *qn_cli_grammar(quern_grammar_kind kind, const char *source, bool compact);
+quern_grammar *qn_cli_grammar(quern_grammar_kind kind, const char *source, bool compact, bool open_objects);
 
 typedef struct qn_constraint_options {
     const char *grammar, *schema, *regex;
-    bool json, compact;
+    bool json, compact, open_objects;
 } qn_constraint_options;
 /* clang-format off */
 #define QN_CONSTRAINT_OPTIONS(o)                                                                               \
@@ -21,7 +21,9 @@ typedef struct qn_constraint_options {
      "the answer belongs to the language of this grammar (GBNF)"},                                            \
     {"--regex", QN_TEXT, &(o)->regex, 0, 0, "PATTERN", "the whole answer matches this regular expression"},   \
     {"--json", QN_FLAG, &(o)->json, 0, 0, NULL, "the answer is a JSON object"},                                \
-    {"--compact", QN_FLAG, &(o)->compact, 0, 0, NULL, "JSON without blanks between its parts"}
+    {"--compact", QN_FLAG, &(o)->compact, 0, 0, NULL, "JSON without blanks between its parts"},                \
+    {"--open", QN_FLAG, &(o)->open_objects, 0, 0, NULL,                                                        \
+     "objects of the schema may have more properties than it names, unless it forbids that"}
 /* clang-format on */
 
 /* -1 to go on, with *grammar NULL where nothing binds the answer; otherwise an exit code, message printed. */

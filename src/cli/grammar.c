@@ -9,7 +9,7 @@
 #include <string.h>
 
 typedef struct grammar_options {
-    bool gbnf, schema, regex, jsonl, compact, as_json, each;
+    bool gbnf, schema, regex, jsonl, compact, closed, as_json, each;
     const char *model;
 } grammar_options;
 
@@ -30,6 +30,7 @@ static quern_grammar *grammar_of_line(const grammar_options *o, const json_t *re
     quern_error err = {.message = "'schema' is missing"};
     params.kind = QUERN_GRAMMAR_JSON_SCHEMA;
     params.compact = o->compact;
+    params.open_objects = !o->closed;
     params.text = text;
     params.n_bytes = text != NULL ? strlen(text) : 0;
     if (text == NULL || quern_grammar_create(&grammar, &params, &err) != QUERN_OK)
@@ -190,6 +191,8 @@ int qn_cli_grammar_command(int argc, char **argv)
          "SOURCE is a JSON Schema: a file, or the text in braces"},
         {"--regex", QN_FLAG, &o.regex, 0, 0, NULL, "SOURCE is a regular expression"},
         {"--compact", QN_FLAG, &o.compact, 0, 0, NULL, "JSON without blanks between its parts"},
+        {"--closed", QN_FLAG, &o.closed, 0, 0, NULL,
+         "objects whose schema names properties have no others, as in `quern run --schema`"},
         {"--model", QN_TEXT, &o.model, 0, 0, "MODEL",
          "measure the masks of this model's tokens along the text"},
         {"--each", QN_FLAG, &o.each, 0, 0, NULL, "with --model and --json: the time of every mask"},
@@ -211,7 +214,8 @@ int qn_cli_grammar_command(int argc, char **argv)
     const quern_grammar_kind kind = o.gbnf     ? QUERN_GRAMMAR_GBNF
                                     : o.schema ? QUERN_GRAMMAR_JSON_SCHEMA
                                                : QUERN_GRAMMAR_REGEX;
-    if (!own_schemas && (grammar = qn_cli_grammar(kind, argv[1], o.compact)) == NULL) return QN_EXIT_FAILURE;
+    if (!own_schemas && (grammar = qn_cli_grammar(kind, argv[1], o.compact, !o.closed)) == NULL)
+        return QN_EXIT_FAILURE;
     const double compile_ms = (double)(qn_clock_ns() - start) * 1e-6;
     const int code = run_with(&o, grammar, argc > 2 ? argv[2] : NULL, compile_ms);
     quern_grammar_destroy(grammar);

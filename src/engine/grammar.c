@@ -3,6 +3,8 @@
 
 #include "base/alloc.h"
 #include "grammar/gbnf.h"
+#include "grammar/json_schema.h"
+#include "grammar/regex.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -66,13 +68,18 @@ quern_grammar_params quern_grammar_params_default(void)
 
 static quern_status build(qn_network *network, const quern_grammar_params *p, quern_error *err)
 {
+    const qn_json_whitespace whitespace = p->compact ? QN_JSON_COMPACT : QN_JSON_FLEXIBLE;
+    const qn_json_schema_options options = {.whitespace = whitespace, .named_only = !p->open_objects};
+    const char *text = p->text != NULL ? p->text : "";
     switch (p->kind) {
     case QUERN_GRAMMAR_GBNF:
-        return qn_gbnf_build(network, p->text, p->n_bytes, err);
+        return qn_gbnf_build(network, text, p->n_bytes, err);
     case QUERN_GRAMMAR_JSON_SCHEMA:
+        return qn_json_schema_build_text(network, text, p->n_bytes, &options, err);
     case QUERN_GRAMMAR_REGEX:
+        return qn_regex_build(network, text, p->n_bytes, QN_REGEX_WHOLE, err);
     case QUERN_GRAMMAR_JSON_OBJECT:
-        break;
+        return qn_json_any_build(network, true, whitespace, err);
     }
     return qn_fail(err, QUERN_ERR_ARGUMENT, "grammar: there is no kind %d", (int)p->kind);
 }
