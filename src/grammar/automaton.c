@@ -15,15 +15,15 @@ enum {
     BOTTOM = 0,                   /* the stack on which nothing is */
 };
 #define UNKNOWN UINT32_MAX /* a transition not yet followed */
+enum { ENDS = 1 /* a rule */, READS = 2 /* a byte */ };
+enum { FEW = 16 /* configurations that are searched one by one */ };
 
 typedef struct stack_node {
     uint32_t to, below;   /* where to go on, and the stack under it */
     uint32_t least_bytes; /* from there to the end of all */
 } stack_node;
 
-typedef struct configuration {
-    uint32_t state, stack;
-} configuration;
+typedef qn_configuration configuration;
 
 typedef struct place_contents {
     uint32_t begin, n;    /* of configurations */
@@ -39,7 +39,8 @@ typedef struct numbers {
 
 struct qn_automaton {
     const qn_network *net;
-    bool *is_end; /* [n_states] of a rule */
+    uint8_t *marks;   /* [n_states] what a state is: ENDS, READS */
+    uint32_t *begins; /* [n_states] the rule that begins there, or QN_NO_RULE */
     stack_node *stacks;
     size_t n_stacks, stack_capacity;
     numbers stack_numbers;
@@ -127,28 +128,56 @@ static uint64_t hash_work(const qn_automaton *a, uint32_t number)
     return qn_hash_bytes(&a->work[number], sizeof a->work[number], 2);
 }
 
-static bool add_configuration(qn_automaton *a, uint32_t state, uint32_t stack)
+static bool append(qn_automaton *a, configuration c)
 {
-    const configuration wanted = {state, stack};
     if (a->n_work >= MAX_CONFIGURATIONS) return fail(a, QUERN_ERR_LIMIT);
-    if (!reserve(&a->work_numbers, hash_work, a) ||
-        !qn_grow(&a->work, &a->work_capacity, a->n_work + 1, MAX_CONFIGURATIONS, sizeof *a->work))
+    if (!qn_grow(&a->work, &a->work_capacity, a->n_work + 1, MAX_CONFIGURATIONS, sizeof *a->work))
         return fail(a, QUERN_ERR_NOMEM);
+    a->work[a->n_work++] = c;
+    return true;
+}
+
+static bool is_same(configuration a, configuration b)
+{
+    return a.state == b.state && a.stack == b.stack;
+}
+
+/* Gives a number to a configuration of the set; false: no memory. *is_new: it was not there. */
+static bool number_configuration(qn_automaton *a, configuration wanted, uint32_t number, bool *is_new)
+{
+    *is_new = false;
+    if (!reserve(&a->work_numbers, hash_work, a)) return fail(a, QUERN_ERR_NOMEM);
     const size_t mask = a->work_numbers.n_slots - 1;
     size_t at = qn_hash_bytes(&wanted, sizeof wanted, 2) & mask;
     for (; a->work_numbers.slots[at] != 0; at = (at + 1) & mask)
-        if (memcmp(&a->work[a->work_numbers.slots[at] - 1], &wanted, sizeof wanted) == 0) return true;
-    a->work[a->n_work] = wanted;
-    a->work_numbers.slots[at] = (uint32_t)++a->n_work;
+        if (is_same(a->work[a->work_numbers.slots[at] - 1], wanted)) return true;
+    a->work_numbers.slots[at] = number + 1;
     a->work_numbers.n++;
+    *is_new = true;
     return true;
+}
+
+/* Adds it if it is not there: among few it is searched, among many it has a number. */
+static bool add_configuration(qn_automaton *a, uint32_t state, uint32_t stack)
+{
+    const configuration wanted = {state, stack};
+    bool is_new;
+    if (a->n_work < FEW) {
+        for (size_t i = 0; i < a->n_work; i++)
+            if (is_same(a->work[i], wanted)) return true;
+        return append(a, wanted);
+    }
+    for (uint32_t i = 0; a->n_work == FEW && a->work_numbers.n == 0 && i < FEW; i++)
+        if (!number_configuration(a, a->work[i], i, &is_new)) return false;
+    if (!number_configuration(a, wanted, (uint32_t)a->n_work, &is_new)) return false;
+    return !is_new || append(a, wanted);
 }
 
 /* A rule that is called where nothing follows in the caller leaves no trace on the stack: so right recursion
  * needs no room. Ends of rules are never left by an edge. */
 static bool call(qn_automaton *a, const qn_edge *edge, uint32_t stack)
 {
-    const bool is_last = a->net->states[edge->to] == QN_NO_EDGE && a->is_end[edge->to];
+    const bool is_last = a->net->states[edge->to] == QN_NO_EDGE && (a->marks[edge->to] & ENDS) != 0;
     if (!is_last && !push(a, edge->to, stack, &stack)) return false;
     return add_configuration(a, a->net->rules[edge->rule].begin, stack);
 }
@@ -158,7 +187,7 @@ static bool close_set(qn_automaton *a)
 {
     for (size_t i = 0; i < a->n_work; i++) {
         const configuration c = a->work[i];
-        if (a->is_end[c.state]) {
+        if ((a->marks[c.state] & ENDS) != 0) {
             if (c.stack == BOTTOM) a->accepts = true;
             else if (!add_configuration(a, a->stacks[c.stack].to, a->stacks[c.stack].below)) return false;
         }
@@ -178,11 +207,14 @@ static int by_content(const void *x, const void *y)
     return (a->stack > b->stack) - (a->stack < b->stack);
 }
 
-static bool reads_bytes(const qn_automaton *a, uint32_t state)
+static void sort_few(configuration *set, size_t n)
 {
-    for (uint32_t k = a->net->states[state]; k != QN_NO_EDGE; k = a->net->edges[k].next)
-        if (a->net->edges[k].kind == QN_EDGE_BYTES) return true;
-    return false;
+    for (size_t i = 1; i < n; i++) {
+        const configuration c = set[i];
+        size_t k = i;
+        for (; k > 0 && by_content(&set[k - 1], &c) > 0; k--) set[k] = set[k - 1];
+        set[k] = c;
+    }
 }
 
 /* Only what reads a byte matters for what follows; sorted, so that equal sets have equal contents. */
@@ -190,9 +222,10 @@ static void keep_readers(qn_automaton *a)
 {
     size_t n = 0;
     for (size_t i = 0; i < a->n_work; i++)
-        if (reads_bytes(a, a->work[i].state)) a->work[n++] = a->work[i];
+        if ((a->marks[a->work[i].state] & READS) != 0) a->work[n++] = a->work[i];
     a->n_work = n;
-    if (n > 0) qsort(a->work, n, sizeof *a->work, by_content);
+    if (n > FEW) qsort(a->work, n, sizeof *a->work, by_content);
+    else sort_few(a->work, n);
 }
 
 /* ---- places ------------------------------------------------------------------------------------ */
@@ -266,7 +299,7 @@ static void begin_set(qn_automaton *a)
 {
     a->n_work = 0;
     a->accepts = false;
-    forget(&a->work_numbers);
+    if (a->work_numbers.n > 0) forget(&a->work_numbers);
 }
 
 /* The place of nothing, number 0, and that where texts begin. */
@@ -345,6 +378,42 @@ quern_status qn_automaton_status(const qn_automaton *a, quern_error *err)
                    MAX_CONFIGURATIONS);
 }
 
+/* ---- what a place is made of ------------------------------------------------------------------- */
+
+const qn_configuration *qn_automaton_configurations(const qn_automaton *a, qn_place at, size_t *n)
+{
+    *n = a->places[at].n;
+    return a->configurations + a->places[at].begin;
+}
+
+uint32_t qn_automaton_rule_of(const qn_automaton *a, uint32_t state)
+{
+    return a->begins[state];
+}
+
+qn_place qn_automaton_after_rule(qn_automaton *a, qn_place at, uint32_t rule)
+{
+    const place_contents p = a->places[at];
+    qn_place to;
+    begin_set(a);
+    for (uint32_t i = 0; i < p.n; i++) {
+        const configuration c = a->configurations[p.begin + i];
+        if (a->begins[c.state] != rule) continue;
+        if (c.stack == BOTTOM) a->accepts = true;
+        else if (!add_configuration(a, a->stacks[c.stack].to, a->stacks[c.stack].below)) return QN_PLACE_DEAD;
+    }
+    return a->status == QUERN_OK && number_set(a, &to) ? to : QN_PLACE_DEAD;
+}
+
+qn_place qn_automaton_rule_begin(qn_automaton *a, uint32_t rule)
+{
+    qn_place at;
+    begin_set(a);
+    if (a->status != QUERN_OK || !add_configuration(a, a->net->rules[rule].begin, BOTTOM))
+        return QN_PLACE_DEAD;
+    return number_set(a, &at) ? at : QN_PLACE_DEAD;
+}
+
 /* ---- life -------------------------------------------------------------------------------------- */
 
 static void forget_all(qn_automaton *a)
@@ -395,17 +464,32 @@ bool qn_automaton_tidy(qn_automaton *a, qn_place *at)
     return true;
 }
 
+static void mark_states(qn_automaton *a)
+{
+    const qn_network *n = a->net;
+    for (size_t state = 0; state < n->n_states; state++) {
+        a->begins[state] = QN_NO_RULE;
+        for (uint32_t k = n->states[state]; k != QN_NO_EDGE; k = n->edges[k].next)
+            if (n->edges[k].kind == QN_EDGE_BYTES) a->marks[state] |= READS;
+    }
+    for (uint32_t rule = 0; rule < n->n_rules; rule++) {
+        a->begins[n->rules[rule].begin] = rule;
+        a->marks[n->rules[rule].end] |= ENDS;
+    }
+}
+
 quern_status qn_automaton_create(qn_automaton **out, const qn_network *network, quern_error *err)
 {
     qn_automaton *a = *out = qn_calloc(1, sizeof *a);
     if (a == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");
     a->net = network;
-    a->is_end = qn_calloc(network->n_states, sizeof *a->is_end);
-    bool ok =
-        a->is_end != NULL && qn_grow(&a->stacks, &a->stack_capacity, 1, UINT32_MAX / 2, sizeof *a->stacks);
+    a->marks = qn_calloc(network->n_states, sizeof *a->marks);
+    a->begins = qn_calloc(network->n_states, sizeof *a->begins);
+    bool ok = a->marks != NULL && a->begins != NULL &&
+              qn_grow(&a->stacks, &a->stack_capacity, 1, UINT32_MAX / 2, sizeof *a->stacks);
     if (ok) {
         a->stacks[BOTTOM] = (stack_node){0};
-        for (size_t i = 0; i < network->n_rules; i++) a->is_end[network->rules[i].end] = true;
+        mark_states(a);
         forget_all(a);
         ok = make_first_places(a);
     }
@@ -420,7 +504,7 @@ quern_status qn_automaton_create(qn_automaton **out, const qn_network *network, 
 void qn_automaton_destroy(qn_automaton *a)
 {
     if (a == NULL) return;
-    qn_free(a->is_end);
+    qn_free(a->marks), qn_free(a->begins);
     qn_free(a->stacks), qn_free(a->stack_numbers.slots);
     qn_free(a->configurations), qn_free(a->places), qn_free(a->place_numbers.slots);
     qn_free(a->transitions);

@@ -37,6 +37,22 @@ uint32_t qn_automaton_shortest(const qn_automaton *a, qn_place at);
 /* The first byte of such an end; only where qn_automaton_shortest is not 0 nor QN_NO_WAY. */
 uint8_t qn_automaton_shortest_byte(qn_automaton *a, qn_place at);
 
+/* ---- what a place is made of ---- */
+
+typedef struct qn_configuration {
+    uint32_t state, stack; /* a state that reads bytes; stacks are equal if and only if their numbers are */
+} qn_configuration;
+
+/* [*n], until the automaton's next call. */
+const qn_configuration *qn_automaton_configurations(const qn_automaton *a, qn_place at, size_t *n);
+/* The rule that begins with a state; QN_NO_RULE: none. */
+uint32_t qn_automaton_rule_of(const qn_automaton *a, uint32_t state);
+#define QN_NO_RULE UINT32_MAX
+/* Where one stands after a text of such a rule, if that is how the text is read. */
+qn_place qn_automaton_after_rule(qn_automaton *a, qn_place at, uint32_t rule);
+/* Where texts of a rule alone begin: they are whole where it accepts. */
+qn_place qn_automaton_rule_begin(qn_automaton *a, uint32_t rule);
+
 /* Call between texts or tokens, never while places are held elsewhere: forgets if too much is remembered, and
  * gives the number that *at has now. True if it did. */
 bool qn_automaton_tidy(qn_automaton *a, qn_place *at);

@@ -6,10 +6,7 @@
 
 #include <string.h>
 
-enum {
-    MAX_MASK_BYTES = 32 << 20, /* kept */
-    MAX_PAIRS = 2048,          /* of places and states of a character, looked at for one plain set */
-};
+enum { MAX_MASK_BYTES = 32 << 20 /* kept */ };
 
 /* ---- what is kept ------------------------------------------------------------------------------ */
 
@@ -26,13 +23,7 @@ struct qn_matcher {
     kept_mask *masks;   /* [mask_capacity] by place */
     size_t mask_capacity, mask_bytes;
     kept_mask first; /* of the first token, where a blank is dropped: not by place */
-    struct pair {
-        qn_place place;
-        uint8_t state, n_characters;
-    } pairs[MAX_PAIRS];
-    size_t n_pairs;
-    uint8_t samples[256]; /* [n_samples] one of all bytes that neither network nor plain text tells apart */
-    size_t n_samples;
+    qn_plain_text *plain;
     bool no_memory;
 };
 
@@ -46,85 +37,6 @@ static void forget_masks(qn_matcher *m)
 {
     for (size_t i = 0; i < m->mask_capacity; i++) forget_mask(&m->masks[i]);
     m->mask_bytes = 0;
-}
-
-/* ---- plain text -------------------------------------------------------------------------------- */
-
-/* States of a character that is being read, by what bytes may follow (The Unicode Standard, table 3-7). */
-typedef enum character_state {
-    WHOLE,
-    ONE_MORE,
-    TWO_MORE,
-    THREE_MORE,
-    AFTER_E0,
-    AFTER_ED,
-    AFTER_F0,
-    AFTER_F4
-} state;
-enum { NOT_PLAIN = 255 };
-
-static uint8_t first_of_character(uint8_t byte)
-{
-    if (byte < 0x80) return qn_is_plain_byte(byte) ? WHOLE : NOT_PLAIN;
-    if (byte < 0xc2 || byte > 0xf4) return NOT_PLAIN;
-    if (byte < 0xe0) return ONE_MORE;
-    if (byte < 0xf0) return byte == 0xe0 ? AFTER_E0 : byte == 0xed ? AFTER_ED : TWO_MORE;
-    return byte == 0xf0 ? AFTER_F0 : byte == 0xf4 ? AFTER_F4 : THREE_MORE;
-}
-
-static uint8_t next_of_character(uint8_t s, uint8_t byte)
-{
-    static const struct {
-        uint8_t least, most, next;
-    } rules[] = {[ONE_MORE] = {0x80, 0xbf, WHOLE},      [TWO_MORE] = {0x80, 0xbf, ONE_MORE},
-                 [THREE_MORE] = {0x80, 0xbf, TWO_MORE}, [AFTER_E0] = {0xa0, 0xbf, ONE_MORE},
-                 [AFTER_ED] = {0x80, 0x9f, ONE_MORE},   [AFTER_F0] = {0x90, 0xbf, TWO_MORE},
-                 [AFTER_F4] = {0x80, 0x8f, TWO_MORE}};
-    if (s == WHOLE) return first_of_character(byte);
-    return byte >= rules[s].least && byte <= rules[s].most ? rules[s].next : NOT_PLAIN;
-}
-
-/* A byte of every kind: those that all states of a character and all edges of the network treat alike. */
-static void find_samples(qn_matcher *m, const qn_network *network)
-{
-    for (unsigned byte = 0; byte < 256; byte++) {
-        bool is_new = byte == 0 || network->class_of[byte] != network->class_of[byte - 1];
-        for (uint8_t s = WHOLE; s <= AFTER_F4 && !is_new; s++)
-            is_new = next_of_character(s, (uint8_t)byte) != next_of_character(s, (uint8_t)(byte - 1));
-        if (is_new) m->samples[m->n_samples++] = (uint8_t)byte;
-    }
-}
-
-static bool add_pair(qn_matcher *m, qn_place place, uint8_t s, uint8_t n_characters)
-{
-    for (size_t i = m->n_pairs; i-- > 0;)
-        if (m->pairs[i].place == place && m->pairs[i].state == s) return true; /* met with fewer characters */
-    if (m->n_pairs == MAX_PAIRS) return false;
-    m->pairs[m->n_pairs++] = (struct pair){place, s, n_characters};
-    return true;
-}
-
-/* Whether any plain text of so many characters may come next. Breadth first, so that a place is met first
- * with the fewest characters before it. */
-static bool takes_plain_text(qn_matcher *m, qn_place from, unsigned n_characters)
-{
-    m->n_pairs = 0;
-    add_pair(m, from, WHOLE, 0);
-    for (size_t i = 0; i < m->n_pairs; i++) {
-        const struct pair p = m->pairs[i];
-        struct pair last = p;
-        if (p.state == WHOLE && p.n_characters == n_characters) continue;
-        for (size_t k = 0; k < m->n_samples; k++) {
-            const uint8_t next = next_of_character(p.state, m->samples[k]);
-            if (next == NOT_PLAIN) continue;
-            const qn_place to = qn_automaton_step(m->automaton, p.place, m->samples[k]);
-            const uint8_t n = (uint8_t)(p.n_characters + (p.state == WHOLE));
-            if (to == last.place && next == last.state) continue; /* most bytes lead to the same */
-            if (to == QN_PLACE_DEAD || !add_pair(m, to, next, n)) return false;
-            last = (struct pair){to, next, n};
-        }
-    }
-    return true;
 }
 
 /* ---- masks ------------------------------------------------------------------------------------- */
@@ -162,21 +74,34 @@ static void walk_after_blank(qn_matcher *m, const qn_token_tree *tree, uint64_t 
     walk_tree(m, tree, i + 1, tree->nodes[i].end, bits);
 }
 
-static void walk_all(qn_matcher *m, uint64_t *bits)
+static void walk(qn_matcher *m, const qn_token_tree *tree, uint64_t *bits)
+{
+    walk_tree(m, tree, 0, (uint32_t)tree->n_nodes, bits);
+    if (m->drops_space) walk_after_blank(m, tree, bits);
+}
+
+/* Plain tokens: as sets as far as any text may come, the longer ones one by one. */
+static void allow_plain(qn_matcher *m, uint64_t *bits)
 {
     const qn_token_table *t = m->table;
-    bool takes = !m->drops_space;
-    m->path[0] = m->at;
-    for (size_t set = 0; set < QN_PLAIN_SETS; set++) {
-        if (t->n_plain[set] == 0) continue;
-        takes = takes && takes_plain_text(m, m->at, qn_plain_characters[set]);
-        if (takes)
-            for (size_t w = 0; w < t->n_words; w++) bits[w] |= t->plain_sets[set][w];
-        else walk_tree(m, &t->plain[set], 0, (uint32_t)t->plain[set].n_nodes, bits);
-        if (m->drops_space) walk_after_blank(m, &t->plain[set], bits);
+    bool is_all = false;
+    unsigned n[QN_PLAIN_KINDS] = {0};
+    for (size_t kind = QN_PLAIN_KINDS; kind-- > 0 && !is_all;) {
+        n[kind] = qn_plain_text_run(m->plain, m->at, (qn_plain_kind)kind, &is_all);
+        for (size_t w = 0; n[kind] > 0 && w < t->n_words; w++) bits[w] |= t->plain_sets[kind][n[kind] - 1][w];
     }
-    walk_tree(m, &t->others, 0, (uint32_t)t->others.n_nodes, bits);
-    if (m->drops_space) walk_after_blank(m, &t->others, bits);
+    for (size_t kind = 0; kind < QN_PLAIN_KINDS; kind++)
+        for (size_t k = 0; k < QN_PLAIN_TREES; k++)
+            if (m->drops_space || (!is_all && n[kind] < qn_plain_tree_most[k]))
+                walk(m, &t->plain[kind][k], bits);
+}
+
+static void allow_all(qn_matcher *m, uint64_t *bits)
+{
+    const qn_token_table *t = m->table;
+    m->path[0] = m->at;
+    allow_plain(m, bits);
+    walk(m, &t->others, bits);
     if (qn_automaton_accepts(m->automaton, m->at))
         for (size_t i = 0; i < t->n_ends; i++) allow(bits, t->ends[i]);
 }
@@ -191,7 +116,7 @@ static void count(const qn_matcher *m, kept_mask *k)
     if (k->mask.n != 1) k->mask.only = -1;
 }
 
-/* Where the mask of this place is kept. */
+/* Where the mask of this place is kept. NULL: no memory. */
 static kept_mask *find_kept(qn_matcher *m)
 {
     if (m->drops_space) return &m->first;
@@ -206,18 +131,22 @@ const qn_token_mask *qn_matcher_mask(qn_matcher *m)
 {
     if (qn_automaton_status(m->automaton, NULL) != QUERN_OK || m->no_memory) return NULL;
     if (m->mask_bytes > MAX_MASK_BYTES) forget_masks(m);
-    if (qn_automaton_tidy(m->automaton, &m->at)) forget_masks(m);
+    if (qn_automaton_tidy(m->automaton, &m->at)) {
+        forget_masks(m);
+        qn_plain_text_forget(m->plain);
+    }
     kept_mask *k = find_kept(m);
     if (k != NULL && k->bits != NULL) return &k->mask;
-    if (k != NULL) k->bits = qn_calloc(m->table->n_words + 1, sizeof *k->bits);
-    if (k == NULL || k->bits == NULL) {
+    uint64_t *bits = k != NULL ? qn_calloc(m->table->n_words + 1, sizeof *bits) : NULL;
+    if (bits == NULL) {
         m->no_memory = true;
         return NULL;
     }
-    m->mask_bytes += m->table->n_words * sizeof *k->bits;
-    walk_all(m, k->bits);
+    m->mask_bytes += m->table->n_words * sizeof *bits;
+    allow_all(m, bits);
+    k->bits = bits;
     count(m, k);
-    return qn_automaton_status(m->automaton, NULL) == QUERN_OK ? &k->mask : NULL;
+    return qn_automaton_status(m->automaton, NULL) == QUERN_OK && !m->no_memory ? &k->mask : NULL;
 }
 
 /* ---- moving on --------------------------------------------------------------------------------- */
@@ -306,7 +235,9 @@ quern_token qn_matcher_closing_token(qn_matcher *m)
         bytes[n] = qn_automaton_shortest_byte(m->automaton, at);
         at = qn_automaton_step(m->automaton, at, bytes[n]);
     }
-    for (size_t set = 0; set < QN_PLAIN_SETS; set++) find_longest(&t->plain[set], bytes, n, &best, &n_best);
+    for (size_t kind = 0; kind < QN_PLAIN_KINDS; kind++)
+        for (size_t k = 0; k < QN_PLAIN_TREES; k++)
+            find_longest(&t->plain[kind][k], bytes, n, &best, &n_best);
     find_longest(&t->others, bytes, n, &best, &n_best);
     return best;
 }
@@ -332,9 +263,10 @@ quern_status qn_matcher_create(qn_matcher **out, const qn_network *network, cons
     if (m == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");
     m->table = table;
     m->path = qn_calloc(table->max_bytes + 1, sizeof *m->path);
-    find_samples(m, network);
     quern_status s = qn_automaton_create(&m->automaton, network, err);
-    if (s == QUERN_OK && m->path == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");
+    if (s == QUERN_OK) m->plain = qn_plain_text_create(m->automaton, network);
+    if (s == QUERN_OK && (m->path == NULL || m->plain == NULL))
+        s = qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");
     if (s == QUERN_OK) qn_matcher_begin(m, false);
     else qn_matcher_destroy(m), *out = NULL;
     return s;
@@ -347,6 +279,7 @@ void qn_matcher_destroy(qn_matcher *m)
     forget_mask(&m->first);
     qn_free(m->masks);
     qn_automaton_destroy(m->automaton);
+    qn_plain_text_destroy(m->plain);
     qn_free(m->path);
     qn_free(m);
 }

@@ -4,12 +4,13 @@
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/checked.h"
-#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-const unsigned qn_plain_characters[QN_PLAIN_SETS] = {4, 8, 16, 32};
+const unsigned qn_plain_tree_most[QN_PLAIN_TREES] = {4, 8, 16, QN_PLAIN_MOST};
+
+enum { N_TREES = QN_PLAIN_KINDS * QN_PLAIN_TREES + 1, OTHERS = N_TREES - 1 };
 
 typedef struct entry {
     const char *bytes;
@@ -50,26 +51,25 @@ static bool read_bytes(qn_token_table *t, const qn_vocab *vocab)
     return ok && t->bytes != NULL;
 }
 
-/* The characters of a plain text; 0 if it is none. */
-static size_t count_plain(const char *bytes, size_t n_bytes)
+/* The number of a tree in a row: those of the first kind, those of the second, the others. Sets are noted. */
+static size_t classify(qn_token_table *t, const entry *e)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < n_bytes; n++) {
-        uint32_t c;
-        const size_t used = qn_utf8_decode(bytes + i, n_bytes - i, &c);
-        if (used == 0 || !qn_is_plain_byte((uint8_t)bytes[i])) return 0;
-        i += used;
+    for (size_t kind = 0; kind < QN_PLAIN_KINDS; kind++) {
+        const size_t n = qn_plain_count(e->bytes, e->n_bytes, (qn_plain_kind)kind);
+        size_t tree = 0;
+        if (n == 0 || n > QN_PLAIN_MOST) continue;
+        for (size_t wider = kind; wider < QN_PLAIN_KINDS; wider++)
+            for (size_t k = n - 1; k < QN_PLAIN_MOST; k++)
+                t->plain_sets[wider][k][e->token / 64] |= UINT64_C(1) << e->token % 64;
+        while (n > qn_plain_tree_most[tree]) tree++;
+        return kind * QN_PLAIN_TREES + tree;
     }
-    return n;
+    return OTHERS;
 }
 
-/* Which tree a text belongs to: a number of plain[], or QN_PLAIN_SETS for the others. */
-static size_t tree_of(const entry *e)
+static qn_token_tree *tree_of(qn_token_table *t, size_t number)
 {
-    const size_t n = count_plain(e->bytes, e->n_bytes);
-    size_t set = 0;
-    while (set < QN_PLAIN_SETS && n > qn_plain_characters[set]) set++;
-    return n > 0 ? set : QN_PLAIN_SETS;
+    return number == OTHERS ? &t->others : &t->plain[number / QN_PLAIN_TREES][number % QN_PLAIN_TREES];
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -116,37 +116,30 @@ static bool build_tree(qn_token_table *t, qn_token_tree *tree, const entry *entr
     return true;
 }
 
-static void note_plain(qn_token_table *t, const entry *entries, const size_t n[QN_PLAIN_SETS + 1])
+static entry entry_of(const qn_token_table *t, size_t i)
 {
-    for (size_t set = 0; set < QN_PLAIN_SETS; entries += n[set], set++) {
-        t->n_plain[set] = n[set];
-        for (size_t i = 0; i < n[set]; i++)
-            t->plain_sets[set][entries[i].token / 64] |= UINT64_C(1) << entries[i].token % 64;
-    }
+    return (entry){t->bytes + t->begins[i], t->begins[i + 1] - t->begins[i], (quern_token)i};
 }
 
 /* Entries of one tree after those of the other, each tree's in order of their bytes. */
 static bool build_trees(qn_token_table *t)
 {
-    size_t n[QN_PLAIN_SETS + 1] = {0}, begin[QN_PLAIN_SETS + 1] = {0};
+    size_t n[N_TREES] = {0}, end[N_TREES] = {0};
     entry *entries = qn_calloc(t->n_tokens + 1, sizeof *entries);
     uint8_t *trees = qn_calloc(t->n_tokens + 1, 1);
     bool ok = entries != NULL && trees != NULL;
     for (size_t i = 0; ok && i < t->n_tokens; i++) {
-        const entry e = {t->bytes + t->begins[i], t->begins[i + 1] - t->begins[i], (quern_token)i};
-        if (e.n_bytes > 0) n[trees[i] = (uint8_t)tree_of(&e)]++;
+        const entry e = entry_of(t, i);
+        if (e.n_bytes > 0) n[trees[i] = (uint8_t)classify(t, &e)]++;
     }
-    for (size_t k = 1; k <= QN_PLAIN_SETS; k++) begin[k] = begin[k - 1] + n[k - 1];
-    for (size_t i = 0; ok && i < t->n_tokens; i++) {
-        const entry e = {t->bytes + t->begins[i], t->begins[i + 1] - t->begins[i], (quern_token)i};
-        if (e.n_bytes > 0) entries[begin[trees[i]]++] = e;
-    }
-    for (size_t k = 0; ok && k <= QN_PLAIN_SETS; k++) {
-        entry *of_tree = entries + begin[k] - n[k];
+    for (size_t k = 1; k < N_TREES; k++) end[k] = end[k - 1] + n[k - 1];
+    for (size_t i = 0; ok && i < t->n_tokens; i++)
+        if (entry_of(t, i).n_bytes > 0) entries[end[trees[i]]++] = entry_of(t, i);
+    for (size_t k = 0; ok && k < N_TREES; k++) {
+        entry *of_tree = entries + end[k] - n[k];
         if (n[k] > 0) qsort(of_tree, n[k], sizeof *of_tree, by_bytes);
-        ok = build_tree(t, k < QN_PLAIN_SETS ? &t->plain[k] : &t->others, of_tree, n[k]);
+        ok = build_tree(t, tree_of(t, k), of_tree, n[k]);
     }
-    if (ok) note_plain(t, entries, n);
     qn_free(trees);
     qn_free(entries);
     return ok;
@@ -170,8 +163,10 @@ quern_status qn_token_table_init(qn_token_table *t, const qn_vocab *vocab, quern
     t->begins = qn_calloc(t->n_tokens + 1, sizeof *t->begins);
     t->same_bytes = qn_calloc(t->n_tokens + 1, sizeof *t->same_bytes);
     bool ok = t->begins != NULL && t->same_bytes != NULL;
-    for (size_t i = 0; i < QN_PLAIN_SETS && ok; i++)
-        ok = (t->plain_sets[i] = qn_calloc(t->n_words + 1, sizeof **t->plain_sets)) != NULL;
+    for (size_t i = 0; i < (size_t)QN_PLAIN_KINDS * QN_PLAIN_MOST && ok; i++) {
+        uint64_t **set = &t->plain_sets[i / QN_PLAIN_MOST][i % QN_PLAIN_MOST];
+        ok = (*set = qn_calloc(t->n_words + 1, sizeof **set)) != NULL;
+    }
     for (size_t i = 0; i < t->n_tokens && ok; i++) t->same_bytes[i] = -1;
     ok = ok && read_bytes(t, vocab) && build_trees(t) && find_ends(t, vocab);
     if (ok) return QUERN_OK;
@@ -182,8 +177,9 @@ quern_status qn_token_table_init(qn_token_table *t, const qn_vocab *vocab, quern
 
 void qn_token_table_deinit(qn_token_table *t)
 {
-    qn_free(t->others.nodes);
-    for (size_t i = 0; i < QN_PLAIN_SETS; i++) qn_free(t->plain[i].nodes), qn_free(t->plain_sets[i]);
+    for (size_t k = 0; k < N_TREES; k++) qn_free(tree_of(t, k)->nodes);
+    for (size_t i = 0; i < (size_t)QN_PLAIN_KINDS * QN_PLAIN_MOST; i++)
+        qn_free(t->plain_sets[i / QN_PLAIN_MOST][i % QN_PLAIN_MOST]);
     qn_free(t->same_bytes), qn_free(t->begins), qn_free(t->bytes), qn_free(t->ends);
     *t = (qn_token_table){0};
 }

@@ -5,13 +5,14 @@
  * subtree ends. So a walk is a pass over an array that jumps where a byte leads nowhere (the layout of a
  * ternary trie without pointers: Knuth, The Art of Computer Programming vol. 3, 6.3).
  *
- * Most tokens of a vocabulary are plain text: whole characters, none of which JSON would have to escape.
- * Where any plain text may come next, as within a string, they need not be walked: they are sets known
- * beforehand, one for each greatest number of characters. What is left is one tree, and each set has its own
- * for where it is not taken as a whole. */
+ * Most tokens of a vocabulary are plain text: words, or whole characters none of which JSON would have to
+ * escape. Where any plain text may come next, as within a string, they need not be walked: they are sets
+ * known beforehand, one for each greatest number of characters. For where they are not taken as a set they
+ * have trees of their own, apart from what is left. */
 #ifndef QN_GRAMMAR_TOKEN_TABLE_H
 #define QN_GRAMMAR_TOKEN_TABLE_H
 
+#include "grammar/plain_text.h"
 #include "vocab/vocab.h"
 
 typedef struct qn_token_node {
@@ -26,33 +27,32 @@ typedef struct qn_token_tree {
     size_t n_nodes;
 } qn_token_tree;
 
-/* In front of the text of a control token, which is not what the same text is when it is spelled: no text has this
- * byte, so only a language that asks for the token as such can have it. */
+/* In front of the text of a control token, which is not what the same text is when it is spelled: no text has
+ * this byte, so only a language that asks for the token as such can have it. */
 #define QN_CONTROL_BYTE '\xff'
 
-enum { QN_PLAIN_SETS = 4, QN_MAX_TOKEN_BYTES = 1024 /* longer ones are never allowed */ };
-extern const unsigned qn_plain_characters[QN_PLAIN_SETS]; /* the greatest number in each set, ascending */
+enum {
+    QN_MAX_TOKEN_BYTES = 1024, /* longer ones are never allowed */
+    QN_PLAIN_TREES = 4,        /* tokens of up to 4, 8, 16 and 32 characters */
+};
+extern const unsigned qn_plain_tree_most[QN_PLAIN_TREES];
 
-typedef struct qn_token_table {               /* immutable once made: threads share it */
-    size_t n_tokens, n_words;                 /* n_words: of 64 bits, for a set of tokens */
-    qn_token_tree others;                     /* tokens that are not plain */
-    qn_token_tree plain[QN_PLAIN_SETS];       /* those of a set that are in no smaller one */
-    uint64_t *plain_sets[QN_PLAIN_SETS];      /* [n_words] the same tokens as a set */
-    size_t n_plain[QN_PLAIN_SETS], max_bytes; /* max_bytes: of a token */
-    quern_token *same_bytes;                  /* [n_tokens] the next token with the same bytes, or -1 */
-    uint32_t *begins;                         /* [n_tokens + 1] */
-    char *bytes;       /* of token i: [begins[i], begins[i + 1]); none: never allowed */
-    quern_token *ends; /* [n_ends] tokens that end an answer */
+typedef struct qn_token_table { /* immutable once made: threads share it */
+    size_t n_tokens, n_words;   /* n_words: of 64 bits, for a set of tokens */
+    size_t max_bytes;           /* of a token */
+    /* of each kind those that are of no smaller one, by their length */
+    qn_token_tree plain[QN_PLAIN_KINDS][QN_PLAIN_TREES];
+    /* [n_words] tokens of the kind, and of smaller ones, with at most n + 1 characters */
+    uint64_t *plain_sets[QN_PLAIN_KINDS][QN_PLAIN_MOST];
+    qn_token_tree others;    /* all that are not plain, or longer */
+    quern_token *same_bytes; /* [n_tokens] the next token with the same bytes, or -1 */
+    uint32_t *begins;        /* [n_tokens + 1] */
+    char *bytes;             /* of token i: [begins[i], begins[i + 1]); none: never allowed */
+    quern_token *ends;       /* [n_ends] tokens that end an answer */
     size_t n_ends;
 } qn_token_table;
 
 quern_status qn_token_table_init(qn_token_table *t, const qn_vocab *vocab, quern_error *err);
 void qn_token_table_deinit(qn_token_table *t); /* zeroed is fine */
-
-/* Whether a byte can stand in a plain character, one that is not ASCII included. */
-static inline bool qn_is_plain_byte(uint8_t byte)
-{
-    return byte >= 0x20 && byte != '"' && byte != '\\';
-}
 
 #endif
