@@ -14,7 +14,7 @@ enum {
     POOL_BLOCK = 16 << 10,
     MAX_POINTER_DEPTH = 200,
 };
-#define ALL_WORK 30000000u
+#define ALL_WORK 20000000u /* of some nanoseconds each */
 
 /* ---- failures ---------------------------------------------------------------------------------- */
 
@@ -468,7 +468,7 @@ bool schema_is_impossible(schema_compiler *c, const schema_set *set)
     compile_rules(c);
     if (c->status == QUERN_OK) c->status = qn_network_build(&n, &e, "JSON schema", rule_name, c, c->err);
     const bool impossible = c->status == QUERN_OK && n.is_empty;
-    schema_spend(c, 4 * (e.n_nodes + n.n_states));
+    schema_spend(c, 10000 + 10 * (e.n_nodes + n.n_states));
     qn_network_deinit(&n);
     qn_expressions_deinit(&e);
     release_rules(c);

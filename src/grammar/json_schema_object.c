@@ -340,7 +340,10 @@ static qn_expression other_member(object_demands *o)
     if (o->c->status == QUERN_OK && !o->closed) {
         const quern_status s = qn_product_build(&p, &l, &o->c->work, &problem);
         if (s == QUERN_ERR_NOMEM) schema_no_memory(o->c);
-        else if (s != QUERN_OK) schema_fail(o->c, s, o->f->items[0].schema, "%.200s", problem.message);
+        else if (s != QUERN_OK)
+            schema_fail(o->c, s, o->f->items[0].schema,
+                        "names of other properties: %.100s (\"additionalProperties\": false needs none)",
+                        problem.message);
         else any = all_kinds(o, &p, care, want);
     }
     qn_product_deinit(&p);
