@@ -400,6 +400,10 @@ static qn_expression magnitudes(schema_compiler *c, const demands *d, const boun
     m.fractions = (types & TYPE_FRACTION) != 0;
     m.max_integer = QN_JSON_INTEGER_DIGITS;
     m.max_fraction = !m.fractions ? 0 : d->divisor > 0 ? d->n_fraction : QN_JSON_FRACTION_DIGITS;
+    if (!m.integers) { /* so few that no reader takes it for an integer, as a double does with 17 digits */
+        m.max_integer = 9;
+        if (d->divisor == 0) m.max_fraction = 6;
+    }
     if (low->exists && low->value.n_integer > m.max_integer) m.max_integer = low->value.n_integer;
     for (int i = 0; m.fractions && d->divisor == 0 && i < 2; i++) { /* room to be between the bounds */
         const bound *b = i == 0 ? low : high;

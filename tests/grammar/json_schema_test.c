@@ -483,6 +483,7 @@ static void mistakes_are_told_with_their_place(void **state)
         {"{\"type\":\"array\",\"uniqueItems\":true}", QUERN_ERR_UNSUPPORTED, "\"uniqueItems\""},
         {"{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"integer\"}]}", QUERN_ERR_UNSUPPORTED, "\"oneOf\""},
         {"{\"not\":{\"multipleOf\":2}}", QUERN_ERR_UNSUPPORTED, "#/not: \"multipleOf\""},
+        {"{\"not\":{\"format\":\"email\"}}", QUERN_ERR_UNSUPPORTED, "\"format\" within \"not\""},
         {"{\"not\":{\"const\":[]}}", QUERN_ERR_UNSUPPORTED, "\"not\""}};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         refused(wrong[i].schema, wrong[i].status, wrong[i].message);
