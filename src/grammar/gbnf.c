@@ -139,7 +139,9 @@ static qn_expression parse_text(parser *p)
         qn_buffer_append(&bytes, spelled, qn_utf8_encode(c, spelled));
     }
     qn_expression text = QN_NO_EXPRESSION;
-    if (p->status == QUERN_OK && !is_at(p, '"')) fail(p, "the text in quotes has no end");
+    if (p->status == QUERN_OK && bytes.failed)
+        p->status = qn_fail(p->err, QUERN_ERR_NOMEM, "grammar: no memory");
+    else if (p->status == QUERN_OK && !is_at(p, '"')) fail(p, "the text in quotes has no end");
     else if (p->status == QUERN_OK) {
         p->at++;
         text = qn_expression_text(&p->e, bytes.data != NULL ? bytes.data : "", bytes.n_bytes);

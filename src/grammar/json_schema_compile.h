@@ -176,6 +176,8 @@ qn_expression schema_spell(void *user, const qn_character_range *ranges, size_t 
 typedef struct schema_format {
     const char *name, *pattern; /* the whole string */
     bool is_exact;              /* all strings of the format are in the pattern */
+    const char *simple;     /* a part of it, where other demands go along, or NULL: the product is smaller */
+    uint32_t simple_length; /* at most, of that part; 0: no limit */
 } schema_format;
 const schema_format *schema_find_format(const json_t *name); /* NULL: a format that says nothing */
 

@@ -305,7 +305,7 @@ static bool flatten_parts(schema_compiler *c, flat_schemas *f, const json_t *sch
 
 static bool flatten_one(schema_compiler *c, flat_schemas *f, const json_t *schema)
 {
-    if (!schema_spend(c, 10 + f->n / 4)) return false;
+    if (!schema_spend(c, 150 + f->n / 4)) return false;
     if (json_is_true(schema)) return true;
     if (json_is_false(schema)) return f->is_false = true;
     if (!json_is_object(schema))

@@ -55,25 +55,33 @@
 #define URI      "[A-Za-z][A-Za-z0-9+.-]*:(?://" AUTHORITY SEGMENTS "|" ABSOLUTE "|" IN_PATH "+" SEGMENTS "|)" TAIL
 #define RELATIVE                                                                                             \
     "(?://" AUTHORITY SEGMENTS "|" ABSOLUTE "|(?:[A-Za-z0-9._~!$&'()*+,;=@-]|" PERCENT ")+" SEGMENTS "|"     \
-                                                                                                     ")" TAIL
+    ")" TAIL
+
+/* Parts of the above that count little. */
+#define SIMPLE_LABEL "[A-Za-z0-9](?:[A-Za-z0-9-]{0,14}[A-Za-z0-9])?"
+#define SIMPLE_HOST  SIMPLE_LABEL "(?:\\." SIMPLE_LABEL ")*"
+#define SIMPLE_ATOM  "[A-Za-z0-9_+-]{1,15}"
+#define SIMPLE_EMAIL SIMPLE_ATOM "(?:\\." SIMPLE_ATOM "){0,3}@" SIMPLE_HOST
+#define SIMPLE_URI                                                                                           \
+    "[A-Za-z][A-Za-z0-9+.-]*:(?://[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*(?::\\d{1,5})?)?" SEGMENTS TAIL
 
 #define HEX     "[0-9A-Fa-f]"
 #define POINTER "(?:/(?:[^/~]|~[01])*)*"
 
 static const schema_format formats[] = {
-    {"date", DATE, true},
-    {"time", TIME, false},
-    {"date-time", DATE "T" TIME, false},
-    {"duration", DURATION, false},
-    {"email", EMAIL, false},
-    {"hostname", HOSTNAME, false},
-    {"ipv4", IPV4, true},
-    {"ipv6", IPV6, true},
-    {"uri", URI, false},
-    {"uri-reference", URI "|" RELATIVE, false},
-    {"uuid", HEX "{8}-" HEX "{4}-" HEX "{4}-" HEX "{4}-" HEX "{12}", true},
-    {"json-pointer", POINTER, true},
-    {"relative-json-pointer", "(?:0|[1-9]\\d{0,8})(?:#|" POINTER ")", false},
+    {"date", DATE, true, NULL, 0},
+    {"time", TIME, false, NULL, 0},
+    {"date-time", DATE "T" TIME, false, NULL, 0},
+    {"duration", DURATION, false, NULL, 0},
+    {"email", EMAIL, false, SIMPLE_EMAIL, 254},
+    {"hostname", HOSTNAME, false, SIMPLE_HOST, 253},
+    {"ipv4", IPV4, true, NULL, 0},
+    {"ipv6", IPV6, true, NULL, 0},
+    {"uri", URI, false, SIMPLE_URI, 500},
+    {"uri-reference", URI "|" RELATIVE, false, SIMPLE_URI, 500},
+    {"uuid", HEX "{8}-" HEX "{4}-" HEX "{4}-" HEX "{4}-" HEX "{12}", true, NULL, 0},
+    {"json-pointer", POINTER, true, NULL, 0},
+    {"relative-json-pointer", "(?:0|[1-9]\\d{0,8})(?:#|" POINTER ")", false, NULL, 0},
 };
 
 const schema_format *schema_find_format(const json_t *name)

@@ -111,8 +111,9 @@ typedef struct bound {
 
 typedef struct demands {
     bound low, high;
-    uint64_t divisor; /* 0: none; of the number times 10^n_fraction */
-    int n_fraction;   /* digits that a multiple can have behind the point */
+    uint64_t divisor;    /* 0: none; of the number times 10^n_fraction */
+    int n_fraction;      /* digits that a multiple can have behind the point */
+    const json_t *where; /* the schema with the last multipleOf, or any */
 } demands;
 
 /* keyword with its exclusive form, which is a number or (in draft 4) a boolean that goes with the other. */
@@ -165,6 +166,7 @@ static bool read_divisor(schema_compiler *c, const json_t *schema, demands *d)
             !__builtin_mul_overflow(d->divisor / greatest_common_divisor(d->divisor, value), value, &product);
     if (!ok) return schema_unsupported(c, schema, "multipleOf", "has too many digits");
     d->divisor = product;
+    d->where = schema;
     d->n_fraction = n_fraction;
     return true;
 }
@@ -190,6 +192,7 @@ typedef struct digit_state {
 
 typedef struct digit_machine {
     schema_compiler *c;
+    const json_t *where;     /* for messages */
     const bound *low, *high; /* of the magnitude; may be absent */
     int max_integer, max_fraction;
     bool integers, fractions; /* which of the numbers are wanted */
@@ -223,7 +226,8 @@ static bool find_state(digit_machine *m, digit_state s, uint32_t *number)
     if (existing != QN_HASH_NONE) return *number = (uint32_t)existing, true;
     state_key *key = schema_alloc(m->c, 1, sizeof *key);
     if (m->n_states == MAX_STATES)
-        return schema_fail(m->c, QUERN_ERR_LIMIT, NULL, "\"multipleOf\" with these bounds is too complex");
+        return schema_fail(m->c, QUERN_ERR_LIMIT, m->where, "\"multipleOf\" needs more than %d states here",
+                           MAX_STATES);
     *number = (uint32_t)m->n_states;
     if (key == NULL || !schema_spend(m->c, 30)) return false;
     *key = content;
@@ -383,11 +387,11 @@ static bool make_states(digit_machine *m)
 static qn_expression magnitudes(schema_compiler *c, const demands *d, const bound *low, const bound *high,
                                 unsigned types)
 {
-    digit_machine m = {.c = c, .low = low, .high = high, .divisor = 1};
+    digit_machine m = {.c = c, .where = d->where, .low = low, .high = high, .divisor = 1};
     uint64_t divisor = d->divisor > 0 ? d->divisor : 1;
     for (; divisor % 10 == 0; divisor /= 10) m.n_zeros++;
     if (divisor > MAX_DIVISOR) {
-        schema_fail(c, QUERN_ERR_LIMIT, NULL, "\"multipleOf\" has too many digits");
+        schema_fail(c, QUERN_ERR_LIMIT, d->where, "\"multipleOf\" has too many digits");
         return QN_NO_EXPRESSION;
     }
     m.divisor = (uint32_t)divisor;
@@ -396,6 +400,10 @@ static qn_expression magnitudes(schema_compiler *c, const demands *d, const boun
     m.fractions = (types & TYPE_FRACTION) != 0;
     m.max_integer = QN_JSON_INTEGER_DIGITS;
     m.max_fraction = !m.fractions ? 0 : d->divisor > 0 ? d->n_fraction : QN_JSON_FRACTION_DIGITS;
+    if (!m.integers) { /* so few that no reader takes it for an integer, as a double does with 17 digits */
+        m.max_integer = 9;
+        if (d->divisor == 0) m.max_fraction = 6;
+    }
     if (low->exists && low->value.n_integer > m.max_integer) m.max_integer = low->value.n_integer;
     for (int i = 0; m.fractions && d->divisor == 0 && i < 2; i++) { /* room to be between the bounds */
         const bound *b = i == 0 ? low : high;
@@ -483,7 +491,7 @@ static bool is_too_long(const bound *b)
     return b->exists && (b->value.n_integer > MAX_DIGITS || b->value.n_fraction > MAX_DIGITS);
 }
 
-/* A bound farther from zero than any number that is written says nothing. */
+/* A bound farther from zero than any number that is written without an exponent says no more than that. */
 static void forget_far_bounds(demands *d)
 {
     if (d->low.exists && d->low.value.negative && d->low.value.n_integer > QN_JSON_INTEGER_DIGITS &&
@@ -502,8 +510,8 @@ qn_expression schema_number(schema_compiler *c, const flat_schemas *f, unsigned 
     for (size_t i = 0; i < f->n; i++)
         if (!read_demands(c, f->items[i].schema, &d)) return QN_NO_EXPRESSION;
     if (excluded == NULL || !find_excluded(c, f, excluded, &n_excluded)) return QN_NO_EXPRESSION;
-    forget_far_bounds(&d);
     const bool is_free = !d.low.exists && !d.high.exists && d.divisor == 0 && n_excluded == 0;
+    forget_far_bounds(&d);
     if (is_free && types == TYPE_INTEGER) return qn_json_shared(&c->w, QN_JSON_INTEGER);
     if (is_free && types == TYPE_NUMBER) return qn_json_shared(&c->w, QN_JSON_NUMBER);
     if (is_too_long(&d.low) || is_too_long(&d.high)) {

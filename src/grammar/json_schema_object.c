@@ -312,6 +312,16 @@ static bool forbids_others(object_demands *o)
     return false;
 }
 
+/* While probing names need not be told apart: more is allowed then. */
+static qn_expression any_member(schema_compiler *c)
+{
+    const qn_expression all = qn_expression_group(c->e, QN_EXPRESSION_SEQUENCE);
+    qn_expression_append(c->e, all, qn_json_shared(&c->w, QN_JSON_STRING));
+    qn_expression_append(c->e, all, qn_json_punctuation(&c->w, ':'));
+    qn_expression_append(c->e, all, qn_json_shared(&c->w, QN_JSON_VALUE));
+    return all;
+}
+
 /* Any of the properties without a name in the schema. */
 static qn_expression other_member(object_demands *o)
 {
@@ -321,6 +331,7 @@ static qn_expression other_member(object_demands *o)
     quern_error problem = {0};
     qn_expression any = schema_nothing(o->c);
     if (o->closed || forbids_others(o)) return any;
+    if (o->c->probing) return any_member(o->c);
     if (!has_demands_on_names(o)) return kind_of_member(o, NULL, 0, 0, NULL);
     if (o->n_members > 0) {
         care |= 1u << l.n_languages;
@@ -340,7 +351,10 @@ static qn_expression other_member(object_demands *o)
     if (o->c->status == QUERN_OK && !o->closed) {
         const quern_status s = qn_product_build(&p, &l, &o->c->work, &problem);
         if (s == QUERN_ERR_NOMEM) schema_no_memory(o->c);
-        else if (s != QUERN_OK) schema_fail(o->c, s, o->f->items[0].schema, "%.200s", problem.message);
+        else if (s != QUERN_OK)
+            schema_fail(o->c, s, o->f->items[0].schema,
+                        "names of other properties: %.100s (\"additionalProperties\": false needs none)",
+                        problem.message);
         else any = all_kinds(o, &p, care, want);
     }
     qn_product_deinit(&p);

@@ -94,7 +94,7 @@ static bool are_plainly_apart(schema_compiler *c, const json_t *owner, const jso
         const char *name = json_object_iter_key(m);
         const json_t *other = json_object_get(others, name);
         if (other != NULL && (demands(owner, name) || demands(a, name) || demands(b, name)) &&
-            schema_spend(c, 10) && values_differ(c, json_object_iter_value(m), other))
+            schema_spend(c, 40) && values_differ(c, json_object_iter_value(m), other))
             return true;
     }
     return false;
@@ -126,7 +126,7 @@ static bool keep_apart(schema_compiler *c, const json_t *owner, const json_t *ar
     const json_t *branches = json_object_get(owner, "oneOf");
     const json_t *a = json_array_get(branches, i), *b = json_array_get(branches, k);
     schema_set both = {0};
-    if (!schema_spend(c, 50) || are_plainly_apart(c, owner, a, b)) return c->status == QUERN_OK;
+    if (!schema_spend(c, 300) || are_plainly_apart(c, owner, a, b)) return c->status == QUERN_OK;
     if (!schema_set_add(c, &both, around) || !schema_set_add(c, &both, a) || !schema_set_add(c, &both, b))
         return false;
     if (json_equal(a, b) == 0 && schema_is_impossible(c, &both)) return true;

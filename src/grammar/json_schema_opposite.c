@@ -29,8 +29,8 @@ static bool add_failing_type(schema_compiler *c, const json_t *schema, const cha
     static const struct {
         const char *name;
         unsigned type;
-    } names[] = {{"null", TYPE_NULL},         {"boolean", TYPE_BOOLEAN}, {"integer", TYPE_INTEGER},
-                 {"fraction", TYPE_FRACTION}, {"string", TYPE_STRING},   {"array", TYPE_ARRAY},
+    } names[] = {{"null", TYPE_NULL},           {"boolean", TYPE_BOOLEAN}, {"integer", TYPE_INTEGER},
+                 {"(fraction)", TYPE_FRACTION}, {"string", TYPE_STRING},   {"array", TYPE_ARRAY},
                  {"object", TYPE_OBJECT}};
     (void)keyword;
     const unsigned types = schema_types(c, schema);
@@ -49,8 +49,9 @@ static bool add_failing_value(schema_compiler *c, const json_t *schema, const ch
 static bool add_failing_text(schema_compiler *c, const json_t *schema, const char *keyword, json_t *out)
 {
     const json_t *value = json_object_get(schema, keyword);
-    if (strcmp(keyword, "format") == 0 && schema_find_format(value) == NULL)
-        return true; /* nothing fails it */
+    const schema_format *format = strcmp(keyword, "format") == 0 ? schema_find_format(value) : NULL;
+    if (strcmp(keyword, "format") == 0 && format == NULL) return true; /* nothing fails it */
+    if (format != NULL && !format->is_exact) return false; /* it has more strings than its pattern */
     return add(c, out, json_pack("{s:s,s:{s:O}}", "type", "string", "not", keyword, borrowed(value)));
 }
 
@@ -231,7 +232,8 @@ bool schema_is_plain_opposite(const json_t *schema)
             n_plain += strcmp(plain[i], json_object_iter_key(m)) == 0;
     }
     const json_t *format = json_object_get(schema, "format");
-    return n_keywords == 1 && n_plain == 1 && (format == NULL || schema_find_format(format) != NULL);
+    const schema_format *known = schema_find_format(format);
+    return n_keywords == 1 && n_plain == 1 && (format == NULL || (known != NULL && known->is_exact));
 }
 
 const json_t *schema_opposites(schema_compiler *c, const json_t *schema)

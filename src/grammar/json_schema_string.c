@@ -142,7 +142,8 @@ static void add_texts(schema_compiler *c, const json_t *where, const json_t *sch
         if (holds) *want |= bit;
     }
     if (format != NULL && next_language(c, where, l, &bit)) {
-        schema_add_pattern(c, where, format->pattern, strlen(format->pattern), false, l);
+        const char *part = holds && format->simple != NULL ? format->simple : format->pattern;
+        schema_add_pattern(c, where, part, strlen(part), false, l);
         *care |= bit;
         if (holds) *want |= bit;
     }
@@ -176,6 +177,7 @@ static void add_excluded(schema_compiler *c, const flat_schemas *f, qn_languages
     qn_expressions_deinit(&e);
 }
 
+/* The lengths that all schemas allow. */
 static bool read_lengths(schema_compiler *c, const flat_schemas *f, uint32_t *min, uint32_t *max)
 {
     *min = 0, *max = NO_MAXIMUM;
@@ -199,7 +201,13 @@ static void add_lengths(schema_compiler *c, const flat_schemas *f, qn_languages 
 {
     uint32_t min, max, bit;
     qn_expressions e = {0};
-    if (!read_lengths(c, f, &min, &max) || (min == 0 && max == NO_MAXIMUM)) return;
+    if (!read_lengths(c, f, &min, &max)) return;
+    for (size_t i = 0; i < f->n; i++) { /* where part of a format stands for it, a limit of its length may */
+        const schema_format *format = schema_find_format(json_object_get(f->items[i].schema, "format"));
+        if (format != NULL && format->simple_length > 0 && format->simple_length < max)
+            max = format->simple_length;
+    }
+    if (min == 0 && max == NO_MAXIMUM) return;
     if (min > MAX_COUNTED || (max > MAX_COUNTED && max != NO_MAXIMUM)) {
         schema_fail(c, QUERN_ERR_LIMIT, f->items[0].schema,
                     "a length beyond %d together with other demands on the string", MAX_COUNTED);

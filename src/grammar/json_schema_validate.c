@@ -170,7 +170,7 @@ bool schema_holds(schema_compiler *c, const json_t *schema, const json_t *value)
 {
     enum { MAX_DEPTH = 200 };
     if (json_is_true(schema)) return true;
-    if (!json_is_object(schema) || c->status != QUERN_OK || !schema_spend(c, 20)) return false;
+    if (!json_is_object(schema) || c->status != QUERN_OK || !schema_spend(c, 150)) return false;
     if (c->holds_depth == MAX_DEPTH)
         return schema_fail(c, QUERN_ERR_LIMIT, schema,
                            "a value is compared with more than %d schemas in each other", MAX_DEPTH);

@@ -32,7 +32,8 @@ static const char *const patterns[QN_JSON_N_RULES] = {
     [QN_JSON_FIXED_CHARACTER] = "[^\"\\\\\\x00-\\x1f]|\\\\(?:[\"\\\\bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))",
     [QN_JSON_BEYOND_ASCII] = "[^\\x00-\\x7f]",
     [QN_JSON_INTEGER] = "-?(?:0|[1-9][0-9]{0,17})",
-    [QN_JSON_NUMBER] = "-?(?:0|[1-9][0-9]{0,17})(?:\\.[0-9]{1,17})?(?:[eE][+-]?[0-9]{1,3})?",
+    [QN_JSON_NUMBER] =
+        "-?(?:0|[1-9][0-9]{0,17})(?:\\.[0-9]{1,17})?(?:[eE][+-]?(?:[0-9]{1,2}|1[0-9]{2}|2[0-8][0-9]))?",
 };
 
 /* Either brackets with nothing in them, or items with commas between. */

@@ -5,7 +5,8 @@
  * are such, so that nothing can come in under another name. A pair of surrogate escapes is one character;
  * halves of pairs are not written.
  *
- * What could go on for ever is bounded: integers have at most 18 digits, fractions 17, exponents 3. */
+ * What could go on for ever is bounded: integers have at most 18 digits, fractions 17, and exponents end at
+ * 289, so that every number is within the range of a double. */
 #ifndef QN_GRAMMAR_JSON_TEXT_H
 #define QN_GRAMMAR_JSON_TEXT_H
 

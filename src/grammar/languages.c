@@ -15,7 +15,7 @@ enum {
     MAX_EDGES = 400000,
     MAX_RANGES = 1 << 20,
     MAX_DEPTH = 400,
-    MAX_PRODUCT_STATES = 20000,
+    MAX_PRODUCT_STATES = 60000,
     MAX_PRODUCT_EDGES = 1 << 20,
     MAX_SET_ITEMS = 4 << 20, /* of all sets */
     LAST_CHARACTER = 0x10ffff,
@@ -361,6 +361,7 @@ static bool number_set(maker *m, uint32_t *number)
 {
     set *s = &m->now;
     set_close(s, m->work);
+    *m->work -= *m->work < 8 * s->n ? *m->work : 8 * s->n; /* for the order */
     if (s->n > 1) qsort(s->items, s->n, sizeof *s->items, by_number);
     size_t at = hash_set(s->items, s->n, s->belongs) & (m->n_slots - 1);
     for (; m->slots[at] != 0; at = (at + 1) & (m->n_slots - 1)) {
@@ -458,7 +459,7 @@ static bool make_states(maker *m)
     qn_product *p = m->p;
     uint32_t dead;
     size_t capacity = 0;
-    m->n_slots = 2 * 32768;
+    m->n_slots = 2 * 65536; /* more than twice as many as there can be states */
     m->slots = qn_calloc(m->n_slots, sizeof *m->slots);
     if (m->slots == NULL || !set_init(&m->now, m->l)) m->no_memory = true;
     if (m->no_memory) return false;

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { MAX_STATES = 1 << 20, MAX_EDGES = 1 << 22, MAX_DEPTH = 400 /* of expressions within each other */ };
+enum { MAX_STATES = 1 << 19, MAX_EDGES = 1 << 21, MAX_DEPTH = 400 /* of expressions within each other */ };
 
 typedef struct builder {
     qn_network *net;

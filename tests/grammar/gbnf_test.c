@@ -1,6 +1,7 @@
 /* gbnf_test.c: the notation: what stands where, and which sentence tells what is wrong. */
 #include "grammar_util.h"
 
+#include "base/alloc.h"
 #include "grammar/gbnf.h"
 
 #include <stdlib.h>
@@ -79,10 +80,30 @@ static void mistakes_are_told_with_their_place(void **state)
     refused(deep, "within each other");
 }
 
+static void missing_memory_is_an_error(void **state)
+{
+    (void)state;
+    static const char grammar[] =
+        "root ::= (\"abc\" | [a-z0-9]{2,5} item)* item\nitem ::= [^x] \"y\"? | \"z\" root";
+    const long live = qn_alloc_live();
+    for (long k = 0;; k++) {
+        qn_network n;
+        quern_error err = {0};
+        qn_alloc_fail_at(k);
+        const quern_status s = qn_gbnf_build(&n, grammar, strlen(grammar), &err);
+        const bool failed = qn_alloc_has_failed();
+        qn_alloc_fail_at(-1);
+        if (s != (failed ? QUERN_ERR_NOMEM : QUERN_OK)) fail_msg("allocation %ld: %d %s", k, s, err.message);
+        if (s == QUERN_OK) qn_network_deinit(&n);
+        assert_int_equal(qn_alloc_live(), live);
+        if (!failed) break;
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(repetitions_stand_in_each_other),
-                                       cmocka_unit_test(rules_may_be_empty_or_recursive),
-                                       cmocka_unit_test(mistakes_are_told_with_their_place)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(repetitions_stand_in_each_other), cmocka_unit_test(rules_may_be_empty_or_recursive),
+        cmocka_unit_test(mistakes_are_told_with_their_place), cmocka_unit_test(missing_memory_is_an_error)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
