@@ -8,8 +8,24 @@
 #include <string.h>
 
 const char *const qn_chat_fallback_source =
+    "{% set system = messages[0].content if messages[0].role == 'system' else '' %}"
+    "{% if tools %}"
+    "{{ '<|im_start|>system\\n' + (system + '\\n\\n' if system else '') }}"
+    "{{ 'These functions can be called:\\n<tools>\\n' }}"
+    "{% for tool in tools %}{{ (tool | tojson) + '\\n' }}{% endfor %}"
+    "{{ '</tools>\\nA call is a JSON object between tags:\\n<tool_call>\\n' }}"
+    "{{ '{\"name\": <name>, \"arguments\": <object>}\\n</tool_call><|im_end|>\\n' }}"
+    "{% endif %}"
     "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% if not (tools and loop.first and message.role == 'system') %}"
+    "{{ '<|im_start|>' + message.role + '\\n' + (message.content or '') }}"
+    "{% for call in message.tool_calls or [] %}"
+    "{{ '\\n' if message.content or not loop.first }}"
+    "{{ '<tool_call>\\n{\"name\": ' + (call.function.name | tojson) + ', \"arguments\": ' }}"
+    "{{ (call.function.arguments | tojson) + '}\\n</tool_call>' }}"
+    "{% endfor %}"
+    "{{ '<|im_end|>\\n' }}"
+    "{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
@@ -154,6 +170,7 @@ quern_status qn_chat_render(const qn_chat_template *t, const json_t *messages, c
 {
     if (t->jinja == NULL) return qn_fail(err, QUERN_ERR_UNSUPPORTED, "%s", t->problem);
     quern_status status = qn_chat_check_messages(messages, err);
+    if (status == QUERN_OK) status = qn_chat_check_images(messages, &t->traits, err);
     if (status == QUERN_OK) status = qn_chat_check_tools(tools, err);
     if (status == QUERN_OK) status = check_extra(extra, err);
     if (status != QUERN_OK) return status;

@@ -23,6 +23,8 @@ typedef struct qn_chat_template qn_chat_template; /* immutable once open; thread
 typedef struct qn_chat_traits {
     bool takes_parts;      /* content may be a list of parts; else their texts are joined by line ends */
     bool wants_parts;      /* content must be a list of parts */
+    bool takes_image_urls; /* parts of type image_url become what stands for an image */
+    bool takes_images;     /* parts of type image do */
     bool takes_system;     /* knows the role system; else it is put in front of the first user message */
     bool object_arguments; /* arguments of tool calls as an object; else as JSON text */
     bool null_content;     /* content of a message with tool calls may be null; else it is "" */
@@ -38,7 +40,8 @@ typedef struct qn_chat_template_params {
     bool use_fallback;                 /* without a usable template take ChatML (qn_chat_fallback_source) */
 } qn_chat_template_params;
 
-/* ChatML: <|im_start|>role\ncontent<|im_end|>\n for each message. */
+/* ChatML: <|im_start|>role\ncontent<|im_end|>\n for each message; tools and calls as Hermes models have them.
+ */
 extern const char *const qn_chat_fallback_source;
 
 /* Opens the template in tokenizer.chat_template of g (g may be NULL with a source). A model without a
@@ -55,16 +58,17 @@ const char *qn_chat_template_source(const qn_chat_template *t);  /* NULL where t
 const qn_chat_traits *qn_chat_template_traits(const qn_chat_template *t);
 
 /* Checks messages: an array of objects with a role and content (text, parts, or null beside tool
- * calls). The message names the place: "messages[2].content: ...". */
+ * calls), reasoning_content and tool calls. The message names the place: "messages[2].content: ...". */
 quern_status qn_chat_check_messages(const json_t *messages, quern_error *err);
 /* Checks tools: null, or an array of {"type": "function", "function": {"name": ...}}. */
 quern_status qn_chat_check_tools(const json_t *tools, quern_error *err);
 
 /* Appends the prompt to *out (nothing on failure). messages and tools (or NULL) are checked first;
  * extra (or NULL) is an object of further variables, such as {"enable_thinking": false}. now: as in
- * qn_jinja_render. All are borrowed and stay as they are.
- * Errors: QUERN_ERR_ARGUMENT (the messages), QUERN_ERR_TEMPLATE (the template fails or refuses this
- * conversation), QUERN_ERR_LIMIT, QUERN_ERR_UNSUPPORTED (no usable template), QUERN_ERR_NOMEM. */
+ * qn_jinja_render. All are borrowed and stay as they are. An image in a conversation for a template that has
+ * no place for it is an error, as the model would answer as if it had seen it. Errors: QUERN_ERR_ARGUMENT
+ * (the messages), QUERN_ERR_TEMPLATE (the template fails or refuses this conversation), QUERN_ERR_LIMIT,
+ * QUERN_ERR_UNSUPPORTED (no usable template), QUERN_ERR_NOMEM. */
 quern_status qn_chat_render(const qn_chat_template *t, const json_t *messages, const json_t *tools,
                             const json_t *extra, bool add_generation_prompt, int64_t now, qn_buffer *out,
                             quern_error *err);

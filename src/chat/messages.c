@@ -54,6 +54,9 @@ static quern_status check_message(const json_t *m, size_t index, quern_error *er
     if (!json_is_string(role) || json_string_length(role) == 0)
         return wrong(err, index, "role", "is missing, empty or no string");
     if (json_string_length(role) > 64) return wrong(err, index, "role", "has more than 64 bytes");
+    const json_t *reasoning = json_object_get(m, "reasoning_content");
+    if (reasoning != NULL && !json_is_string(reasoning) && !json_is_null(reasoning))
+        return wrong(err, index, "reasoning_content", "must be a string");
     const bool has_calls = calls != NULL && !json_is_null(calls);
     if (has_calls) {
         const quern_status status = check_tool_calls(calls, index, err);
@@ -65,6 +68,28 @@ static quern_status check_message(const json_t *m, size_t index, quern_error *er
         return wrong(err, index, "content", "must be a string, an array of parts, or null beside tool_calls");
     if (has_calls && json_array_size(calls) > 0) return QUERN_OK;
     return wrong(err, index, "content", "is missing (it may be so only beside tool_calls)");
+}
+
+static bool has_type(const json_t *part, const char *type)
+{
+    const char *text = json_string_value(json_object_get(part, "type"));
+    return text != NULL && strcmp(text, type) == 0;
+}
+
+quern_status qn_chat_check_images(const json_t *messages, const qn_chat_traits *traits, quern_error *err)
+{
+    if (traits->takes_image_urls || traits->takes_images) return QUERN_OK;
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        const json_t *parts = json_object_get(json_array_get(messages, i), "content");
+        for (size_t k = 0; k < json_array_size(parts); k++) {
+            const json_t *part = json_array_get(parts, k);
+            char field[48];
+            snprintf(field, sizeof field, "content[%zu]", k);
+            if (has_type(part, "image_url") || has_type(part, "image"))
+                return wrong(err, i, field, "is an image, and this model's template has no place for images");
+        }
+    }
+    return QUERN_OK;
 }
 
 quern_status qn_chat_check_messages(const json_t *messages, quern_error *err)
@@ -135,10 +160,30 @@ static json_t *joined_parts(const json_t *parts)
     return joined;
 }
 
+/* Parts of images under the type that the template knows. */
+static json_t *adapted_parts(const json_t *parts, const qn_chat_traits *traits)
+{
+    const char *from = traits->takes_image_urls ? "image" : "image_url";
+    const char *to = traits->takes_image_urls ? "image_url" : "image";
+    json_t *out = json_copy((json_t *)(uintptr_t)parts);
+    if (traits->takes_image_urls == traits->takes_images) return out; /* it knows both, or none */
+    for (size_t i = 0; out != NULL && i < json_array_size(out); i++) {
+        if (!has_type(json_array_get(out, i), from)) continue;
+        json_t *part = json_copy(json_array_get(out, i));
+        bool ok = part != NULL && json_object_set_new(part, "type", json_string(to)) == 0;
+        ok = json_array_set_new(out, i, part) == 0 && ok;
+        if (ok) continue;
+        json_decref(out);
+        out = NULL;
+    }
+    return out;
+}
+
 static json_t *adapted_content(const json_t *m, const qn_chat_traits *traits)
 {
     const json_t *content = json_object_get(m, "content");
     if (json_is_array(content) && !traits->takes_parts) return joined_parts(content);
+    if (json_is_array(content)) return adapted_parts(content, traits);
     if (json_is_string(content) && traits->wants_parts)
         return json_pack("[{s:s, s:O}]", "type", "text", "text", (json_t *)(uintptr_t)content);
     const bool has_calls = json_array_size(json_object_get(m, "tool_calls")) > 0;
@@ -186,6 +231,33 @@ static json_t *adapted_calls(const json_t *calls, bool as_object)
     return out;
 }
 
+static bool has_role(const json_t *m, const char *role)
+{
+    const char *text = json_string_value(json_object_get(m, "role"));
+    return text != NULL && strcmp(text, role) == 0;
+}
+
+/* Templates read reasoning under several names, and clients write it so: each gets what one of them has. In a
+ * message with content and calls `thinking` is left alone: Harmony's template takes only one of the two
+ * there. */
+static bool adapt_reasoning(json_t *m)
+{
+    static const char *const names[] = {"reasoning_content", "reasoning", "thinking"};
+    const json_t *content = json_object_get(m, "content");
+    const bool both =
+        json_array_size(json_object_get(m, "tool_calls")) > 0 && json_string_length(content) > 0;
+    json_t *reasoning = NULL;
+    for (size_t i = 0; i < 3 && reasoning == NULL; i++) {
+        reasoning = json_object_get(m, names[i]);
+        if (json_string_length(reasoning) == 0) reasoning = NULL;
+    }
+    for (size_t i = 0; reasoning != NULL && i < (both ? 2 : 3); i++) {
+        const json_t *is = json_object_get(m, names[i]);
+        if ((is == NULL || json_is_null(is)) && json_object_set(m, names[i], reasoning) != 0) return false;
+    }
+    return true;
+}
+
 static json_t *adapted_message(const json_t *m, const qn_chat_traits *traits)
 {
     json_t *copy = json_copy((json_t *)(uintptr_t)m);
@@ -194,15 +266,10 @@ static json_t *adapted_message(const json_t *m, const qn_chat_traits *traits)
     if (ok && json_is_null(calls)) json_object_del(copy, "tool_calls");
     if (ok && json_is_array(calls))
         ok = json_object_set_new(copy, "tool_calls", adapted_calls(calls, traits->object_arguments)) == 0;
+    if (ok && has_role(m, "assistant")) ok = adapt_reasoning(copy);
     if (ok) return copy;
     json_decref(copy);
     return NULL;
-}
-
-static bool has_role(const json_t *m, const char *role)
-{
-    const char *text = json_string_value(json_object_get(m, "role"));
-    return text != NULL && strcmp(text, role) == 0;
 }
 
 /* Puts the text of a leading system message in front of the first user message after it. */
@@ -281,6 +348,9 @@ static bool shows(const qn_buffer *text, const char *marker)
 #define USER_PARTS   "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"probe-user\"}]}"
 #define SYSTEM       "{\"role\":\"system\",\"content\":\"probe-system\"}"
 #define SYSTEM_PARTS "{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"probe-system\"}]}"
+#define USER_IMAGE(type)                                                                                     \
+    "[{\"role\":\"user\",\"content\":[{\"type\":\"" type "\",\"" type "\":{\"url\":\"data:\"}},"             \
+    "{\"type\":\"text\",\"text\":\"probe-user\"}]}]"
 #define CALLS(content, arguments)                                                                            \
     "[" USER ",{\"role\":\"assistant\",\"content\":" content                                                 \
     ",\"tool_calls\":[{\"id\":\"call00001\",\"type\":"                                                       \
@@ -321,6 +391,17 @@ static void probe_tool_calls(probe *p, qn_buffer *text, qn_chat_traits *traits)
     traits->empty_content = object || string ? calls[best][1] : !traits->null_content || renders[best][1];
 }
 
+/* Whether a part of an image leaves something in the prompt, other than the part itself. */
+static bool probe_image(probe *p, const char *messages_json, qn_buffer *text)
+{
+    qn_buffer without = {0};
+    const bool plain = try_out(p, "[" USER_PARTS "]", NULL, &without);
+    const bool shown = plain && try_out(p, messages_json, NULL, text) && shows(text, "probe-user") &&
+                       !shows(text, "data:") && strcmp(text->data, without.data) != 0;
+    qn_buffer_deinit(&without);
+    return shown && !shows(text, "'type'") && !shows(text, "\"type\"");
+}
+
 quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char *eos_token,
                            qn_chat_traits *out)
 {
@@ -340,6 +421,8 @@ quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char 
     const bool system = try_out(
         &p, traits.wants_parts ? "[" SYSTEM_PARTS "," USER_PARTS "]" : "[" SYSTEM "," USER "]", NULL, &text);
     traits.takes_system = (system && shows(&text, "probe-system")) || !(plain || traits.takes_parts);
+    traits.takes_image_urls = traits.takes_parts && probe_image(&p, USER_IMAGE("image_url"), &text);
+    traits.takes_images = traits.takes_parts && probe_image(&p, USER_IMAGE("image"), &text);
     probe_tool_calls(&p, &text, &traits);
     traits.shows_tools = try_out(&p, "[" USER "]", TOOLS, &text) && shows(&text, "probe-tool");
     qn_buffer_deinit(&text);

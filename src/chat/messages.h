@@ -8,6 +8,9 @@
 quern_status qn_chat_probe(const qn_jinja *t, const char *bos_token, const char *eos_token,
                            qn_chat_traits *out);
 
+/* Whether the template has a place for each image of checked messages. Errors: QUERN_ERR_ARGUMENT. */
+quern_status qn_chat_check_images(const json_t *messages, const qn_chat_traits *traits, quern_error *err);
+
 /* A new array in which only what must change is copied. NULL: no memory. */
 json_t *qn_chat_adapt_messages(const json_t *messages, const qn_chat_traits *traits);
 

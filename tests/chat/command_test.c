@@ -1,4 +1,5 @@
-/* command_test.c: `quern template` as a process: one line out for each line in, whatever is in it. */
+/* command_test.c: `quern template` and `quern parse` as processes: one line out for each line in, whatever is
+ * in it. */
 #include "chat_test.h"
 
 #include <sys/wait.h>
@@ -52,18 +53,25 @@ static int teardown(void **state)
     return result;
 }
 
-static int run(const files *f, const char *source, const char *input, size_t n_bytes)
+/* `quern ARGUMENTS` with input on standard input. */
+static int run_command(const files *f, const char *arguments, const char *input, size_t n_bytes)
 {
-    const char *quern = getenv("QUERN_EXE");
     char *command;
-    write_file(f->source, source, strlen(source));
     write_file(f->input, input, n_bytes);
-    assert_true(asprintf(&command, "%s template --file '%s' --jsonl <'%s' >'%s' 2>'%s'", quern, f->source,
-                         f->input, f->output, f->errors) > 0);
+    assert_true(asprintf(&command, "%s %s <'%s' >'%s' 2>'%s'", getenv("QUERN_EXE"), arguments, f->input,
+                         f->output, f->errors) > 0);
     const int status = system(command);
     free(command);
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
+}
+
+static int run(const files *f, const char *source, const char *input, size_t n_bytes)
+{
+    char arguments[160];
+    write_file(f->source, source, strlen(source));
+    snprintf(arguments, sizeof arguments, "template --file '%s' --jsonl", f->source);
+    return run_command(f, arguments, input, n_bytes);
 }
 
 static bool has_program(void)
@@ -149,10 +157,51 @@ static void a_broken_template_is_told_for_each_line_and_at_the_end(void **state)
     qn_free(errors);
 }
 
+static void what_a_model_wrote_is_parsed(void **state)
+{
+    static const char input[] = "{\"text\": \"<think>Hm</think>Yes\"}\n"
+                                "{\"text\": \"<think>Hm</think>Yes\", \"reasoning\": false}\n"
+                                "{\"text\": \"Hm</think>Yes\", \"prompt_end\": \"<think>\\n\"}\n"
+                                "{\"text\": \"<tool_call>{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": "
+                                "{}}</tool_call>\", \"tools\": []}\n"
+                                "{\"text\": 1}\n"
+                                "{\"text\": \"\", \"tools\": [1]}\n"
+                                "[]\n"
+                                "{\"text\": \"\"}"; /* no line end */
+    static const char expected[] =
+        "{\"message\": {\"role\": \"assistant\", \"content\": \"Yes\", \"reasoning_content\": \"Hm\"}}\n"
+        "{\"message\": {\"role\": \"assistant\", \"content\": \"<think>Hm</think>Yes\"}}\n"
+        "{\"message\": {\"role\": \"assistant\", \"content\": \"Yes\", \"reasoning_content\": \"Hm\"}}\n"
+        "{\"message\": {\"role\": \"assistant\", \"content\": \"<tool_call>{\\\"name\\\": \\\"f\\\", "
+        "\\\"arguments\\\": "
+        "{}}</tool_call>\"}}\n"
+        "{\"error\": \"'text' is missing or no string\"}\n"
+        "{\"error\": \"tools[0]: 'function' is missing or no object\"}\n"
+        "{\"error\": \"the line is no JSON object\"}\n"
+        "{\"message\": {\"role\": \"assistant\", \"content\": \"\"}}\n";
+    if (!has_program()) return;
+    const files *f = *state;
+    char by_template[160];
+    write_file(f->source, "{{ '<tool_call>' }}", 19);
+    snprintf(by_template, sizeof by_template, "parse --template '%s' --jsonl", f->source);
+    const char *const commands[] = {"parse --format hermes --jsonl", by_template};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(run_command(f, commands[i], input, sizeof input - 1), 0);
+        char *output = read_file(f->output);
+        assert_string_equal(output, expected);
+        qn_free(output);
+    }
+    assert_int_equal(run_command(f, "parse --format unknown --jsonl", "", 0), 2);
+    assert_int_equal(run_command(f, "parse --jsonl", "", 0), 2);
+    assert_int_equal(run_command(f, "parse --template /nowhere --jsonl", "", 0), 1);
+    assert_int_equal(run_command(f, "parse --list", "", 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_line_is_answered, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_model_wrote_is_parsed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_line_is_one_line, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broken_template_is_told_for_each_line_and_at_the_end, setup,
                                         teardown),

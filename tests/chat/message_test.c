@@ -50,6 +50,10 @@ static void assert_chat(const char *source, const char *messages, const char *to
 #define PARTS                                                                                                \
     "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, {\"type\": \"image_url\"}, "  \
     "{\"type\": \"text\", \"text\": \"b\"}]}"
+#define TEXT_PARTS                                                                                           \
+    "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, {\"type\": \"text\", "        \
+    "\"text\": "                                                                                             \
+    "\"b\"}]}"
 #define CALL(arguments)                                                                                      \
     "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"id\": \"1\", \"type\": "               \
     "\"function\", \"function\": {\"name\": \"f\", \"arguments\": " arguments "}}]}"
@@ -88,9 +92,9 @@ static void messages_take_the_form_that_the_template_renders(void **state)
 {
     (void)state;
     assert_chat(plain, "[" USER "]", NULL, NULL, "<s><user>Hi<assistant>");
-    assert_chat(plain, "[" PARTS "]", NULL, NULL, "<s><user>a\nb<assistant>");
+    assert_chat(plain, "[" TEXT_PARTS "]", NULL, NULL, "<s><user>a\nb<assistant>");
     assert_chat(plain, "[" SYSTEM "," USER "]", NULL, NULL, "<s><user>Be kind.\n\nHi<assistant>");
-    assert_chat(plain, "[" SYSTEM "," PARTS "]", NULL, NULL, "<s><user>Be kind.\n\na\nb<assistant>");
+    assert_chat(plain, "[" SYSTEM "," TEXT_PARTS "]", NULL, NULL, "<s><user>Be kind.\n\na\nb<assistant>");
     assert_chat(plain, "[" SYSTEM "]", NULL, NULL, "<s><user>Be kind.<assistant>");
     assert_chat(plain, "[" USER "," CALL("\"{\\\"a\\\": 1}\"") "]", NULL, NULL,
                 "<s><user>Hi<assistant>[f {\"a\": 1}]<assistant>");
@@ -112,12 +116,66 @@ static void messages_take_the_form_that_the_template_renders(void **state)
     assert_chat(able, "[" USER "]", "[" TOOL "]", "{\"extra\": true}", "<user>Hi1 tools fTrue");
     assert_chat(able, "[" USER "]", "[]", NULL, "<user>Hi");
     assert_chat(parts_only, "[" USER "]", NULL, NULL, "<user>Hi");
-    assert_chat(parts_only, "[" PARTS "]", "[" TOOL "]", NULL, "f<user>ab");
+    assert_chat(parts_only, "[" TEXT_PARTS "]", "[" TOOL "]", NULL, "f<user>ab");
     assert_chat(
         qn_chat_fallback_source, "[" SYSTEM "," USER "]", NULL, NULL,
         "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
-    assert_chat(qn_chat_fallback_source, "[" PARTS "]", NULL, NULL,
+    assert_chat(qn_chat_fallback_source, "[" TEXT_PARTS "]", NULL, NULL,
                 "<|im_start|>user\na\nb<|im_end|>\n<|im_start|>assistant\n");
+}
+
+/* as Harmony's: reasoning is read from thinking */
+static const char thinking[] =
+    "{% for m in messages %}<{{ m.role }}>{% if m.thinking %}({{ m.thinking }}){% endif %}"
+    "{{ m.content }}{% endfor %}";
+
+static void reasoning_is_found_under_each_name(void **state)
+{
+    (void)state;
+    assert_chat(thinking,
+                "[" USER ", {\"role\": \"assistant\", \"content\": \"Yes\", \"reasoning_content\": \"Hm\"}]",
+                NULL, NULL, "<user>Hi<assistant>(Hm)Yes");
+    assert_chat(thinking,
+                "[" USER ", {\"role\": \"assistant\", \"content\": \"Yes\", \"reasoning\": \"Hm\"}]", NULL,
+                NULL, "<user>Hi<assistant>(Hm)Yes");
+    assert_chat(thinking,
+                "[" USER ", {\"role\": \"assistant\", \"content\": \"Yes\", \"reasoning_content\": null}]",
+                NULL, NULL, "<user>Hi<assistant>Yes");
+}
+
+static void images_need_a_place(void **state)
+{
+    (void)state;
+    static const char *const without[] = {plain, parts_only, NULL};
+    static const char by_type[] =
+        "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in "
+        "m.content %}{{ p.text }}{% if p.type == 'image' %}[IMG]{% endif %}{% endfor %}{% endif "
+        "%}{% endfor %}";
+    for (size_t i = 0; i < 3; i++) {
+        qn_chat_template *t = open_source(without[i] != NULL ? without[i] : qn_chat_fallback_source);
+        qn_buffer text;
+        quern_error err = {0};
+        assert_int_equal(render_chat(t, "[" USER "," PARTS "]", NULL, NULL, &text, &err), QUERN_ERR_ARGUMENT);
+        assert_string_equal(
+            err.message,
+            "messages[1].content[1]: is an image, and this model's template has no place for images");
+        qn_chat_template_close(t);
+    }
+    assert_chat(by_type, "[" PARTS "]", NULL, NULL,
+                "a[IMG]b"); /* image_url is written as the template knows it */
+}
+
+static void the_fallback_shows_tools_and_calls(void **state)
+{
+    (void)state;
+    assert_chat(
+        qn_chat_fallback_source, "[" SYSTEM "," USER "," CALL("\"{\\\"a\\\": 1}\"") "]", "[" TOOL "]", NULL,
+        "<|im_start|>system\nBe kind.\n\nThese functions can be called:\n<tools>\n{\"type\": \"function\", "
+        "\"function\": {\"name\": \"f\", \"parameters\": {}}}\n</tools>\nA call is a JSON object between "
+        "tags:\n<tool_call>\n{\"name\": <name>, \"arguments\": <object>}\n</tool_call><|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<tool_call>\n{\"name\": \"f\", "
+        "\"arguments\": "
+        "{\"a\": 1}}\n</tool_call><|im_end|>\n<|im_start|>assistant\n");
 }
 
 static void traits_are_found_out(void **state)
@@ -353,6 +411,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_take_the_form_that_the_template_renders),
+        cmocka_unit_test(reasoning_is_found_under_each_name),
+        cmocka_unit_test(images_need_a_place),
+        cmocka_unit_test(the_fallback_shows_tools_and_calls),
         cmocka_unit_test(traits_are_found_out),
         cmocka_unit_test(wrong_messages_are_named),
         cmocka_unit_test(the_template_of_a_model_is_opened),
