@@ -307,7 +307,7 @@ static bool encode_word(void *user, const char *word, size_t n_bytes)
         if (!merge_word(e, word, QN_WORD_MAX_BYTES)) return false;
         word += QN_WORD_MAX_BYTES, n_bytes -= QN_WORD_MAX_BYTES;
     }
-    return qn_encoder_word(e, word, n_bytes, whole_or_merged);
+    return qn_encoder_word(e, word, n_bytes, 0, whole_or_merged);
 }
 
 static bool encode_byte_level(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
@@ -352,7 +352,7 @@ static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
 static bool encode_stretch(qn_encoder *e)
 {
     const bool ok =
-        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, merge_characters);
+        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, 0, merge_characters);
     qn_buffer_clear(&e->text);
     return ok;
 }

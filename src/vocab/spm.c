@@ -149,7 +149,7 @@ static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
 static bool encode_stretch(qn_encoder *e)
 {
     const bool ok =
-        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, merge_characters);
+        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, 0, merge_characters);
     e->merger.n_symbols = 0;
     qn_buffer_clear(&e->text);
     return ok;

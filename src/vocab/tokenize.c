@@ -5,46 +5,27 @@
 
 #include <string.h>
 
-enum { CACHE_FROM_BYTES = 1024 }; /* shorter texts do without the cache of words */
-
-bool qn_encoder_push(qn_encoder *e, quern_token id)
+bool qn_encoder_grow(qn_encoder *e)
 {
-    if (e->n_tokens == e->capacity &&
-        !qn_grow(&e->tokens, &e->capacity, e->n_tokens + 1, SIZE_MAX / sizeof *e->tokens, sizeof *e->tokens))
-        return false;
-    e->tokens[e->n_tokens++] = id;
+    return qn_grow(&e->tokens, &e->capacity, e->n_tokens + 1, SIZE_MAX / sizeof *e->tokens,
+                   sizeof *e->tokens);
+}
+
+bool qn_encoder_new_word(qn_encoder *e, const char *word, size_t n_bytes, uint8_t variant,
+                         qn_encode_word_fn *encode)
+{
+    const size_t first = e->n_tokens;
+    if (!encode(e, word, n_bytes)) return false;
+    const size_t n = e->n_tokens - first;
+    const uint32_t token = n == 1 ? (uint32_t)e->tokens[first] : (uint32_t)first;
+    qn_word_memory_add(&e->words, word, n_bytes, variant, token, n);
     return true;
 }
 
-/* The slot of a short word; *is_known: the word stands in it. NULL: words like this are not remembered. */
-static qn_cached_word *find_slot(const qn_encoder *e, const char *word, size_t n_bytes, bool *is_known)
+bool qn_encoder_repeat(qn_encoder *e, const qn_word_slot *slot)
 {
-    *is_known = false;
-    if (e->cache == NULL || n_bytes == 0 || n_bytes > QN_CACHED_WORD_BYTES) return NULL;
-    char padded[QN_CACHED_WORD_BYTES] = {0};
-    memcpy(padded, word, n_bytes);
-    qn_cached_word *s = &e->cache[qn_hash_bytes(padded, sizeof padded, n_bytes) & (QN_CACHED_WORDS - 1)];
-    *is_known = s->n_bytes == n_bytes && memcmp(s->bytes, padded, sizeof padded) == 0;
-    if (!*is_known) memcpy(s->bytes, padded, sizeof padded), s->n_bytes = 0; /* until its ids are known */
-    return s;
-}
-
-bool qn_encoder_word(qn_encoder *e, const char *word, size_t n_bytes, qn_encode_word_fn *encode)
-{
-    bool is_known;
-    const size_t first = e->n_tokens;
-    qn_cached_word *slot = find_slot(e, word, n_bytes, &is_known);
-    if (!is_known) {
-        if (!encode(e, word, n_bytes)) return false;
-        if (slot != NULL) {
-            slot->n_bytes = (uint32_t)n_bytes;
-            slot->first_token = first;
-            slot->n_tokens = (uint32_t)(e->n_tokens - first);
-        }
-        return true;
-    }
     for (uint32_t i = 0; i < slot->n_tokens; i++)
-        if (!qn_encoder_push(e, e->tokens[slot->first_token + i])) return false;
+        if (!qn_encoder_push(e, e->tokens[slot->token + i])) return false;
     return true;
 }
 
@@ -98,10 +79,7 @@ quern_status qn_vocab_tokenize(const qn_vocab *v, const char *text, size_t n_byt
     qn_encoder e = {.vocab = v};
     const bool add_special = flags & QN_TOKENIZE_ADD_SPECIAL;
     bool ok = qn_grow(&e.tokens, &e.capacity, n_bytes / 4 + 8, SIZE_MAX / sizeof *e.tokens, sizeof *e.tokens);
-    if (ok && n_bytes >= CACHE_FROM_BYTES) {
-        e.cache = qn_calloc(QN_CACHED_WORDS, sizeof *e.cache);
-        ok = e.cache != NULL;
-    }
+    if (ok) ok = qn_word_memory_init(&e.words, n_bytes);
     if (ok && add_special && v->special.add_bos && v->special.bos >= 0)
         ok = qn_encoder_push(&e, v->special.bos);
     if (ok) ok = encode(&e, text, n_bytes, flags & QN_TOKENIZE_PARSE_SPECIAL);
@@ -110,7 +88,7 @@ quern_status qn_vocab_tokenize(const qn_vocab *v, const char *text, size_t n_byt
     qn_merger_deinit(&e.merger);
     qn_buffer_deinit(&e.text);
     qn_pretokenizer_matcher_destroy(e.matcher);
-    qn_free(e.cache);
+    qn_word_memory_deinit(&e.words);
     qn_free(e.places);
     if (!ok) {
         qn_free(e.tokens);

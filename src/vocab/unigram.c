@@ -172,7 +172,7 @@ static bool cut_best(qn_encoder *e, const char *text, size_t n_bytes)
 /* Encodes what lies in e->text and empties it. */
 static bool encode_stretch(qn_encoder *e)
 {
-    const bool ok = e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, cut_best);
+    const bool ok = e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, 0, cut_best);
     qn_buffer_clear(&e->text);
     return ok;
 }

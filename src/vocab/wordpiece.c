@@ -126,7 +126,7 @@ static bool end_word(qn_encoder *e, size_t *n_characters)
     bool ok = true;
     if (*n_characters == 0) return true;
     if (*n_characters > WORD_MAX_CHARACTERS) ok = unknown < 0 || qn_encoder_push(e, unknown);
-    else ok = qn_encoder_word(e, e->text.data, e->text.n_bytes, split_word);
+    else ok = qn_encoder_word(e, e->text.data, e->text.n_bytes, 0, split_word);
     *n_characters = 0;
     e->text.n_bytes = MARK_BYTES;
     return ok;
