@@ -1,6 +1,5 @@
 /* tokenize.c: from text to ids: special tokens are found first, the text between them is the kind's. */
 #include "base/alloc.h"
-#include "vocab/pretokenizer.h"
 #include "vocab/vocab_private.h"
 
 #include <string.h>
@@ -87,7 +86,6 @@ quern_status qn_vocab_tokenize(const qn_vocab *v, const char *text, size_t n_byt
         ok = qn_encoder_push(&e, v->special.eos);
     qn_merger_deinit(&e.merger);
     qn_buffer_deinit(&e.text);
-    qn_pretokenizer_matcher_destroy(e.matcher);
     qn_word_memory_deinit(&e.words);
     qn_free(e.places);
     if (!ok) {

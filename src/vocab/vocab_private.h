@@ -38,7 +38,6 @@ typedef struct qn_encoder {
     qn_merger merger;
     qn_buffer text;           /* the kind's own: normalized or escaped text */
     qn_word_memory words;     /* seen before in this call */
-    void *matcher;            /* the pre-tokenizer's */
     qn_lattice_place *places; /* [place_capacity] unigram's */
     size_t place_capacity;
 } qn_encoder;
