@@ -177,52 +177,49 @@ static bool encode_byte_level(qn_encoder *e, const char *text, size_t n_bytes, b
 
 /* ---- encoding, raw UTF-8 --------------------------------------------------------------------- */
 
+/* The characters, with U+2581 for blanks, are the symbols. */
+static bool add_characters(qn_encoder *e, const char *word, size_t n_bytes)
+{
+    e->merger.n_symbols = 0;
+    qn_buffer_clear(&e->text);
+    for (size_t i = 0, n; i < n_bytes; i += n) {
+        uint32_t c;
+        const bool is_blank = word[i] == ' ';
+        const char *text = is_blank ? QN_META_SPACE : word + i;
+        n = qn_utf8_decode(word + i, n_bytes - i, &c);
+        const size_t n_text = is_blank ? 3 : n > 0 ? n : 1;
+        const quern_token id = n > 0 ? qn_vocab_plain_id(e->vocab, text, n_text) : -1;
+        const uint32_t symbol = id >= 0 ? (uint32_t)id : QN_SYMBOL_NONE - 1;
+        if (!qn_merger_add(&e->merger, symbol, e->text.n_bytes, n_text) ||
+            !qn_buffer_append(&e->text, text, n_text))
+            return false;
+        if (n == 0) n = 1;
+    }
+    return true;
+}
+
 static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
 {
     const qn_vocab *v = e->vocab;
-    qn_merger *m = &e->merger;
-    m->n_symbols = 0;
-    for (size_t i = 0, n; i < n_bytes; i += n) {
-        uint32_t c;
-        n = qn_utf8_decode(word + i, n_bytes - i, &c);
-        const quern_token id = n > 0 ? qn_vocab_plain_id(v, word + i, n) : -1;
-        if (n == 0) n = 1;
-        if (!qn_merger_add(m, id >= 0 ? (uint32_t)id : QN_SYMBOL_NONE - 1, i, n)) return false;
-    }
     const bpe *b = v->kind_data;
-    if (!qn_merger_run(m, word, qn_merges_find, &b->merges)) return false;
+    qn_merger *m = &e->merger;
+    if (!add_characters(e, word, n_bytes) || !qn_merger_run(m, e->text.data, qn_merges_find, &b->merges))
+        return false;
     for (size_t i = 0; i < m->n_symbols; i++) {
         const qn_symbol *s = &m->symbols[i];
         if (s->id < v->n_tokens ? !qn_encoder_push(e, (quern_token)s->id)
-                                : !qn_encoder_push_bytes(e, word + s->start, s->n_bytes))
+                                : !qn_encoder_push_bytes(e, e->text.data + s->start, s->n_bytes))
             return false;
     }
     return true;
 }
 
-/* e->text holds a stretch of text with U+2581 for blanks; it is emptied. */
-static bool encode_stretch(qn_encoder *e)
-{
-    const bool ok =
-        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, WORD, merge_characters);
-    qn_buffer_clear(&e->text);
-    return ok;
-}
-
 static bool encode_raw(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
 {
     (void)at_start;
-    qn_buffer_clear(&e->text);
-    for (size_t i = 0; i < n_bytes; i++) {
-        const bool line_end_changes = i > 0 && (text[i] == '\n') != (text[i - 1] == '\n');
-        const bool within_character = ((unsigned char)text[i] & 0xc0) == 0x80;
-        if (line_end_changes || (e->text.n_bytes >= QN_WORD_MAX_BYTES && !within_character)) {
-            if (!encode_stretch(e)) return false;
-        }
-        if (text[i] == ' ' ? !qn_buffer_puts(&e->text, QN_META_SPACE) : !qn_buffer_putc(&e->text, text[i]))
-            return false;
-    }
-    return encode_stretch(e);
+    const bpe *b = e->vocab->kind_data;
+    const qn_stretch_rules rules = {&b->merges.joins, true, merge_characters, NULL};
+    return qn_encoder_stretches(e, &rules, text, n_bytes, false);
 }
 
 const qn_vocab_kind qn_vocab_kind_bpe = {

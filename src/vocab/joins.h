@@ -60,10 +60,15 @@ static inline bool qn_joins_has(const qn_joins *j, uint32_t left, uint32_t right
     return j->bits[bit / 64] >> bit % 64 & 1;
 }
 
+static inline bool qn_joins_ascii(const qn_joins *j, unsigned left, unsigned right)
+{
+    return j->ascii[left][right / 64] >> right % 64 & 1;
+}
+
 /* Whether a token may hold the two as neighbours. */
 static inline bool qn_joins_may(const qn_joins *j, qn_character left, qn_character right)
 {
-    if ((left.code | right.code) < 128) return j->ascii[left.code][right.code / 64] >> right.code % 64 & 1;
+    if ((left.code | right.code) < 128) return qn_joins_ascii(j, left.code, right.code);
     return qn_joins_has(j, left.code, right.code) ||
            qn_joins_has(j, left.code, QN_LOOSE_BYTE + right.first) ||
            (j->loose[left.last * 32 + right.first / 8] >> right.first % 8 & 1);

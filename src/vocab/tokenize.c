@@ -1,5 +1,6 @@
 /* tokenize.c: from text to ids: special tokens are found first, the text between them is the kind's. */
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "vocab/vocab_private.h"
 
 #include <string.h>
@@ -38,6 +39,48 @@ bool qn_encoder_push_bytes(qn_encoder *e, const char *bytes, size_t n_bytes)
         if (id >= 0 && !qn_encoder_push(e, id)) return false;
     }
     return true;
+}
+
+/* How many bytes of ASCII follow that tokens hold one after the other. */
+static size_t joined_ascii(const qn_joins *j, const char *text, size_t n_bytes)
+{
+    size_t n = 1;
+    while (n < n_bytes && (uint8_t)text[n] < 0x80 && (uint8_t)text[n - 1] < 0x80 && text[n] != '\n' &&
+           text[n - 1] != '\n' && qn_joins_ascii(j, (uint8_t)text[n - 1], (uint8_t)text[n]))
+        n++;
+    return n;
+}
+
+bool qn_encoder_stretches(qn_encoder *e, const qn_stretch_rules *rules, const char *text, size_t n_bytes,
+                          bool prefix)
+{
+    const qn_joins *j = rules->joins;
+    qn_character left = {' ', 1, ' ', ' '};
+    bool is_first = !prefix; /* nothing is before it */
+    size_t begin = 0;
+    for (size_t i = 0; i < n_bytes;) {
+        const qn_character right = qn_joins_character(j, text + i, n_bytes - i);
+        const bool at_line_end = rules->cuts_at_lines && (left.code == '\n') != (right.code == '\n');
+        const bool goes_on =
+            is_first || (qn_joins_may(j, left, right) && !at_line_end && i - begin < QN_WORD_MAX_BYTES);
+        if (!goes_on) {
+            if (!qn_encoder_word(e, text + begin, i - begin, prefix,
+                                 prefix ? rules->encode_prefixed : rules->encode))
+                return false;
+            begin = i;
+            prefix = false;
+        }
+        is_first = false;
+        left = right;
+        i += right.n_bytes;
+        if (right.code >= 128 || right.n_bytes > 1 || i == n_bytes) continue;
+        const size_t n = joined_ascii(j, text + i - 1, qn_min_size(n_bytes - i + 1, QN_WORD_MAX_BYTES));
+        i += n - 1;
+        const uint8_t last = (uint8_t)text[i - 1];
+        left = (qn_character){last, 1, last, last};
+    }
+    return qn_encoder_word(e, text + begin, n_bytes - begin, prefix,
+                           prefix ? rules->encode_prefixed : rules->encode);
 }
 
 static bool is_ascii_space(char c)

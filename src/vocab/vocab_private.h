@@ -7,6 +7,7 @@
 #define QN_VOCAB_VOCAB_PRIVATE_H
 
 #include "base/buffer.h"
+#include "vocab/joins.h"
 #include "vocab/merge.h"
 #include "vocab/special.h"
 #include "vocab/vocab.h"
@@ -65,6 +66,17 @@ static inline bool qn_encoder_word(qn_encoder *e, const char *word, size_t n_byt
     if (slot == NULL) return qn_encoder_new_word(e, word, n_bytes, variant, encode);
     return slot->n_tokens == 1 ? qn_encoder_push(e, (quern_token)slot->token) : qn_encoder_repeat(e, slot);
 }
+
+/* How a text that merges from its characters is cut before merging. */
+typedef struct qn_stretch_rules {
+    const qn_joins *joins;
+    bool cuts_at_lines; /* before and after line ends, whatever tokens there are */
+    qn_encode_word_fn *encode, *encode_prefixed; /* the latter puts a U+2581 in front */
+} qn_stretch_rules;
+
+/* Cuts the text where no token crosses, and appends the ids of the stretches. False: no memory. */
+bool qn_encoder_stretches(qn_encoder *e, const qn_stretch_rules *rules, const char *text, size_t n_bytes,
+                          bool prefix);
 
 typedef struct qn_vocab_kind {
     const char *model; /* tokenizer.ggml.model */
