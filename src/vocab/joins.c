@@ -27,6 +27,9 @@ static void add_pair(qn_joins *j, qn_character left, qn_character right)
 {
     if (left.code >= QN_LOOSE_BYTE) {
         j->loose[left.last * 32 + right.first / 8] |= (uint8_t)(1u << right.first % 8);
+    } else if (right.code >= QN_LOOSE_BYTE) {
+        const size_t bit = qn_joins_cut_bit(left.code, right.first);
+        j->cut[bit / 8] |= (uint8_t)(1u << bit % 8);
     } else if ((left.code | right.code) < 128) {
         j->ascii[left.code][right.code / 64] |= (uint64_t)1 << right.code % 64;
     } else {

@@ -26,6 +26,7 @@ typedef struct qn_character {
 typedef struct qn_joins {
     uint64_t ascii[128][2];
     uint8_t loose[65536 / 8]; /* bit (last byte of a loose left << 8 | first byte of the right) */
+    uint8_t cut[65536 / 8];   /* bit (hash of left and a loose byte at the right) */
     uint64_t *bits;           /* [n_bits / 64] */
     size_t n_bits;            /* a power of two */
     bool has_meta_space;      /* U+2581 counts as a blank */
@@ -54,10 +55,9 @@ static inline size_t qn_joins_bit(const qn_joins *j, uint32_t left, uint32_t rig
     return (size_t)(product >> 32) & (j->n_bits - 1);
 }
 
-static inline bool qn_joins_has(const qn_joins *j, uint32_t left, uint32_t right)
+static inline size_t qn_joins_cut_bit(uint32_t left, uint8_t right)
 {
-    const size_t bit = qn_joins_bit(j, left, right);
-    return j->bits[bit / 64] >> bit % 64 & 1;
+    return ((left * 0x9e3779b1u) >> 16) ^ (size_t)right << 8;
 }
 
 static inline bool qn_joins_ascii(const qn_joins *j, unsigned left, unsigned right)
@@ -69,8 +69,9 @@ static inline bool qn_joins_ascii(const qn_joins *j, unsigned left, unsigned rig
 static inline bool qn_joins_may(const qn_joins *j, qn_character left, qn_character right)
 {
     if ((left.code | right.code) < 128) return qn_joins_ascii(j, left.code, right.code);
-    return qn_joins_has(j, left.code, right.code) ||
-           qn_joins_has(j, left.code, QN_LOOSE_BYTE + right.first) ||
+    const size_t bit = qn_joins_bit(j, left.code, right.code);
+    const size_t cut = qn_joins_cut_bit(left.code, right.first);
+    return (j->bits[bit / 64] >> bit % 64 & 1) || (j->cut[cut / 8] >> cut % 8 & 1) ||
            (j->loose[left.last * 32 + right.first / 8] >> right.first % 8 & 1);
 }
 

@@ -4,9 +4,9 @@
  * when their joined text is a token, the highest score first. Characters without a token become byte
  * tokens.
  *
- * Merging works on the whole text, but a merge can cross the boundary between two characters only if some token
- * holds them side by side (joins.h); elsewhere the text is cut beforehand, which changes nothing and gives short
- * stretches that repeat. */
+ * Merging works on the whole text, but a merge can cross the boundary between two characters only if some
+ * token holds them side by side (joins.h); elsewhere the text is cut beforehand, which changes nothing and
+ * gives short stretches that repeat. */
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/float16.h"

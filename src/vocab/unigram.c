@@ -5,8 +5,9 @@
  * 1967); a character that no token covers is unknown, at ten less than the worst score, and unknown
  * neighbours are one token.
  *
- * Where no token has a U+2581 inside, no cut crosses the beginning of a word: words are then encoded one by
- * one, and those seen before are remembered. */
+ * Where no token has a U+2581 inside, no token crosses the beginning of a word: words are then encoded one by
+ * one, and those seen before are remembered. New words are cut further, where no token holds both characters
+ * (joins.h): every way to cut the text has a cut there. */
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/utf8.h"
@@ -28,6 +29,7 @@ typedef struct unigram {
     qn_trie trie;
     double *scores; /* [n_tokens] */
     double unknown_score;
+    qn_joins joins;
     bool merges_blanks, marks_at_end, word_by_word;
 } unigram;
 
@@ -63,14 +65,17 @@ static quern_status build_trie(const qn_vocab *v, unigram *u, quern_error *err)
 {
     qn_trie_entry *entries = qn_calloc(v->n_tokens, sizeof *entries);
     if (entries == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
-    size_t n = 0;
+    size_t n = 0, n_bytes = 0;
     u->word_by_word = !u->marks_at_end && qn_vocab_plain_id(v, QN_META_SPACE, MARK_BYTES) >= 0;
     for (size_t i = 0; i < v->n_tokens; i++) {
         if (!qn_vocab_is_plain(v, (quern_token)i) || v->tokens[i].n_bytes > TOKEN_MAX_BYTES) continue;
         entries[n++] = (qn_trie_entry){v->tokens[i], (int32_t)i};
+        n_bytes += v->tokens[i].n_bytes;
         if (has_mark_inside(v->tokens[i])) u->word_by_word = false;
     }
-    const bool ok = qn_trie_init(&u->trie, entries, n);
+    const bool ok = qn_joins_init(&u->joins, n_bytes, false) && qn_trie_init(&u->trie, entries, n);
+    for (size_t i = 0; ok && i < n; i++)
+        qn_joins_add(&u->joins, entries[i].text.bytes, entries[i].text.n_bytes);
     qn_free(entries);
     return ok ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
 }
@@ -109,6 +114,7 @@ static void close_unigram(qn_vocab *v)
     unigram *u = v->kind_data;
     if (u == NULL) return;
     qn_trie_deinit(&u->trie);
+    qn_joins_deinit(&u->joins);
     qn_free(u->scores);
     qn_free(u);
 }
@@ -169,10 +175,53 @@ static bool cut_best(qn_encoder *e, const char *text, size_t n_bytes)
     return search(e, text, n_bytes) && push_best(e, n_bytes);
 }
 
+/* What follows something unknown: an unknown beginning belongs to it. */
+static bool cut_best_after_unknown(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    const size_t first = e->n_tokens;
+    if (!cut_best(e, text, n_bytes)) return false;
+    if (e->n_tokens == first || e->tokens[first] != e->vocab->special.unk) return true;
+    e->n_tokens--;
+    memmove(&e->tokens[first], &e->tokens[first + 1], (e->n_tokens - first) * sizeof *e->tokens);
+    return true;
+}
+
+static bool encode_part(qn_encoder *e, const char *part, size_t n_bytes, bool *after_unknown)
+{
+    enum { PART = 1, PART_AFTER_UNKNOWN }; /* variants; 0 is a whole word */
+    const quern_token unknown = e->vocab->special.unk;
+    const size_t first = e->n_tokens;
+    const bool ok = *after_unknown
+                        ? qn_encoder_word(e, part, n_bytes, PART_AFTER_UNKNOWN, cut_best_after_unknown)
+                        : qn_encoder_word(e, part, n_bytes, PART, cut_best);
+    if (ok && e->n_tokens > first) *after_unknown = unknown >= 0 && e->tokens[e->n_tokens - 1] == unknown;
+    return ok;
+}
+
+/* Cut where no token crosses, each part for itself. */
+static bool cut_parts(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    const unigram *u = e->vocab->kind_data;
+    bool after_unknown = false;
+    size_t begin = 0;
+    qn_character left = qn_joins_character(&u->joins, text, n_bytes);
+    for (size_t i = left.n_bytes; i < n_bytes;) {
+        const qn_character right = qn_joins_character(&u->joins, text + i, n_bytes - i);
+        if (!qn_joins_may(&u->joins, left, right)) {
+            if (!encode_part(e, text + begin, i - begin, &after_unknown)) return false;
+            begin = i;
+        }
+        i += right.n_bytes;
+        left = right;
+    }
+    return begin == 0 ? cut_best(e, text, n_bytes)
+                      : encode_part(e, text + begin, n_bytes - begin, &after_unknown);
+}
+
 /* Encodes what lies in e->text and empties it. */
 static bool encode_stretch(qn_encoder *e)
 {
-    const bool ok = e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, 0, cut_best);
+    const bool ok = e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, 0, cut_parts);
     qn_buffer_clear(&e->text);
     return ok;
 }

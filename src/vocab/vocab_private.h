@@ -70,7 +70,7 @@ static inline bool qn_encoder_word(qn_encoder *e, const char *word, size_t n_byt
 /* How a text that merges from its characters is cut before merging. */
 typedef struct qn_stretch_rules {
     const qn_joins *joins;
-    bool cuts_at_lines; /* before and after line ends, whatever tokens there are */
+    bool cuts_at_lines;                          /* before and after line ends, whatever tokens there are */
     qn_encode_word_fn *encode, *encode_prefixed; /* the latter puts a U+2581 in front */
 } qn_stretch_rules;
 
