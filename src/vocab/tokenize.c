@@ -96,8 +96,11 @@ static bool encode(qn_encoder *e, const char *text, size_t n_bytes, bool parse_s
         size_t at = n_bytes, token_bytes = 0;
         const quern_token id =
             qn_special_find(&v->specials, text, n_bytes, from, parse_special, &at, &token_bytes);
-        if (at > from) {
-            if (!v->kind->encode(e, text + from, at - from, at_start)) return false;
+        size_t end = at;
+        if (id >= 0 && v->flags[id] & QN_TOKEN_STRIPS_BEFORE)
+            while (end > from && is_ascii_space(text[end - 1])) end--;
+        if (end > from) {
+            if (!v->kind->encode(e, text + from, end - from, at_start)) return false;
             at_start = false;
         }
         from = at + token_bytes;

@@ -19,9 +19,10 @@ enum {
 };
 static const size_t QN_TEXT_MAX_BYTES = (size_t)256 << 20;
 
-enum {                            /* bits of qn_vocab.flags */
-       QN_TOKEN_ENDS = 1,         /* ends generation */
-       QN_TOKEN_STRIPS_AFTER = 2, /* swallows the white space that follows it in the text */
+enum {                             /* bits of qn_vocab.flags */
+       QN_TOKEN_ENDS = 1,          /* ends generation */
+       QN_TOKEN_STRIPS_AFTER = 2,  /* swallows the white space that follows it in the text */
+       QN_TOKEN_STRIPS_BEFORE = 4, /* and that which comes before it */
 };
 
 /* A byte of a text: the best way to it ends with token id, which begins at `begin`. */
@@ -110,6 +111,13 @@ struct qn_vocab {
     size_t max_piece;
     qn_special_matcher specials;
 };
+
+/* The id that the file's key names; *id stays where there is no such key, or, with a warning, no such token.
+ */
+quern_status qn_vocab_read_special_id(const qn_vocab *v, const qn_gguf *g, const char *key, quern_token *id,
+                                      const qn_log *log, quern_error *err);
+/* Reads v->special over what the kind set, and marks the tokens that are known by their texts. */
+quern_status qn_vocab_read_special(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err);
 
 /* Whether ordinary text may become the token: it is no control, unknown or byte token. */
 bool qn_vocab_is_plain(const qn_vocab *v, quern_token id);

@@ -41,18 +41,13 @@ enum { NORMALIZED, AS_WRITTEN };
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
-/* A key's id, or else the text's, or -1. */
+/* The id that a key names, or else the text's, or -1. */
 static quern_status find_id(const qn_vocab *v, const qn_gguf *g, const char *key, const char *text,
-                            quern_token *id, quern_error *err)
+                            quern_token *id, const qn_log *log, quern_error *err)
 {
     const int64_t known = qn_hash_map_get(&v->index, text, strlen(text));
-    uint64_t n = known == QN_HASH_NONE ? UINT64_MAX : (uint64_t)known;
-    if (qn_gguf_find(g, key) != NULL) {
-        const quern_status s = qn_gguf_get_uint(g, key, true, 0, v->n_tokens - 1, &n, err);
-        if (s != QUERN_OK) return s;
-    }
-    *id = n < v->n_tokens ? (quern_token)n : -1;
-    return QUERN_OK;
+    *id = known != QN_HASH_NONE ? (quern_token)known : -1;
+    return qn_vocab_read_special_id(v, g, key, id, log, err);
 }
 
 static quern_status build_trie(const qn_vocab *v, qn_trie *trie, quern_error *err)
@@ -68,7 +63,6 @@ static quern_status build_trie(const qn_vocab *v, qn_trie *trie, quern_error *er
 
 static quern_status open_wordpiece(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
 {
-    (void)log;
     wordpiece *w = v->kind_data = qn_calloc(1, sizeof *w);
     if (w == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     w->uncased = true;
@@ -76,9 +70,11 @@ static quern_status open_wordpiece(qn_vocab *v, const qn_gguf *g, const qn_log *
     v->clean_spaces = true;
     v->special.add_bos = v->special.add_eos = true; /* the two ends of what BERT reads */
     quern_status s = qn_gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", false, &w->uncased, err);
-    if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.cls_token_id", "[CLS]", &v->special.bos, err);
-    if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.seperator_token_id", "[SEP]", &v->special.eos, err);
-    if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.unknown_token_id", "[UNK]", &v->special.unk, err);
+    if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.cls_token_id", "[CLS]", &v->special.bos, log, err);
+    if (s == QUERN_OK)
+        s = find_id(v, g, "tokenizer.ggml.seperator_token_id", "[SEP]", &v->special.eos, log, err);
+    if (s == QUERN_OK)
+        s = find_id(v, g, "tokenizer.ggml.unknown_token_id", "[UNK]", &v->special.unk, log, err);
     if (s == QUERN_OK) s = build_trie(v, &w->trie, err);
     return s;
 }
