@@ -33,9 +33,27 @@ uint64_t qn_hash_bytes(const void *bytes, size_t n_bytes, uint64_t seed)
     return fold(h ^ (uint64_t)n_bytes, 0x1d8e4e27c47d124fu);
 }
 
+/* Look-ups lie anywhere in the table: a large one has huge pages, so that each does not miss the TLB. */
+static bool is_large(size_t n_slots)
+{
+    return n_slots > ((size_t)1 << 21) / sizeof(qn_hash_slot);
+}
+
+static qn_hash_slot *allocate(size_t n_slots)
+{
+    return is_large(n_slots) ? qn_alloc_pages(n_slots * sizeof(qn_hash_slot))
+                             : qn_calloc(n_slots, sizeof(qn_hash_slot));
+}
+
+static void release(qn_hash_map *m)
+{
+    if (is_large(m->n_slots)) qn_free_pages(m->slots, m->n_slots * sizeof *m->slots);
+    else qn_free(m->slots);
+}
+
 static bool resize(qn_hash_map *m, size_t n_slots)
 {
-    qn_hash_slot *slots = qn_calloc(n_slots, sizeof *slots);
+    qn_hash_slot *slots = allocate(n_slots);
     if (slots == NULL) return false;
     for (size_t i = 0; i < m->n_slots; i++) {
         if (m->slots[i].key == NULL) continue;
@@ -43,7 +61,7 @@ static bool resize(qn_hash_map *m, size_t n_slots)
         while (slots[at].key != NULL) at = (at + 1) & (n_slots - 1);
         slots[at] = m->slots[i];
     }
-    qn_free(m->slots);
+    release(m);
     m->slots = slots;
     m->n_slots = n_slots;
     return true;
@@ -65,7 +83,7 @@ bool qn_hash_map_init(qn_hash_map *m, size_t n_items)
 
 void qn_hash_map_deinit(qn_hash_map *m)
 {
-    qn_free(m->slots);
+    release(m);
     memset(m, 0, sizeof *m);
 }
 

@@ -32,7 +32,7 @@ static size_t valid_prefix(const unsigned char *b, size_t n_bytes, size_t *lengt
     return i;
 }
 
-size_t qn_utf8_decode(const char *bytes, size_t n_bytes, uint32_t *codepoint)
+size_t qn_utf8_decode_any(const char *bytes, size_t n_bytes, uint32_t *codepoint)
 {
     const unsigned char *b = (const unsigned char *)bytes;
     size_t length;

@@ -1,30 +1,37 @@
 /* pretokenizer.c: see pretokenizer.h. The patterns are those that the models were trained with, as
- * published in their tokenizer.json (split rules) or tiktoken definitions. One is written differently
- * where the published form would take quadratic time: \s+$ as (?<!\s)\s++$, which matches the same. */
-#define PCRE2_CODE_UNIT_WIDTH 8
+ * published in their tokenizer.json (split rules) or tiktoken definitions. One is written differently, since
+ * no state of an automaton searches backwards: \s+$ as (?<!\s)\s++$, which matches the same. */
 #include "vocab/pretokenizer.h"
 
 #include "base/alloc.h"
-#include "base/buffer.h"
-#include "base/utf8.h"
+#include "vocab/automaton.h"
 
-#include <pcre2.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #define CONTRACTIONS          "'s|'t|'re|'ve|'m|'ll|'d"
 #define ANY_CASE_CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 /* GPT-2 (Radford et al. 2019) */
 #define GPT2 CONTRACTIONS "| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 /* tiktoken's cl100k_base and its followers; they differ in how many digits stay together */
-#define CL100K(digits)                                                                                       \
+#define CL100K_HEAD(digits)                                                                                  \
     ANY_CASE_CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                                           \
-                          "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+                          "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"
+#define CL100K(digits) CL100K_HEAD(digits) "|\\s+(?!\\S)|\\s+"
+/* Jais 2 takes blanks in powers of two */
+#define CASCADE                                                                                              \
+    "|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|\\s{32}(?!\\S)|\\s{16}(?!\\S)"          \
+    "|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}"
 /* tiktoken's o200k_base: words are cut before capitals */
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define O200K(suffix, digits)                                                                                \
     "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" suffix "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" suffix \
     "|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* DeepSeek V3: an ASCII mark stays with the letters after it */
+#define CJK_AND_KANA "[一-龥぀-ゟ゠-ヿ]+"
+#define MARKED_WORDS                                                                                         \
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
 #define NO_PUNCTUATION " ?[^(\\s|.,!?…。，、।۔،)]+"
 #define CJK_AND_HANGUL "[一-龥ࠀ-一가-퟿]+"
 /* The letters that have cases, as deepseek-llm lists them */
@@ -52,16 +59,18 @@ static const qn_pretokenizer_row rows[] = {
     {.names = {"default"},
      .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"},
      .clean_spaces = true},
-    {.names = {"gpt-2", "phi-2", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4"},
+    {.names = {"gpt-2", "phi-2", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4", "jina-es", "jina-de",
+               "jina-v2-es", "jina-v2-de", "jina-v2-code", "jina-v1-en", "roberta-bpe", "modern-bert"},
      .patterns = {GPT2},
      .clean_spaces = true},
     {.names = {"trillion", "granite-docling"}, .patterns = {GPT2}},
     {.names = {"mpt", "olmo"}, .patterns = {GPT2}, .clean_spaces = true, .nfc = true},
-    {.names = {"starcoder", "refact", "codeshell", "exaone", "minerva-7b"},
+    {.names = {"starcoder", "refact", "codeshell", "exaone", "minerva-7b", "mellum2"},
      .patterns = {"\\p{N}", GPT2},
      .clean_spaces = true},
     {.names = {"smollm", "command-r"}, .patterns = {"\\p{N}", GPT2}},
-    {.names = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
+    {.names = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+               "jina-v5-nano"},
      .patterns = {CL100K("\\p{N}{1,3}")},
      .ignore_merges = true,
      .add_bos = true,
@@ -69,8 +78,21 @@ static const qn_pretokenizer_row rows[] = {
     {.names = {"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"},
      .patterns = {CL100K("\\p{N}{1,3}")},
      .clean_spaces = true},
-    {.names = {"qwen2", "deepseek-r1-qwen"}, .patterns = {CL100K("\\p{N}")}, .nfc = true},
-    {.names = {"hunyuan", "kormo", "grok-2"}, .patterns = {CL100K("\\p{N}")}},
+    {.names = {"minicpm5"},
+     .patterns = {"\\p{N}{1,3}", CL100K("\\p{N}+")},
+     .ignore_merges = true,
+     .clean_spaces = true},
+    {.names = {"jais-2"}, .patterns = {CL100K_HEAD("\\p{N}{1,3}") CASCADE}, .clean_spaces = true},
+    {.names = {"qwen2", "deepseek-r1-qwen", "f2llmv2"}, .patterns = {CL100K("\\p{N}")}, .nfc = true},
+    {.names = {"hunyuan", "kormo", "grok-2", "solar-open"}, .patterns = {CL100K("\\p{N}")}},
+    {.names = {"laguna"}, .patterns = {"[^\\n]+|[\\n]+", CL100K("\\p{N}")}},
+    {.names = {"ufakzeka"},
+     .patterns = {"[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+                  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+    {.names = {"exaone-moe"},
+     .patterns = {ANY_CASE_CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}"
+                                        "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
+     .clean_spaces = true},
     {.names = {"stablelm2", "megrez"}, .patterns = {CL100K("\\p{N}")}, .clean_spaces = true},
     {.names = {"qwen35"},
      .patterns = {ANY_CASE_CONTRACTIONS
@@ -83,19 +105,34 @@ static const qn_pretokenizer_row rows[] = {
     {.names = {"bailingmoe", "bailingmoe2", "llada-moe"},
      .patterns = {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}"
                   "| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
-    {.names = {"gpt-4o", "llama4", "minimax-m2"},
+    {.names = {"gpt-4o", "llama4", "minimax-m2", "kanana2", "talkie"},
      .patterns = {O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}{1,3}")}},
+    {.names = {"granite-embed-multi-97m"},
+     .patterns = {O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}{1,3}")},
+     .ignore_merges = true},
+    {.names = {"youtu"},
+     .patterns =
+         {"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-"
+          "ヿ]"
+          "+",
+          O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}")},
+     .ignore_merges = true},
     {.names = {"tekken"}, .patterns = {O200K("", "\\p{N}")}, .ignore_merges = true, .add_bos = true},
     {.names = {"deepseek-coder"},
      .patterns = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK_AND_HANGUL, "\\p{N}"}},
     {.names = {"deepseek-llm"},
      .patterns = {"[\\r\\n]", "\\s?[" CASED_LETTERS "]+", "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "(?<!\\s)\\s++$",
                   CJK_AND_HANGUL, "\\p{N}+"}},
-    {.names = {"deepseek-v3", "hunyuan-dense"},
-     .patterns = {"\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
-                  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
-                  "|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
-                  "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+    {.names = {"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
+     .patterns = {"\\p{N}{1,3}", CJK_AND_KANA,
+                  MARKED_WORDS "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+    {.names = {"spark2_5"},
+     .patterns = {"\\p{N}{1,3}", CJK_AND_KANA, MARKED_WORDS "| ?[\\p{P}\\p{S}]+|[\\r\\n]|\\s+(?!\\S)|\\s+",
+                  "\\p{N}"}},
+    {.names = {"chameleon"},
+     .patterns = {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}",
+                  "[\\p{P}!-/:-@\\[-`{-~]", GPT2},
+     .add_bos = true},
     {.names = {"falcon"},
      .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"},
      .clean_spaces = true},
@@ -120,90 +157,23 @@ const qn_pretokenizer_row *qn_pretokenizer_find(const char *name, size_t n_bytes
 }
 
 struct qn_pretokenizer {
-    size_t n_patterns;
-    pcre2_code *codes[QN_PRETOKENIZER_PATTERNS];
-    bool has_jit[QN_PRETOKENIZER_PATTERNS];
-    pcre2_general_context *general;
-    pcre2_match_context *match;
+    size_t n_levels;
+    qn_automaton levels[QN_PRETOKENIZER_PATTERNS];
 };
 
-static void *pcre_malloc(size_t n_bytes, void *user)
-{
-    (void)user;
-    return qn_malloc(n_bytes);
-}
-
-static void pcre_free(void *p, void *user)
-{
-    (void)user;
-    qn_free(p);
-}
-
-/* The published patterns mean by \s the Unicode property White_Space; PCRE2 adds U+180E to it. So \s
- * and \S are written out, inside and outside of brackets. */
-static bool expand_white_space(qn_buffer *out, const char *pattern)
-{
-    static const char members[] = "\\t-\\r\\x{85}\\p{Z}";
-    bool in_class = false;
-    for (const char *p = pattern; *p != '\0'; p++) {
-        if (*p == '\\' && (p[1] == 's' || p[1] == 'S')) {
-            p++;
-            if (!in_class) qn_buffer_puts(out, *p == 's' ? "[" : "[^");
-            qn_buffer_puts(out, members); /* \S does not occur inside brackets */
-            if (!in_class) qn_buffer_putc(out, ']');
-            continue;
-        }
-        if (*p == '\\' && p[1] != '\0') qn_buffer_putc(out, *p++);
-        else if (*p == '[') in_class = true;
-        else if (*p == ']') in_class = false;
-        qn_buffer_putc(out, *p);
-    }
-    return !out->failed;
-}
-
-static quern_status compile(qn_pretokenizer *p, const char *pattern, bool use_jit, quern_error *err)
-{
-    qn_buffer expanded = {0};
-    if (!expand_white_space(&expanded, pattern)) {
-        qn_buffer_deinit(&expanded);
-        return qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer pattern: out of memory");
-    }
-    pcre2_compile_context *context = pcre2_compile_context_create(p->general);
-    int code = PCRE2_ERROR_NOMEMORY;
-    size_t offset = 0;
-    if (context != NULL)
-        p->codes[p->n_patterns] = pcre2_compile((PCRE2_SPTR)expanded.data, expanded.n_bytes,
-                                                PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK |
-                                                    PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C,
-                                                &code, &offset, context);
-    pcre2_compile_context_free(context);
-    qn_buffer_deinit(&expanded);
-    if (p->codes[p->n_patterns] == NULL)
-        return qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer pattern %zu: PCRE2 error %d at %zu",
-                       p->n_patterns, code, offset);
-    p->has_jit[p->n_patterns] =
-        use_jit && pcre2_jit_compile(p->codes[p->n_patterns], PCRE2_JIT_COMPLETE) == 0;
-    p->n_patterns++;
-    return QUERN_OK;
-}
-
-quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, bool use_jit,
-                                    quern_error *err)
+quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, quern_error *err)
 {
     qn_pretokenizer *p = *out = qn_calloc(1, sizeof *p);
-    if (p == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer: out of memory");
+    uint8_t *categories = qn_malloc(QN_AUTOMATON_DIRECT);
     quern_status s = QUERN_OK;
-    p->general = pcre2_general_context_create(pcre_malloc, pcre_free, NULL);
-    p->match = p->general != NULL ? pcre2_match_context_create(p->general) : NULL;
-    if (p->match == NULL) {
+    if (p == NULL || categories == NULL) {
         s = qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer: out of memory");
-    } else { /* the patterns need a few steps for each byte of a word */
-        pcre2_set_match_limit(p->match, 4 * 1000 * 1000);
-        pcre2_set_depth_limit(p->match, 1000);
-        pcre2_set_heap_limit(p->match, 1024); /* KiB */
+    } else {
+        for (int32_t c = 0; c < QN_AUTOMATON_DIRECT; c++) categories[c] = (uint8_t)utf8proc_category(c);
     }
     for (size_t i = 0; s == QUERN_OK && i < QN_PRETOKENIZER_PATTERNS && row->patterns[i] != NULL; i++)
-        s = compile(p, row->patterns[i], use_jit, err);
+        s = qn_automaton_init(&p->levels[p->n_levels++], row->patterns[i], categories, err);
+    qn_free(categories);
     if (s != QUERN_OK) {
         qn_pretokenizer_destroy(p);
         *out = NULL;
@@ -214,108 +184,57 @@ quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer
 void qn_pretokenizer_destroy(qn_pretokenizer *p)
 {
     if (p == NULL) return;
-    for (size_t i = 0; i < p->n_patterns; i++) pcre2_code_free(p->codes[i]);
-    pcre2_match_context_free(p->match);
-    pcre2_general_context_free(p->general);
+    for (size_t i = 0; i < p->n_levels; i++) qn_automaton_deinit(&p->levels[i]);
     qn_free(p);
-}
-
-void *qn_pretokenizer_matcher_create(const qn_pretokenizer *p)
-{
-    return pcre2_match_data_create(1, p->general);
-}
-
-void qn_pretokenizer_matcher_destroy(void *matcher)
-{
-    pcre2_match_data_free(matcher);
 }
 
 typedef struct splitter {
     const qn_pretokenizer *p;
-    pcre2_match_data *data;
     qn_word_fn *fn;
     void *user;
 } splitter;
 
-/* The next match at or after `from`: [*begin, *end); no match: both are n_bytes. False: a limit was
- * reached. */
-static bool next_match(const splitter *s, size_t level, const char *text, size_t n_bytes, size_t from,
-                       size_t *begin, size_t *end)
+/* How many bytes from the start begin no valid character. */
+static size_t invalid_bytes(const char *text, size_t n_bytes)
 {
-    const pcre2_code *code = s->p->codes[level];
-    const int found =
-        s->p->has_jit[level]
-            ? pcre2_jit_match(code, (PCRE2_SPTR)text, n_bytes, from, 0, s->data, s->p->match)
-            : pcre2_match(code, (PCRE2_SPTR)text, n_bytes, from, PCRE2_NO_UTF_CHECK, s->data, s->p->match);
-    *begin = *end = n_bytes;
-    if (found < 0) return found == PCRE2_ERROR_NOMATCH;
-    const size_t *offsets = pcre2_get_ovector_pointer(s->data);
-    if (offsets[1] > from && offsets[1] > offsets[0]) *begin = offsets[0], *end = offsets[1];
-    return true;
-}
-
-/* At most QN_PRETOKENIZER_CUT bytes, not ending within a character. */
-static size_t window_bytes(const char *text, size_t n_bytes)
-{
-    if (n_bytes <= QN_PRETOKENIZER_CUT) return n_bytes;
-    size_t n = QN_PRETOKENIZER_CUT;
-    while (((unsigned char)text[n] & 0xc0) == 0x80) n--;
+    size_t n = 0;
+    for (uint32_t c; n < n_bytes && qn_utf8_decode(text + n, n_bytes - n, &c) == 0;) n++;
     return n;
 }
 
-/* As deep as there are patterns. What is left when a limit is reached is cut into windows, in which
- * matching is cheap; a window that still reaches it is a word. */
-static bool split(const splitter *s, size_t level, bool in_window, const char *text, size_t n_bytes)
+/* What a level matches and what lies between go to the next. As deep as there are levels. */
+static bool split(const splitter *s, size_t level, const char *text, size_t n_bytes)
 {
-    if (level == s->p->n_patterns) return s->fn(s->user, text, n_bytes);
-    for (size_t from = 0; from < n_bytes;) {
-        size_t begin, end;
-        if (!next_match(s, level, text, n_bytes, from, &begin, &end)) {
-            if (in_window) return s->fn(s->user, text + from, n_bytes - from);
-            for (size_t n; from < n_bytes; from += n) {
-                n = window_bytes(text + from, n_bytes - from);
-                if (!split(s, level, true, text + from, n)) return false;
-            }
-            return true;
-        }
-        if (begin > from && !split(s, level + 1, in_window, text + from, begin - from)) return false;
-        if (end > begin && !split(s, level + 1, in_window, text + begin, end - begin)) return false;
-        from = end;
-    }
-    return true;
-}
-
-/* How many bytes from the start are valid UTF-8. */
-static size_t valid_bytes(const char *text, size_t n_bytes)
-{
-    size_t i = 0;
-    while (i < n_bytes) {
-        uint64_t eight;
-        if (n_bytes - i >= 8 && (memcpy(&eight, text + i, 8), (eight & 0x8080808080808080u) == 0)) {
-            i += 8;
+    if (level == s->p->n_levels) return s->fn(s->user, text, n_bytes);
+    const qn_automaton *a = &s->p->levels[level];
+    qn_automaton_place place = {0, QN_AUTOMATON_END};
+    size_t done = 0;
+    while (done < n_bytes) {
+        size_t length;
+        qn_automaton_skip(a, text, n_bytes, &place);
+        const size_t begin = place.at;
+        const bool matched = qn_automaton_match(a, text, n_bytes, &place);
+        const uint8_t class = matched ? 0 : qn_automaton_class(a, text + begin, n_bytes - begin, &length);
+        if (!matched && class != QN_AUTOMATON_END) { /* nothing begins here after all */
+            place = (qn_automaton_place){begin + length, class};
             continue;
         }
-        uint32_t c;
-        const size_t n = qn_utf8_decode(text + i, n_bytes - i, &c);
-        if (n == 0) break;
-        i += n;
-    }
-    return i;
-}
-
-bool qn_pretokenizer_split(const qn_pretokenizer *p, void *matcher, const char *text, size_t n_bytes,
-                           qn_word_fn *fn, void *user)
-{
-    const splitter s = {p, matcher, fn, user};
-    while (n_bytes > 0) {
-        const size_t valid = valid_bytes(text, n_bytes);
-        if (valid > 0 && !split(&s, 0, false, text, valid)) return false;
-        text += valid, n_bytes -= valid;
-        size_t invalid = 0;
-        for (uint32_t c; invalid < n_bytes && qn_utf8_decode(text + invalid, n_bytes - invalid, &c) == 0;)
-            invalid++;
-        if (invalid > 0 && !fn(user, text, invalid)) return false;
-        text += invalid, n_bytes -= invalid;
+        if (begin > done && !split(s, level + 1, text + done, begin - done)) return false;
+        if (matched) {
+            if (!split(s, level + 1, text + begin, place.at - begin)) return false;
+        } else { /* the end, or invalid bytes, which are a word of any level */
+            const size_t n = invalid_bytes(text + begin, n_bytes - begin);
+            if (n > 0 && !s->fn(s->user, text + begin, n)) return false;
+            place = (qn_automaton_place){begin + n, QN_AUTOMATON_END};
+        }
+        done = place.at;
     }
     return true;
+}
+
+bool qn_pretokenizer_split(const qn_pretokenizer *p, const char *text, size_t n_bytes, qn_word_fn *fn,
+                           void *user)
+{
+    const splitter s = {p, fn, user};
+    return split(&s, 0, text, n_bytes);
 }

@@ -2,8 +2,7 @@
  *
  * A row of data names the pre-tokenizers (tokenizer.ggml.pre) that share the same regular expressions.
  * Where a row has several, each cuts the pieces that the one before it left, what it matches and what
- * lies between alike. PCRE2 matches them, compiled to machine code where it can; where a
- * match runs into a limit, the rest is cut into windows, so any text takes linear time. */
+ * lies between alike. Each is made into an automaton, which takes a step a character. */
 #ifndef QN_VOCAB_PRETOKENIZER_H
 #define QN_VOCAB_PRETOKENIZER_H
 
@@ -11,7 +10,7 @@
 
 #include <stdbool.h>
 
-enum { QN_PRETOKENIZER_PATTERNS = 6, QN_PRETOKENIZER_NAMES = 16, QN_PRETOKENIZER_CUT = 1024 };
+enum { QN_PRETOKENIZER_PATTERNS = 6, QN_PRETOKENIZER_NAMES = 16 };
 
 typedef struct qn_pretokenizer_row {
     const char *names[QN_PRETOKENIZER_NAMES];       /* ends with NULL */
@@ -28,19 +27,13 @@ const qn_pretokenizer_row *qn_pretokenizer_find(const char *name, size_t n_bytes
 const qn_pretokenizer_row *qn_pretokenizer_row_at(size_t i);
 
 typedef struct qn_pretokenizer qn_pretokenizer;
-/* use_jit: to machine code, where this machine allows it; without, everything works more slowly. */
-quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, bool use_jit,
-                                    quern_error *err);
+quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, quern_error *err);
 void qn_pretokenizer_destroy(qn_pretokenizer *p); /* NULL is fine */
-
-/* Memory for matching, one per call at a time; NULL: no memory. */
-void *qn_pretokenizer_matcher_create(const qn_pretokenizer *p);
-void qn_pretokenizer_matcher_destroy(void *matcher); /* NULL is fine */
 
 typedef bool qn_word_fn(void *user, const char *word, size_t n_bytes);
 /* Hands all words of the text, in order and without gaps, to fn; invalid bytes are words of their own.
  * False as soon as fn returns false. */
-bool qn_pretokenizer_split(const qn_pretokenizer *p, void *matcher, const char *text, size_t n_bytes,
-                           qn_word_fn *fn, void *user);
+bool qn_pretokenizer_split(const qn_pretokenizer *p, const char *text, size_t n_bytes, qn_word_fn *fn,
+                           void *user);
 
 #endif

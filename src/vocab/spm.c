@@ -4,11 +4,11 @@
  * when their joined text is a token, the highest score first. Characters without a token become byte
  * tokens.
  *
- * Merging works on the whole text, but a merge can cross the boundary between two characters only if
- * some token has such a boundary inside. A bitmap over (last byte of the left, first byte of the right
- * character) knows which exist; elsewhere the text is cut beforehand, which changes nothing. U+2581
- * counts as byte 0x20 there, so that most vocabularies let the text be cut into words. */
+ * Merging works on the whole text, but a merge can cross the boundary between two characters only if some
+ * token holds them side by side (joins.h); elsewhere the text is cut beforehand, which changes nothing and
+ * gives short stretches that repeat. */
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "base/float16.h"
 #include "base/utf8.h"
 #include "vocab/vocab_private.h"
@@ -17,9 +17,9 @@
 #include <string.h>
 
 typedef struct spm {
-    uint32_t *priorities;     /* [n_tokens] lower merges first; QN_PAIR_NONE: never */
-    size_t longest;           /* bytes of the longest text that can be merged */
-    uint8_t joins[65536 / 8]; /* bit (left << 8 | right) */
+    uint32_t *priorities; /* [n_tokens] lower merges first; QN_PAIR_NONE: never */
+    size_t longest;       /* bytes of the longest text that can be merged */
+    qn_joins joins;
 } spm;
 
 /* Ascending numbers for descending scores; NaN comes last. */
@@ -30,37 +30,6 @@ static uint32_t priority_of(float score)
     const uint32_t ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
     const uint32_t descending = ~ascending;
     return descending < QN_PAIR_NONE - 1 ? descending : QN_PAIR_NONE - 1;
-}
-
-typedef struct character {
-    size_t n_bytes;
-    unsigned char first, last; /* for the bitmap */
-} character;
-
-static character character_at(const char *text, size_t n_bytes)
-{
-    const unsigned char *b = (const unsigned char *)text;
-    if (b[0] < 0x80) return (character){1, b[0], b[0]};
-    if (n_bytes >= 3 && memcmp(text, QN_META_SPACE, 3) == 0) return (character){3, ' ', ' '};
-    uint32_t c;
-    size_t n = qn_utf8_decode(text, n_bytes, &c);
-    if (n == 0) n = 1;
-    return (character){n, b[0], b[n - 1]};
-}
-
-static void note_joins(spm *s, qn_string text)
-{
-    character left = {0, 0, 0};
-    for (size_t i = 0; i < text.n_bytes; i += left.n_bytes) {
-        const character right = character_at(text.bytes + i, text.n_bytes - i);
-        if (i > 0) s->joins[left.last * 32 + right.first / 8] |= (uint8_t)(1u << right.first % 8);
-        left = right;
-    }
-}
-
-static bool joins(const spm *s, unsigned char left, unsigned char right)
-{
-    return s->joins[left * 32 + right / 8] >> right % 8 & 1;
 }
 
 static bool may_merge(uint8_t kind)
@@ -99,13 +68,16 @@ static quern_status open_spm(qn_vocab *v, const qn_gguf *g, const qn_log *log, q
         qn_log_write(log, QUERN_LOG_WARN, "the file has no tokenizer.ggml.scores: all tokens count alike");
     spm *s = v->kind_data = qn_calloc(1, sizeof *s);
     if (s != NULL) s->priorities = qn_calloc(v->n_tokens, sizeof *s->priorities);
-    if (s == NULL || s->priorities == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
+    size_t text_bytes = 0;
+    for (size_t i = 0; i < v->n_tokens; i++) text_bytes += v->tokens[i].n_bytes;
+    if (s == NULL || s->priorities == NULL || !qn_joins_init(&s->joins, text_bytes, true))
+        return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     for (size_t i = 0; i < v->n_tokens; i++) {
         s->priorities[i] = QN_PAIR_NONE;
         if (!may_merge(v->kinds[i])) continue;
         const float score = scores != NULL ? (float)qn_gguf_element_float(scores, i) : 0.0f;
         s->priorities[i] = priority_of(score);
-        note_joins(s, v->tokens[i]);
+        qn_joins_add(&s->joins, v->tokens[i].bytes, v->tokens[i].n_bytes);
         if (v->tokens[i].n_bytes > s->longest) s->longest = v->tokens[i].n_bytes;
     }
     set_default_ids(v);
@@ -115,7 +87,9 @@ static quern_status open_spm(qn_vocab *v, const qn_gguf *g, const qn_log *log, q
 static void close_spm(qn_vocab *v)
 {
     spm *s = v->kind_data;
-    if (s != NULL) qn_free(s->priorities);
+    if (s == NULL) return;
+    qn_joins_deinit(&s->joins);
+    qn_free(s->priorities);
     qn_free(s);
 }
 
@@ -130,11 +104,27 @@ static qn_pair find_pair(const void *user, const char *word, const qn_symbol *le
     return (qn_pair){s->priorities[id], (uint32_t)id};
 }
 
-/* The characters of the word are the merger's symbols. */
-static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
+static bool add_symbol(qn_encoder *e, const char *bytes, size_t n_bytes)
+{
+    return qn_merger_add(&e->merger, QN_SYMBOL_NONE, e->text.n_bytes, n_bytes) &&
+           qn_buffer_append(&e->text, bytes, n_bytes);
+}
+
+/* The characters are the symbols, with U+2581 for blanks. */
+static bool add_symbols(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    for (size_t i = 0, n; i < n_bytes; i += n) {
+        uint32_t c;
+        n = qn_max_size(1, qn_utf8_decode(text + i, n_bytes - i, &c));
+        if (text[i] == ' ' ? !add_symbol(e, QN_META_SPACE, 3) : !add_symbol(e, text + i, n)) return false;
+    }
+    return true;
+}
+
+static bool merge_symbols(qn_encoder *e)
 {
     qn_merger *m = &e->merger;
-    (void)n_bytes;
+    const char *word = e->text.data;
     bool ok = qn_merger_run(m, word, find_pair, e->vocab);
     for (size_t i = 0; ok && i < m->n_symbols; i++) {
         const qn_symbol *s = &m->symbols[i];
@@ -145,37 +135,25 @@ static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
     return ok;
 }
 
-/* Encodes what lies in e->text and the merger, and empties both. */
-static bool encode_stretch(qn_encoder *e)
+static bool encode_stretch(qn_encoder *e, const char *text, size_t n_bytes)
 {
-    const bool ok =
-        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, merge_characters);
     e->merger.n_symbols = 0;
     qn_buffer_clear(&e->text);
-    return ok;
+    return add_symbols(e, text, n_bytes) && merge_symbols(e);
+}
+
+static bool encode_prefixed_stretch(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    e->merger.n_symbols = 0;
+    qn_buffer_clear(&e->text);
+    return add_symbol(e, QN_META_SPACE, 3) && add_symbols(e, text, n_bytes) && merge_symbols(e);
 }
 
 static bool encode_spm(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
 {
     const spm *s = e->vocab->kind_data;
-    bool prefix = at_start && e->vocab->special.add_space_prefix;
-    unsigned char left = 0;
-    qn_buffer_clear(&e->text);
-    e->merger.n_symbols = 0;
-    for (size_t i = 0; i < n_bytes;) {
-        const bool blank = prefix || text[i] == ' ';
-        const character c = blank ? (character){3, ' ', ' '} : character_at(text + i, n_bytes - i);
-        if (e->text.n_bytes > 0 && (!joins(s, left, c.first) || e->text.n_bytes >= QN_WORD_MAX_BYTES) &&
-            !encode_stretch(e))
-            return false;
-        if (!qn_merger_add(&e->merger, QN_SYMBOL_NONE, e->text.n_bytes, c.n_bytes) ||
-            !qn_buffer_append(&e->text, blank ? QN_META_SPACE : text + i, c.n_bytes))
-            return false;
-        i += prefix ? 0 : blank ? 1 : c.n_bytes;
-        prefix = false;
-        left = c.last;
-    }
-    return encode_stretch(e);
+    const qn_stretch_rules rules = {&s->joins, false, encode_stretch, encode_prefixed_stretch};
+    return qn_encoder_stretches(e, &rules, text, n_bytes, at_start && e->vocab->special.add_space_prefix);
 }
 
 const qn_vocab_kind qn_vocab_kind_spm = {"llama",   "spm",      open_spm,

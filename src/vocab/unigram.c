@@ -5,8 +5,9 @@
  * 1967); a character that no token covers is unknown, at ten less than the worst score, and unknown
  * neighbours are one token.
  *
- * Where no token has a U+2581 inside, no cut crosses the beginning of a word: words are then encoded one by
- * one, and those seen before are remembered. */
+ * Where no token has a U+2581 inside, no token crosses the beginning of a word: words are then encoded one by
+ * one, and those seen before are remembered. New words are cut further, where no token holds both characters
+ * (joins.h): every way to cut the text has a cut there. */
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/utf8.h"
@@ -28,7 +29,9 @@ typedef struct unigram {
     qn_trie trie;
     double *scores; /* [n_tokens] */
     double unknown_score;
+    qn_joins joins;
     bool merges_blanks, marks_at_end, word_by_word;
+    bool separates[256]; /* bytes that are blanks whatever is beside them: words between them stand alone */
 } unigram;
 
 /* ---- opening ----------------------------------------------------------------------------------- */
@@ -63,14 +66,17 @@ static quern_status build_trie(const qn_vocab *v, unigram *u, quern_error *err)
 {
     qn_trie_entry *entries = qn_calloc(v->n_tokens, sizeof *entries);
     if (entries == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
-    size_t n = 0;
+    size_t n = 0, n_bytes = 0;
     u->word_by_word = !u->marks_at_end && qn_vocab_plain_id(v, QN_META_SPACE, MARK_BYTES) >= 0;
     for (size_t i = 0; i < v->n_tokens; i++) {
         if (!qn_vocab_is_plain(v, (quern_token)i) || v->tokens[i].n_bytes > TOKEN_MAX_BYTES) continue;
         entries[n++] = (qn_trie_entry){v->tokens[i], (int32_t)i};
+        n_bytes += v->tokens[i].n_bytes;
         if (has_mark_inside(v->tokens[i])) u->word_by_word = false;
     }
-    const bool ok = qn_trie_init(&u->trie, entries, n);
+    const bool ok = qn_joins_init(&u->joins, n_bytes, false) && qn_trie_init(&u->trie, entries, n);
+    for (size_t i = 0; ok && i < n; i++)
+        qn_joins_add(&u->joins, entries[i].text.bytes, entries[i].text.n_bytes);
     qn_free(entries);
     return ok ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
 }
@@ -83,6 +89,17 @@ static quern_status read_map(unigram *u, const qn_gguf *g, quern_error *err)
     if (map->kind != QN_GGUF_ARRAY || (map->element_kind != QN_GGUF_I8 && map->element_kind != QN_GGUF_U8))
         return qn_fail(err, QUERN_ERR_FORMAT, "%s: must be an array of bytes", key);
     return qn_character_map_init(&u->map, map->data, map->n_bytes, err);
+}
+
+static void find_separators(unigram *u)
+{
+    static const char blanks[] = " \n\t";
+    for (const char *b = blanks; *b != '\0'; b++) {
+        const char *replacement = b;
+        const size_t n = qn_character_map_find(&u->map, b, 1, &replacement);
+        const bool is_blank = n == 0 ? *b == ' ' : strcmp(replacement, " ") == 0;
+        u->separates[(uint8_t)*b] = is_blank && qn_character_map_is_apart(&u->map, (uint8_t)*b);
+    }
 }
 
 static quern_status open_unigram(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
@@ -101,6 +118,7 @@ static quern_status open_unigram(qn_vocab *v, const qn_gguf *g, const qn_log *lo
     if (s == QUERN_OK) s = read_map(u, g, err);
     if (s == QUERN_OK) s = read_scores(v, u, g, err);
     if (s == QUERN_OK) s = build_trie(v, u, err);
+    if (s == QUERN_OK && u->word_by_word && u->merges_blanks) find_separators(u);
     return s;
 }
 
@@ -109,6 +127,7 @@ static void close_unigram(qn_vocab *v)
     unigram *u = v->kind_data;
     if (u == NULL) return;
     qn_trie_deinit(&u->trie);
+    qn_joins_deinit(&u->joins);
     qn_free(u->scores);
     qn_free(u);
 }
@@ -169,10 +188,54 @@ static bool cut_best(qn_encoder *e, const char *text, size_t n_bytes)
     return search(e, text, n_bytes) && push_best(e, n_bytes);
 }
 
+/* What follows something unknown: an unknown beginning belongs to it. */
+static bool cut_best_after_unknown(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    const size_t first = e->n_tokens;
+    if (!cut_best(e, text, n_bytes)) return false;
+    if (e->n_tokens == first || e->tokens[first] != e->vocab->special.unk) return true;
+    e->n_tokens--;
+    memmove(&e->tokens[first], &e->tokens[first + 1], (e->n_tokens - first) * sizeof *e->tokens);
+    return true;
+}
+
+/* What is remembered: words as they are written, and parts of them as they are normalized. */
+enum { WRITTEN, PART, PART_AFTER_UNKNOWN };
+
+static bool encode_part(qn_encoder *e, const char *part, size_t n_bytes, bool *after_unknown)
+{
+    const quern_token unknown = e->vocab->special.unk;
+    const size_t first = e->n_tokens;
+    const bool ok = *after_unknown
+                        ? qn_encoder_word(e, part, n_bytes, PART_AFTER_UNKNOWN, cut_best_after_unknown)
+                        : qn_encoder_word(e, part, n_bytes, PART, cut_best);
+    if (ok && e->n_tokens > first) *after_unknown = unknown >= 0 && e->tokens[e->n_tokens - 1] == unknown;
+    return ok;
+}
+
+/* Cut where no token crosses, each part for itself. */
+static bool cut_parts(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    const unigram *u = e->vocab->kind_data;
+    bool after_unknown = false;
+    size_t begin = 0;
+    qn_character left = qn_joins_character(&u->joins, text, n_bytes);
+    for (size_t i = left.n_bytes; i < n_bytes;) {
+        const qn_character right = qn_joins_character(&u->joins, text + i, n_bytes - i);
+        if (!qn_joins_may(&u->joins, left, right)) {
+            if (!encode_part(e, text + begin, i - begin, &after_unknown)) return false;
+            begin = i;
+        }
+        i += right.n_bytes;
+        left = right;
+    }
+    return encode_part(e, text + begin, n_bytes - begin, &after_unknown);
+}
+
 /* Encodes what lies in e->text and empties it. */
 static bool encode_stretch(qn_encoder *e)
 {
-    const bool ok = e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, cut_best);
+    const bool ok = e->text.n_bytes == 0 || cut_parts(e, e->text.data, e->text.n_bytes);
     qn_buffer_clear(&e->text);
     return ok;
 }
@@ -220,11 +283,10 @@ static size_t plain_run(const unigram *u, const char *text, size_t n_bytes)
     return n;
 }
 
-static bool encode_unigram(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
+static bool encode_written(qn_encoder *e, const char *text, size_t n_bytes)
 {
     const unigram *u = e->vocab->kind_data;
     bool in_word = false, is_marked = false;
-    (void)at_start;
     qn_buffer_clear(&e->text);
     for (size_t i = 0; i < n_bytes;) {
         const char *piece = text + i;
@@ -244,6 +306,20 @@ static bool encode_unigram(qn_encoder *e, const char *text, size_t n_bytes, bool
     }
     if (u->marks_at_end && e->vocab->special.add_space_prefix && !put_mark(e)) return false;
     return encode_stretch(e);
+}
+
+static bool encode_unigram(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
+{
+    const unigram *u = e->vocab->kind_data;
+    (void)at_start;
+    for (size_t i = 0; i < n_bytes;) {
+        size_t end = i;
+        while (end < n_bytes && !u->separates[(uint8_t)text[end]]) end++;
+        if (end == n_bytes && i == 0) return encode_written(e, text, n_bytes);
+        if (end > i && !qn_encoder_word(e, text + i, end - i, WRITTEN, encode_written)) return false;
+        i = end + 1;
+    }
+    return true;
 }
 
 const qn_vocab_kind qn_vocab_kind_unigram = {"t5",          "unigram",      open_unigram,

@@ -30,9 +30,21 @@ const char *qn_vocab_kind_name(const qn_vocab *v); /* "bpe", "spm", "bpe-raw", "
 qn_string qn_vocab_token_text(const qn_vocab *v, quern_token id); /* as stored; id in range */
 qn_token_kind qn_vocab_token_kind(const qn_vocab *v, quern_token id);
 
+/* Tokens of code infilling (fill in the middle: Bavarian et al. 2022, arXiv:2207.14255). */
+typedef enum qn_infill_token {
+    QN_INFILL_PREFIX, /* what is before the gap follows */
+    QN_INFILL_SUFFIX, /* what is after it follows */
+    QN_INFILL_MIDDLE, /* what belongs into it follows: the model goes on */
+    QN_INFILL_PAD,
+    QN_INFILL_REPOSITORY, /* the name of a repository follows */
+    QN_INFILL_FILE,       /* another file follows */
+    QN_INFILL_TOKENS
+} qn_infill_token;
+
 /* Special ids, -1 where the file has none. */
 typedef struct qn_vocab_special {
-    quern_token bos, eos, eot, unk, sep, pad;
+    quern_token bos, eos, eot, unk, sep, pad, mask;
+    quern_token infill[QN_INFILL_TOKENS];
     bool add_bos, add_eos, add_space_prefix;
 } qn_vocab_special;
 const qn_vocab_special *qn_vocab_special_ids(const qn_vocab *v);

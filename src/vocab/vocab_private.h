@@ -7,30 +7,23 @@
 #define QN_VOCAB_VOCAB_PRIVATE_H
 
 #include "base/buffer.h"
+#include "vocab/joins.h"
 #include "vocab/merge.h"
 #include "vocab/special.h"
 #include "vocab/vocab.h"
+#include "vocab/word_memory.h"
 
 enum {
     QN_TOKEN_MAX_BYTES = 65536,  /* longer token texts are refused */
     QN_WORD_MAX_BYTES = 1 << 18, /* a longer word is cut, so scratch memory is bounded */
-    QN_CACHED_WORD_BYTES = 24,
-    QN_CACHED_WORDS = 4096, /* a power of two */
 };
 static const size_t QN_TEXT_MAX_BYTES = (size_t)256 << 20;
 
-enum {                            /* bits of qn_vocab.flags */
-       QN_TOKEN_ENDS = 1,         /* ends generation */
-       QN_TOKEN_STRIPS_AFTER = 2, /* swallows the white space that follows it in the text */
+enum {                             /* bits of qn_vocab.flags */
+       QN_TOKEN_ENDS = 1,          /* ends generation */
+       QN_TOKEN_STRIPS_AFTER = 2,  /* swallows the white space that follows it in the text */
+       QN_TOKEN_STRIPS_BEFORE = 4, /* and that which comes before it */
 };
-
-/* A word seen before in this call, and where its ids lie in the output. */
-typedef struct qn_cached_word {
-    char bytes[QN_CACHED_WORD_BYTES]; /* padded with NUL */
-    uint32_t n_bytes;                 /* 0: empty */
-    uint32_t n_tokens;
-    size_t first_token;
-} qn_cached_word;
 
 /* A byte of a text: the best way to it ends with token id, which begins at `begin`. */
 typedef struct qn_lattice_place {
@@ -46,17 +39,45 @@ typedef struct qn_encoder {
     size_t n_tokens, capacity;
     qn_merger merger;
     qn_buffer text;           /* the kind's own: normalized or escaped text */
-    qn_cached_word *cache;    /* [QN_CACHED_WORDS] or NULL for short texts */
-    void *matcher;            /* the pre-tokenizer's */
+    qn_word_memory words;     /* seen before in this call */
     qn_lattice_place *places; /* [place_capacity] unigram's */
     size_t place_capacity;
 } qn_encoder;
 
-bool qn_encoder_push(qn_encoder *e, quern_token id);
+bool qn_encoder_grow(qn_encoder *e); /* room for one more id. False: no memory */
+
+static inline bool qn_encoder_push(qn_encoder *e, quern_token id)
+{
+    if (e->n_tokens == e->capacity && !qn_encoder_grow(e)) return false;
+    e->tokens[e->n_tokens++] = id;
+    return true;
+}
+
 /* Appends the ids of a word: those of the last time, if it was seen before in this call, else those that
- * encode pushes, which must depend on the word alone. False: no memory. */
+ * encode pushes, which must depend on the word and the variant alone. False: no memory. */
 typedef bool qn_encode_word_fn(qn_encoder *e, const char *word, size_t n_bytes);
-bool qn_encoder_word(qn_encoder *e, const char *word, size_t n_bytes, qn_encode_word_fn *encode);
+bool qn_encoder_new_word(qn_encoder *e, const char *word, size_t n_bytes, uint8_t variant,
+                         qn_encode_word_fn *encode);
+bool qn_encoder_repeat(qn_encoder *e, const qn_word_slot *slot);
+
+static inline bool qn_encoder_word(qn_encoder *e, const char *word, size_t n_bytes, uint8_t variant,
+                                   qn_encode_word_fn *encode)
+{
+    const qn_word_slot *slot = qn_word_memory_find(&e->words, word, n_bytes, variant);
+    if (slot == NULL) return qn_encoder_new_word(e, word, n_bytes, variant, encode);
+    return slot->n_tokens == 1 ? qn_encoder_push(e, (quern_token)slot->token) : qn_encoder_repeat(e, slot);
+}
+
+/* How a text that merges from its characters is cut before merging. */
+typedef struct qn_stretch_rules {
+    const qn_joins *joins;
+    bool cuts_at_lines;                          /* before and after line ends, whatever tokens there are */
+    qn_encode_word_fn *encode, *encode_prefixed; /* the latter puts a U+2581 in front */
+} qn_stretch_rules;
+
+/* Cuts the text where no token crosses, and appends the ids of the stretches. False: no memory. */
+bool qn_encoder_stretches(qn_encoder *e, const qn_stretch_rules *rules, const char *text, size_t n_bytes,
+                          bool prefix);
 
 typedef struct qn_vocab_kind {
     const char *model; /* tokenizer.ggml.model */
@@ -90,6 +111,13 @@ struct qn_vocab {
     size_t max_piece;
     qn_special_matcher specials;
 };
+
+/* The id that the file's key names; *id stays where there is no such key, or, with a warning, no such token.
+ */
+quern_status qn_vocab_read_special_id(const qn_vocab *v, const qn_gguf *g, const char *key, quern_token *id,
+                                      const qn_log *log, quern_error *err);
+/* Reads v->special over what the kind set, and marks the tokens that are known by their texts. */
+quern_status qn_vocab_read_special(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err);
 
 /* Whether ordinary text may become the token: it is no control, unknown or byte token. */
 bool qn_vocab_is_plain(const qn_vocab *v, quern_token id);

@@ -21,13 +21,15 @@ enum { WORD_MAX_CHARACTERS = 100, MARK_BYTES = 3 /* of QN_META_SPACE */, REPLACE
 
 typedef struct wordpiece {
     bool uncased;
-    qn_trie trie; /* of the tokens that a word may become */
+    uint8_t classes[256]; /* of bytes, ascii_class */
+    qn_trie trie;         /* of the tokens that a word may become */
 } wordpiece;
 
-typedef enum ascii_class { REMOVED, BLANK, PUNCTUATION, ALPHANUMERIC } ascii_class;
+typedef enum ascii_class { REMOVED, BLANK, PUNCTUATION, ALPHANUMERIC, BEYOND } ascii_class;
 
 static ascii_class class_of(uint8_t c)
 {
+    if (c >= 128) return BEYOND;
     if (c == ' ' || c == '\t' || c == '\n' || c == '\r') return BLANK;
     if (c < ' ' || c == 127) return REMOVED;
     const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
@@ -36,18 +38,13 @@ static ascii_class class_of(uint8_t c)
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
-/* A key's id, or else the text's, or -1. */
+/* The id that a key names, or else the text's, or -1. */
 static quern_status find_id(const qn_vocab *v, const qn_gguf *g, const char *key, const char *text,
-                            quern_token *id, quern_error *err)
+                            quern_token *id, const qn_log *log, quern_error *err)
 {
     const int64_t known = qn_hash_map_get(&v->index, text, strlen(text));
-    uint64_t n = known == QN_HASH_NONE ? UINT64_MAX : (uint64_t)known;
-    if (qn_gguf_find(g, key) != NULL) {
-        const quern_status s = qn_gguf_get_uint(g, key, true, 0, v->n_tokens - 1, &n, err);
-        if (s != QUERN_OK) return s;
-    }
-    *id = n < v->n_tokens ? (quern_token)n : -1;
-    return QUERN_OK;
+    *id = known != QN_HASH_NONE ? (quern_token)known : -1;
+    return qn_vocab_read_special_id(v, g, key, id, log, err);
 }
 
 static quern_status build_trie(const qn_vocab *v, qn_trie *trie, quern_error *err)
@@ -63,16 +60,18 @@ static quern_status build_trie(const qn_vocab *v, qn_trie *trie, quern_error *er
 
 static quern_status open_wordpiece(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
 {
-    (void)log;
     wordpiece *w = v->kind_data = qn_calloc(1, sizeof *w);
     if (w == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     w->uncased = true;
+    for (unsigned byte = 0; byte < 256; byte++) w->classes[byte] = (uint8_t)class_of((uint8_t)byte);
     v->clean_spaces = true;
     v->special.add_bos = v->special.add_eos = true; /* the two ends of what BERT reads */
     quern_status s = qn_gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", false, &w->uncased, err);
-    if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.cls_token_id", "[CLS]", &v->special.bos, err);
-    if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.seperator_token_id", "[SEP]", &v->special.eos, err);
-    if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.unknown_token_id", "[UNK]", &v->special.unk, err);
+    if (s == QUERN_OK) s = find_id(v, g, "tokenizer.ggml.cls_token_id", "[CLS]", &v->special.bos, log, err);
+    if (s == QUERN_OK)
+        s = find_id(v, g, "tokenizer.ggml.seperator_token_id", "[SEP]", &v->special.eos, log, err);
+    if (s == QUERN_OK)
+        s = find_id(v, g, "tokenizer.ggml.unknown_token_id", "[UNK]", &v->special.unk, log, err);
     if (s == QUERN_OK) s = build_trie(v, &w->trie, err);
     return s;
 }
@@ -126,7 +125,7 @@ static bool end_word(qn_encoder *e, size_t *n_characters)
     bool ok = true;
     if (*n_characters == 0) return true;
     if (*n_characters > WORD_MAX_CHARACTERS) ok = unknown < 0 || qn_encoder_push(e, unknown);
-    else ok = qn_encoder_word(e, e->text.data, e->text.n_bytes, split_word);
+    else ok = split_word(e, e->text.data, e->text.n_bytes);
     *n_characters = 0;
     e->text.n_bytes = MARK_BYTES;
     return ok;
@@ -228,23 +227,21 @@ static bool add_run(qn_encoder *e, const char *text, size_t n_bytes, size_t *n_c
     return true;
 }
 
-static bool encode_wordpiece(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
+/* A part of the text that begins and ends with words. */
+static bool encode_written(qn_encoder *e, const char *text, size_t n_bytes)
 {
-    (void)at_start;
+    const wordpiece *w = e->vocab->kind_data;
     size_t n_characters = 0;
-    qn_buffer_clear(&e->text);
-    if (!qn_buffer_append(&e->text, QN_META_SPACE, MARK_BYTES)) return false;
+    e->text.n_bytes = MARK_BYTES;
     for (size_t i = 0; i < n_bytes;) {
         uint32_t c;
         const size_t n = qn_utf8_decode(text + i, n_bytes - i, &c);
         bool ok = true;
         size_t used = n > 0 ? n : 1; /* an invalid byte counts as U+FFFD: it goes */
         if (n == 1) {
-            const ascii_class class = class_of((uint8_t)c);
+            const uint8_t class = w->classes[c];
             if (class == ALPHANUMERIC) {
-                while (i + used < n_bytes && (text[i + used] & 0x80) == 0 &&
-                       class_of((uint8_t)text[i + used]) == ALPHANUMERIC)
-                    used++;
+                while (i + used < n_bytes && w->classes[(uint8_t)text[i + used]] == ALPHANUMERIC) used++;
                 ok = add_run(e, text + i, used, &n_characters);
             } else if (class == PUNCTUATION) ok = add_alone(e, text + i, 1, &n_characters);
             else if (class == BLANK) ok = end_word(e, &n_characters);
@@ -255,6 +252,50 @@ static bool encode_wordpiece(qn_encoder *e, const char *text, size_t n_bytes, bo
         i += used;
     }
     return end_word(e, &n_characters);
+}
+
+/* Characters beyond ASCII that are a word by themselves, the frequent ones. */
+static bool is_alone(uint32_t c)
+{
+    static const uint8_t full_width[] = {0x01, 0x08, 0x09, 0x0c, 0x0e, 0x1a, 0x1b, 0x1f}; /* U+FF01 ... */
+    if (c < 0x3001) return false;
+    if (c <= 0x3003 || (c >= 0x3008 && c <= 0x3011)) return true; /* marks and brackets */
+    return is_ideograph(c) ||
+           (c >= 0xff01 && c <= 0xff1f && memchr(full_width, (int)(c & 0xff), sizeof full_width));
+}
+
+/* How many bytes lie before the next blank, or mark or ideograph that is a word by itself; such a character
+ * if the text begins with it. */
+static size_t written_bytes(const wordpiece *w, const char *text, size_t n_bytes)
+{
+    for (size_t i = 0, n; i < n_bytes; i += n) {
+        const uint8_t class = w->classes[(uint8_t)text[i]];
+        uint32_t c;
+        n = 1;
+        if (class == BLANK || class == PUNCTUATION) return i > 0 ? i : 1;
+        if (class != BEYOND || (n = qn_utf8_decode(text + i, n_bytes - i, &c)) == 0) {
+            n = 1;
+            continue;
+        }
+        if (is_alone(c)) return i > 0 ? i : n;
+    }
+    return n_bytes;
+}
+
+static bool encode_wordpiece(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
+{
+    (void)at_start;
+    const wordpiece *w = e->vocab->kind_data;
+    qn_buffer_clear(&e->text);
+    if (!qn_buffer_append(&e->text, QN_META_SPACE, MARK_BYTES)) return false;
+    for (size_t i = 0; i < n_bytes;) {
+        const size_t n = written_bytes(w, text + i, n_bytes - i);
+        if (w->classes[(uint8_t)text[i]] != BLANK &&
+            !qn_encoder_word(e, text + i, n, 0, encode_written)) /* remembered as they are written */
+            return false;
+        i += n;
+    }
+    return true;
 }
 
 const qn_vocab_kind qn_vocab_kind_wordpiece = {"bert",          "wordpiece",      open_wordpiece,
