@@ -212,6 +212,7 @@ static const read_case cases[] = {
      NULL},
     {"qwen3_coder", "<function=f>\n<parameter=a>\n12", "f({\"a\": 12", NULL},
     {"qwen3_coder", "<function=f>\n<parameter=", "f(", NULL},
+    {"qwen3_coder", "a <function=g>\n</function>\n\nb", "C<a>g({})C<\n\nb>", NULL},
     {"qwen3_coder", "<function=f> is what", "C<<function=f> is what>", NULL},
     {"qwen3_coder", "<function=f>\n<parameter=a>1</parameter> oops", "f({\"a\": 1}C<oops>", NULL},
     {"glm",
