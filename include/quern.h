@@ -500,6 +500,31 @@ QUERN_API quern_status quern_grammar_create(quern_grammar **out, const quern_gra
                                             quern_error *err);
 QUERN_API void quern_grammar_destroy(quern_grammar *grammar); /**< NULL is fine */
 
+/**
+ * What a model may answer where tools are offered, in the format of its chat template: calls name one of the tools
+ * and have arguments that its parameters allow. For answers with quern_generate_params.show_special.
+ *
+ * @param options_json  JSON object: "tools" (as for quern_chat_render), "tool_choice" ("auto", the default: calls
+ *                      are bound from where the model opens one; "required"; or {"type": "function", "function":
+ *                      {"name": ...}}), "parallel_tool_calls" (default true), "prompt" (the rendered conversation:
+ *                      its end tells whether reasoning has begun)
+ * @return QUERN_OK, QUERN_ERR_ARGUMENT (not such JSON, no such tool), _UNSUPPORTED (the model's format has no
+ * calls), _LIMIT, _NOMEM
+ */
+QUERN_API quern_status quern_chat_grammar(quern_grammar **out, const quern_model *model, const char *options_json,
+                                          quern_error *err);
+
+/**
+ * An answer's text back to a message as JSON: {"role": "assistant", "content", "reasoning_content"?,
+ * "tool_calls"?}, in the format of the model's chat template. What cannot be read as a call stays content.
+ *
+ * @param options_json  NULL, or as above; "tools": other names are no calls
+ * @param message_json  owned by the caller: quern_free
+ * @return QUERN_OK, QUERN_ERR_ARGUMENT (the options are no such JSON), _NOMEM
+ */
+QUERN_API quern_status quern_chat_parse(const quern_model *model, const char *text, size_t n_bytes,
+                                        const char *options_json, char **message_json, quern_error *err);
+
 /** Whether a whole text is of the language. QUERN_ERR_LIMIT: it is too ambiguous to tell. */
 QUERN_API quern_status quern_grammar_matches(const quern_grammar *grammar, const char *text, size_t n_bytes,
                                              bool *matches, quern_error *err);

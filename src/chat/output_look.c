@@ -14,6 +14,7 @@ void qn_look_blanks(qn_look *l)
 
 qn_match qn_look_text(qn_look *l, const char *text, size_t n_bytes)
 {
+    while (n_bytes > 0 && qn_is_blank(text[n_bytes - 1])) n_bytes--; /* how many come is not yet known */
     for (size_t i = 0; i < n_bytes; i++) {
         if (qn_is_blank(text[i])) {
             qn_look_blanks(l);

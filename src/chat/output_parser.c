@@ -396,8 +396,7 @@ static void mark_format(qn_output_parser *p)
     if (f->bare_object) p->marks['{'] = true;
 }
 
-/* Whether text ends with one of the beginnings of reasoning, blanks aside. */
-static bool begins_reasoning(const qn_output_format *f, const char *text)
+bool qn_output_begins_reasoning(const qn_output_format *f, const char *text)
 {
     size_t n = strlen(text);
     while (n > 0 && qn_is_blank(text[n - 1])) n--;
@@ -415,7 +414,7 @@ static void enter(qn_output_parser *p, const char *prompt_end)
     const qn_output_format *f = p->format;
     p->state = f->message_begin != NULL ? QN_STATE_MESSAGE : QN_STATE_CONTENT;
     if (prompt_end == NULL) return;
-    if (!p->reasoning_is_content && begins_reasoning(f, prompt_end)) start_text(p, QN_STATE_REASONING);
+    if (!p->reasoning_is_content && qn_output_begins_reasoning(f, prompt_end)) start_text(p, QN_STATE_REASONING);
     if (f->message_begin == NULL) return;
     const char *head = NULL;
     for (const char *next = prompt_end; (next = strstr(next, f->message_begin)) != NULL;)

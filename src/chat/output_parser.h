@@ -67,6 +67,9 @@ quern_status qn_output_parser_push(qn_output_parser *p, const char *bytes, size_
  * afterwards. Errors: QUERN_ERR_NOMEM. */
 quern_status qn_output_parser_finish(qn_output_parser *p, quern_error *err);
 
+/* Whether a prompt has opened the reasoning: it ends with one of its beginnings, blanks aside. */
+bool qn_output_begins_reasoning(const qn_output_format *format, const char *prompt);
+
 /* How many bytes are held back now, for tests. */
 size_t qn_output_parser_held(const qn_output_parser *p);
 

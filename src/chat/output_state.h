@@ -93,7 +93,7 @@ struct qn_output_parser {
 /* ---- output_look.c: matching without taking ---- */
 
 qn_look qn_look_at(const qn_output_parser *p, size_t at);
-/* text, in which each run of blanks stands for any number of blanks. */
+/* text, in which each run of blanks stands for any number of blanks; those at its end are not taken. */
 qn_match qn_look_text(qn_look *l, const char *text, size_t n_bytes);
 void qn_look_blanks(qn_look *l);
 /* The next byte that is no blank. */

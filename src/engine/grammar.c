@@ -84,16 +84,26 @@ static quern_status build(qn_network *network, const quern_grammar_params *p, qu
     return qn_fail(err, QUERN_ERR_ARGUMENT, "grammar: there is no kind %d", (int)p->kind);
 }
 
+quern_status qn_grammar_of_network(quern_grammar **out, qn_network *network, quern_error *err)
+{
+    quern_grammar *g = *out = qn_calloc(1, sizeof *g);
+    if (g == NULL) {
+        qn_network_deinit(network);
+        return qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");
+    }
+    g->network = *network;
+    pthread_mutex_init(&g->lock, NULL);
+    return QUERN_OK;
+}
+
 quern_status quern_grammar_create(quern_grammar **out, const quern_grammar_params *params, quern_error *err)
 {
     quern_grammar_params p = quern_grammar_params_default();
+    qn_network network;
+    *out = NULL;
     memcpy(&p, params, params->struct_bytes < sizeof p ? params->struct_bytes : sizeof p);
-    quern_grammar *g = *out = qn_calloc(1, sizeof *g);
-    if (g == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");
-    pthread_mutex_init(&g->lock, NULL);
-    const quern_status s = build(&g->network, &p, err);
-    if (s != QUERN_OK) quern_grammar_destroy(g), *out = NULL;
-    return s;
+    const quern_status s = build(&network, &p, err);
+    return s == QUERN_OK ? qn_grammar_of_network(out, &network, err) : s;
 }
 
 void quern_grammar_destroy(quern_grammar *g)

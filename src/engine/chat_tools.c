@@ -1,0 +1,79 @@
+/* chat_tools.c: tools in answers: bound to what they can be, and read back, in the format of the model. */
+#include "chat/call_grammar.h"
+#include "chat/output_message.h"
+#include "engine/grammar.h"
+
+#include <string.h>
+
+/* *options: an object, empty for NULL. */
+static quern_status read_options(json_t **options, const char *text, quern_error *err)
+{
+    json_error_t where;
+    *options = text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, &where) : json_object();
+    if (*options == NULL)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "tool options: line %d column %d: %s", where.line, where.column,
+                       where.text);
+    if (json_is_object(*options)) return qn_chat_check_tools(json_object_get(*options, "tools"), err);
+    return qn_fail(err, QUERN_ERR_ARGUMENT, "tool options: an object is needed");
+}
+
+static const qn_output_format *format_of(const quern_model *m)
+{
+    const char *source = m->chat != NULL ? qn_chat_template_source(m->chat) : NULL;
+    return qn_output_format_detect(source != NULL ? source : qn_chat_fallback_source);
+}
+
+/* "auto", "required", or a tool by name. */
+static quern_status read_choice(const json_t *choice, qn_call_grammar_params *p, quern_error *err)
+{
+    const char *word = json_string_value(choice);
+    if (choice == NULL || json_is_null(choice) || (word != NULL && strcmp(word, "auto") == 0)) return QUERN_OK;
+    p->required = true;
+    if (word != NULL && (strcmp(word, "required") == 0 || strcmp(word, "any") == 0)) return QUERN_OK;
+    p->only = json_string_value(json_object_get(json_object_get(choice, "function"), "name"));
+    if (p->only != NULL) return QUERN_OK;
+    return qn_fail(err, QUERN_ERR_ARGUMENT,
+                   "tool_choice: \"auto\", \"required\" or {\"type\": \"function\", \"function\": {\"name\": ...}}");
+}
+
+quern_status quern_chat_grammar(quern_grammar **out, const quern_model *m, const char *options_json,
+                                quern_error *err)
+{
+    json_t *options = NULL;
+    qn_network network;
+    *out = NULL;
+    quern_status s = read_options(&options, options_json, err);
+    const char *prompt = json_string_value(json_object_get(options, "prompt"));
+    const json_t *parallel = json_object_get(options, "parallel_tool_calls");
+    qn_call_grammar_params p = {.format = format_of(m),
+                                .tools = json_object_get(options, "tools"),
+                                .parallel = !json_is_false(parallel),
+                                .allow_reasoning = true,
+                                .whitespace = QN_JSON_FLEXIBLE};
+    p.in_reasoning = prompt != NULL && qn_output_begins_reasoning(p.format, prompt);
+    if (s == QUERN_OK) s = read_choice(json_object_get(options, "tool_choice"), &p, err);
+    if (s == QUERN_OK) s = qn_call_grammar_build(&network, &p, m->vocab, err);
+    if (s == QUERN_OK) s = qn_grammar_of_network(out, &network, err);
+    json_decref(options);
+    return s;
+}
+
+quern_status quern_chat_parse(const quern_model *m, const char *text, size_t n_bytes, const char *options_json,
+                              char **message_json, quern_error *err)
+{
+    json_t *options = NULL, *message = NULL;
+    *message_json = NULL;
+    quern_status s = read_options(&options, options_json, err);
+    const json_t *tools = json_object_get(options, "tools");
+    const qn_output_params p = {.format = format_of(m),
+                                .tools = json_is_array(tools) ? tools : NULL,
+                                .prompt_end = json_string_value(json_object_get(options, "prompt"))};
+    if (s == QUERN_OK) s = qn_output_parse(&message, &p, text, n_bytes, err);
+    if (s == QUERN_OK) {
+        *message_json = json_dumps(message, JSON_COMPACT);
+        if (*message_json == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "answer: no memory");
+    }
+    json_decref(message);
+    json_decref(options);
+    return s;
+}
