@@ -489,8 +489,9 @@ typedef struct quern_grammar_params {
     size_t n_bytes;
     bool compact; /**< JSON without any blank between its parts; otherwise a blank, or a line end and some
                        indentation, may stand wherever JSON allows them */
-    bool open_objects; /**< JSON_SCHEMA: an object whose schema names properties and is silent about others may
-                            have others, as the standard says; otherwise it has none, which models do better with */
+    bool open_objects; /**< JSON_SCHEMA: an object whose schema names properties and is silent about others
+                          may have others, as the standard says; otherwise it has none, which models do better
+                          with */
 } quern_grammar_params;
 QUERN_API quern_grammar_params quern_grammar_params_default(void);
 
@@ -501,18 +502,18 @@ QUERN_API quern_status quern_grammar_create(quern_grammar **out, const quern_gra
 QUERN_API void quern_grammar_destroy(quern_grammar *grammar); /**< NULL is fine */
 
 /**
- * What a model may answer where tools are offered, in the format of its chat template: calls name one of the tools
- * and have arguments that its parameters allow. For answers with quern_generate_params.show_special.
+ * What a model may answer where tools are offered, in the format of its chat template: calls name one of the
+ * tools and have arguments that its parameters allow. For answers with quern_generate_params.show_special.
  *
- * @param options_json  JSON object: "tools" (as for quern_chat_render), "tool_choice" ("auto", the default: calls
- *                      are bound from where the model opens one; "required"; or {"type": "function", "function":
- *                      {"name": ...}}), "parallel_tool_calls" (default true), "prompt" (the rendered conversation:
- *                      its end tells whether reasoning has begun)
+ * @param options_json  JSON object: "tools" (as for quern_chat_render), "tool_choice" ("auto", the default:
+ * calls are bound from where the model opens one; "required"; or {"type": "function", "function":
+ *                      {"name": ...}}), "parallel_tool_calls" (default true), "prompt" (the rendered
+ * conversation: its end tells whether reasoning has begun)
  * @return QUERN_OK, QUERN_ERR_ARGUMENT (not such JSON, no such tool), _UNSUPPORTED (the model's format has no
  * calls), _LIMIT, _NOMEM
  */
-QUERN_API quern_status quern_chat_grammar(quern_grammar **out, const quern_model *model, const char *options_json,
-                                          quern_error *err);
+QUERN_API quern_status quern_chat_grammar(quern_grammar **out, const quern_model *model,
+                                          const char *options_json, quern_error *err);
 
 /**
  * An answer's text back to a message as JSON: {"role": "assistant", "content", "reasoning_content"?,
@@ -580,8 +581,8 @@ typedef struct quern_generate_params { /* what is pointed to is read during the 
     const char *const
         *stops; /**< [n_stops] UTF-8 texts that end the answer and are not part of it; not empty */
     size_t n_stops;
-    /** NULL, or what the answer shall belong to. Where max_tokens or the context end it early, the last tokens
-     * are chosen so that it is whole nevertheless, if they are enough for any whole text. */
+    /** NULL, or what the answer shall belong to. Where max_tokens or the context end it early, the last
+     * tokens are chosen so that it is whole nevertheless, if they are enough for any whole text. */
     const quern_grammar *grammar;
     bool ignore_end;       /**< never draw a token that ends an answer, unless the grammar allows no other */
     bool continues_prompt; /**< the text goes on where the prompt ends: a first space is part of it */

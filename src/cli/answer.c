@@ -90,6 +90,7 @@ int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_optio
     params.max_tokens = o->max_tokens > 0 ? (size_t)o->max_tokens : 0;
     params.stops = o->stops.items, params.n_stops = o->stops.n_items;
     params.ignore_end = o->ignore_end, params.continues_prompt = how.continues_prompt;
+    params.show_special = how.show_special;
     params.grammar = o->grammar;
     params.on_text = print_text, params.on_prompt = show_prompt, params.user = &p;
     quern_sampler *sampler = qn_run_sampler(o, quern_context_model(ctx), seed);
@@ -139,7 +140,7 @@ void qn_answer_print_timings(const qn_answer *a)
     fprintf(stderr, "%-22s%llu\n", "seed:", (unsigned long long)a->seed);
 }
 
-json_t *qn_answer_json(const qn_answer *a, const char *model)
+json_t *qn_answer_json(const qn_answer *a, const char *model, json_t *message)
 {
     const quern_generated *g = &a->generated;
     json_t *timings =
@@ -147,9 +148,9 @@ json_t *qn_answer_json(const qn_answer *a, const char *model)
                   (double)g->prompt_ns * 1e-6, "prompt_per_second",
                   rate(g->n_prompt - g->n_cached, g->prompt_ns), "generate_ms", (double)g->generate_ns * 1e-6,
                   "generate_per_second", rate(g->n_generated, g->generate_ns));
-    return json_pack("{s:s, s:s%, s:s, s:I, s:I, s:I, s:I, s:o}", "model", model, "text",
-                     a->text.data != NULL ? a->text.data : "", a->text.n_bytes, "finish_reason",
-                     quern_finish_text(g->finish), "prompt_tokens", (json_int_t)g->n_prompt, "cached_tokens",
-                     (json_int_t)g->n_cached, "completion_tokens", (json_int_t)g->n_generated, "seed",
-                     (json_int_t)a->seed, "timings", timings);
+    return json_pack("{s:s, s:s%, s:o*, s:s, s:I, s:I, s:I, s:I, s:o}", "model", model, "text",
+                     a->text.data != NULL ? a->text.data : "", a->text.n_bytes, "message", message,
+                     "finish_reason", quern_finish_text(g->finish), "prompt_tokens", (json_int_t)g->n_prompt,
+                     "cached_tokens", (json_int_t)g->n_cached, "completion_tokens",
+                     (json_int_t)g->n_generated, "seed", (json_int_t)a->seed, "timings", timings);
 }

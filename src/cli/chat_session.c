@@ -32,21 +32,26 @@ void qn_chat_session_deinit(qn_chat_session *s)
     qn_buffer_deinit(&s->last.text);
 }
 
-quern_status qn_chat_tokens(const quern_model *model, const json_t *messages, quern_token **tokens,
-                            size_t *n_tokens, quern_error *err)
+quern_status qn_chat_tokens(const quern_model *model, const json_t *messages, const json_t *tools,
+                            quern_token **tokens, size_t *n_tokens, char **prompt, quern_error *err)
 {
     *tokens = NULL;
     quern_model_info info;
     quern_model_get_info(model, &info);
-    char *json = json_dumps(messages, JSON_COMPACT), *text = NULL;
-    if (json == NULL)
-        return snprintf(err->message, sizeof err->message, "conversation: no memory"), QUERN_ERR_NOMEM;
-    quern_status s =
-        quern_chat_render(model, json, info.has_chat_template ? "{\"fallback\": false}" : NULL, &text, err);
-    free(json);
+    json_t *fields = json_pack("{s:b, s:O*}", "fallback", !info.has_chat_template, "tools", tools);
+    char *json = json_dumps(messages, JSON_COMPACT), *options = json_dumps(fields, JSON_COMPACT),
+         *text = NULL;
+    quern_status s = QUERN_OK;
+    if (json == NULL || options == NULL)
+        snprintf(err->message, sizeof err->message, "conversation: no memory"), s = QUERN_ERR_NOMEM;
+    if (s == QUERN_OK) s = quern_chat_render(model, json, options, &text, err);
     if (s == QUERN_OK)
         s = quern_tokenize(model, text, strlen(text), QUERN_TOKENIZE_PARSE_SPECIAL, tokens, n_tokens, err);
-    quern_free(text);
+    if (s == QUERN_OK && prompt != NULL) *prompt = text;
+    else quern_free(text);
+    free(json);
+    free(options);
+    json_decref(fields);
     return s;
 }
 
@@ -102,7 +107,7 @@ static bool make_tokens(qn_chat_session *s, quern_token **tokens, size_t *n_toke
     bool dropped = false;
     for (;;) {
         quern_error err = {0};
-        if (qn_chat_tokens(s->model, s->messages, tokens, n_tokens, &err) != QUERN_OK)
+        if (qn_chat_tokens(s->model, s->messages, NULL, tokens, n_tokens, NULL, &err) != QUERN_OK)
             return qn_cli_fail(&err), false;
         if (*n_tokens <= limit) break;
         limit = n_ctx / 2;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,8 +53,15 @@ static quern_status plain_tokens(const quern_model *model, const qn_buffer *prom
                           QUERN_TOKENIZE_ADD_SPECIAL | QUERN_TOKENIZE_PARSE_SPECIAL, tokens, n_tokens, err);
 }
 
+typedef struct question {
+    quern_token *tokens; /* [n_tokens] */
+    size_t n_tokens;
+    json_t *tools; /* or NULL */
+    char *prompt;  /* the rendered conversation; NULL for plain completion */
+} question;
+
 static quern_status chat_tokens(const quern_model *model, const qn_run_options *o, const qn_buffer *prompt,
-                                quern_token **tokens, size_t *n_tokens, quern_error *err)
+                                question *q, quern_error *err)
 {
     json_t *messages = json_array();
     const bool is_text = memchr(prompt->data, '\0', prompt->n_bytes) == NULL;
@@ -64,14 +72,28 @@ static quern_status chat_tokens(const quern_model *model, const qn_run_options *
         json_array_append_new(messages, json_pack("{s:s, s:s}", "role", "system", "content", o->system));
     json_array_append_new(messages, json_pack("{s:s, s:o}", "role", "user", "content", text));
     quern_status s =
-        text != NULL ? qn_chat_tokens(model, messages, tokens, n_tokens, err) : QUERN_ERR_ARGUMENT;
+        text != NULL ? qn_chat_tokens(model, messages, q->tools, &q->tokens, &q->n_tokens, &q->prompt, err)
+                     : QUERN_ERR_ARGUMENT;
     json_decref(messages);
     return s;
 }
 
-static int print_result(const qn_run_options *o, const qn_answer *answer, quern_context *ctx)
+static int print_result(const qn_run_options *o, const qn_answer *answer, const question *q,
+                        quern_context *ctx)
 {
-    int code = o->report ? qn_cli_print_json(qn_answer_json(answer, o->model)) : QN_EXIT_OK;
+    json_t *message = NULL;
+    int code = QN_EXIT_OK;
+    if (o->report && q->prompt != NULL) {
+        char *options = qn_run_tool_options(o, q->tools, q->prompt), *json = NULL;
+        quern_error err;
+        if (options == NULL) return QN_EXIT_FAILURE;
+        if (quern_chat_parse(quern_context_model(ctx), answer->text.data, answer->text.n_bytes, options,
+                             &json, &err) == QUERN_OK)
+            message = json_loads(json, 0, NULL);
+        quern_free(json);
+        free(options);
+    }
+    if (o->report) code = qn_cli_print_json(qn_answer_json(answer, o->model, message));
     if (o->verbose) qn_answer_print_timings(answer);
     if (answer->generated.finish == QUERN_FINISH_CONTEXT)
         fprintf(stderr,
@@ -81,31 +103,51 @@ static int print_result(const qn_run_options *o, const qn_answer *answer, quern_
     return code;
 }
 
-static int one_shot(const qn_run_options *o, quern_context *ctx, const qn_buffer *prompt, uint64_t seed,
+static void free_question(question *q)
+{
+    json_decref(q->tools);
+    quern_free(q->prompt);
+    quern_free(q->tokens);
+}
+
+/* Tokens of the prompt; false: message printed, *code set. */
+static bool make_question(qn_run_options *o, const quern_model *model, const qn_buffer *prompt, bool plain,
+                          question *q, int *code)
+{
+    quern_error err = {0};
+    *code = QN_EXIT_FAILURE;
+    if (o->tools != NULL && (q->tools = qn_run_read_tools(o->tools)) == NULL) return false;
+    const quern_status s = plain ? plain_tokens(model, prompt, &q->tokens, &q->n_tokens, &err)
+                                 : chat_tokens(model, o, prompt, q, &err);
+    if (s == QUERN_ERR_TEMPLATE || s == QUERN_ERR_UNSUPPORTED)
+        qn_cli_fail_text("%s (--raw completes without the template)", err.message);
+    else if (s != QUERN_OK) qn_cli_fail(&err);
+    return s == QUERN_OK && (q->tools == NULL || qn_run_bind_tools(o, model, q->tools, q->prompt));
+}
+
+static int one_shot(qn_run_options *o, quern_context *ctx, const qn_buffer *prompt, uint64_t seed,
                     double load_seconds)
 {
     const quern_model *model = quern_context_model(ctx);
     quern_model_info info;
     quern_model_get_info(model, &info);
     const bool plain = o->raw || !info.has_chat_template;
-    if (plain && o->system != NULL)
-        return qn_cli_fail_text("%s: has no chat template, so --system has no place", o->model);
+    question q = {0};
+    int code;
+    if (plain && (o->system != NULL || o->tools != NULL))
+        return qn_cli_fail_text("%s: has no chat template, so %s has no place", o->model,
+                                o->system != NULL ? "--system" : "--tools");
     if (!plain && prompt->n_bytes == 0) return qn_cli_usage("run: the prompt is empty");
-    quern_token *tokens = NULL;
-    size_t n_tokens = 0;
-    quern_error err = {0};
-    quern_status s = plain ? plain_tokens(model, prompt, &tokens, &n_tokens, &err)
-                           : chat_tokens(model, o, prompt, &tokens, &n_tokens, &err);
-    if (s == QUERN_ERR_TEMPLATE || s == QUERN_ERR_UNSUPPORTED)
-        return qn_cli_fail_text("%s (--raw completes without the template)", err.message);
-    if (s != QUERN_OK) return qn_cli_fail(&err);
-    qn_answer answer = {.load_seconds = load_seconds};
-    qn_interrupt_install(true);
-    int code = qn_answer_generate(&answer, ctx, o, tokens, n_tokens, seed,
-                                  (qn_answer_how){.silent = o->report, .continues_prompt = plain});
-    if (code == QN_EXIT_OK) code = print_result(o, &answer, ctx);
-    qn_buffer_deinit(&answer.text);
-    quern_free(tokens);
+    if (make_question(o, model, prompt, plain, &q, &code)) {
+        qn_answer answer = {.load_seconds = load_seconds};
+        qn_interrupt_install(true);
+        code = qn_answer_generate(
+            &answer, ctx, o, q.tokens, q.n_tokens, seed,
+            (qn_answer_how){.silent = o->report, .continues_prompt = plain, .show_special = q.tools != NULL});
+        if (code == QN_EXIT_OK) code = print_result(o, &answer, &q, ctx);
+        qn_buffer_deinit(&answer.text);
+    }
+    free_question(&q);
     return code;
 }
 

@@ -17,6 +17,7 @@ typedef struct qn_run_options {
     long max_tokens; /* -1: until the end */
     qn_texts stops;
     qn_constraint_options constraint;
+    const char *tools, *tool_choice;
     quern_grammar *grammar; /* opened by qn_cli_run, or NULL */
     bool ignore_end;
     long seed; /* -1: a random one */
@@ -45,6 +46,16 @@ quern_sampler *qn_run_sampler(const qn_run_options *o, const quern_model *model,
 /* False: message printed. */
 bool qn_run_context_params(const qn_run_options *o, quern_context_params *params);
 
+/* ---- run_tools.c ---- */
+
+/* An array from a file, or from the text itself if it begins with '['; json_decref it. NULL: message printed.
+ */
+json_t *qn_run_read_tools(const char *source);
+/* What quern_chat_grammar and quern_chat_parse want to know, as JSON; free it. NULL: message printed. */
+char *qn_run_tool_options(const qn_run_options *o, const json_t *tools, const char *prompt);
+/* Opens o->grammar. False: message printed. */
+bool qn_run_bind_tools(qn_run_options *o, const quern_model *model, const json_t *tools, const char *prompt);
+
 /* ---- answer.c ---- */
 
 typedef struct qn_answer {
@@ -58,6 +69,7 @@ typedef struct qn_answer {
 typedef struct qn_answer_how {
     bool silent;           /* nothing is printed, the text is only kept */
     bool continues_prompt; /* plain completion */
+    bool show_special;     /* control tokens as text: tool calls are marked by them */
 } qn_answer_how;
 
 /* Ctrl-C from now on ends answers and not the program; the second one does, if `once`. Returns a file
@@ -71,7 +83,8 @@ int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_optio
                        const quern_token *prompt, size_t n_prompt, uint64_t seed, qn_answer_how how);
 /* Durations, counts and rates on stderr. */
 void qn_answer_print_timings(const qn_answer *answer);
-json_t *qn_answer_json(const qn_answer *answer, const char *model);
+/* message: what the answer says, taken; or NULL. */
+json_t *qn_answer_json(const qn_answer *answer, const char *model, json_t *message);
 
 /* ---- chat_session.c ---- */
 
@@ -91,9 +104,10 @@ bool qn_chat_session_init(qn_chat_session *s, quern_context *ctx, qn_run_options
                           double load_seconds);
 void qn_chat_session_deinit(qn_chat_session *s);
 
-/* Renders and tokenizes a conversation with the prompt for an answer at its end; quern_free the tokens. */
-quern_status qn_chat_tokens(const quern_model *model, const json_t *messages, quern_token **tokens,
-                            size_t *n_tokens, quern_error *err);
+/* Renders and tokenizes a conversation with the prompt for an answer at its end; quern_free the tokens.
+ * tools: or NULL; prompt: NULL, or receives the rendered text, quern_free it. */
+quern_status qn_chat_tokens(const quern_model *model, const json_t *messages, const json_t *tools,
+                            quern_token **tokens, size_t *n_tokens, char **prompt, quern_error *err);
 
 /* Adds what the user says and prints the answer. False: message printed; the conversation is as it was. */
 bool qn_chat_session_say(qn_chat_session *s, const char *text);

@@ -108,7 +108,11 @@ static int from_arguments(qn_run_options *o, int argc, char **argv)
     if (o->raw && o->system != NULL)
         return qn_cli_usage("run: --system has no place in a plain completion (--raw)");
     if (o->raw && o->interactive) return qn_cli_usage("run: --raw and --interactive exclude each other");
-    if (o->report && o->interactive) return qn_cli_usage("run: --report and --interactive exclude each other");
+    if (o->tools != NULL && (o->raw || o->interactive))
+        return qn_cli_usage("run: --tools has no place with --raw or --interactive");
+    if (o->tool_choice != NULL && o->tools == NULL) return qn_cli_usage("run: --tool-choice needs --tools");
+    if (o->report && o->interactive)
+        return qn_cli_usage("run: --report and --interactive exclude each other");
     return -1;
 }
 
@@ -125,8 +129,13 @@ int qn_run_options_parse(qn_run_options *o, int argc, char **argv)
         {"-i, --interactive", QN_FLAG, &o->interactive, 0, 0, NULL,
          "chat, also where standard input is no terminal"},
         QN_CONSTRAINT_OPTIONS(&o->constraint),
+        {"--tools", QN_TEXT, &o->tools, 0, 0, "FILE",
+         "tools that the model may call: a JSON array as for the OpenAI API (a file, or the text in "
+         "brackets)"},
+        {"--tool-choice", QN_TEXT, &o->tool_choice, 0, 0, "NAME",
+         "auto (default), required, or the name of the tool that must be called"},
         {"--report", QN_FLAG, &o->report, 0, 0, NULL,
-         "print one JSON object: text, finish_reason, counts, timings, seed"},
+         "print one JSON object: text, message, finish_reason, counts, timings, seed"},
         {"-c, --ctx, --ctx-size", QN_INT, &o->n_ctx, 0, 1 << 30, "N",
          "positions of the context (default: the model's, at most 4096)"},
         {"-t, --threads", QN_INT, &o->n_threads, 0, 256, "N",

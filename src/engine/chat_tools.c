@@ -1,8 +1,10 @@
 /* chat_tools.c: tools in answers: bound to what they can be, and read back, in the format of the model. */
+#include "base/alloc.h"
 #include "chat/call_grammar.h"
 #include "chat/output_message.h"
 #include "engine/grammar.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* *options: an object, empty for NULL. */
@@ -11,10 +13,17 @@ static quern_status read_options(json_t **options, const char *text, quern_error
     json_error_t where;
     *options = text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, &where) : json_object();
     if (*options == NULL)
-        return qn_fail(err, QUERN_ERR_ARGUMENT, "tool options: line %d column %d: %s", where.line, where.column,
-                       where.text);
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "tool options: line %d column %d: %s", where.line,
+                       where.column, where.text);
     if (json_is_object(*options)) return qn_chat_check_tools(json_object_get(*options, "tools"), err);
     return qn_fail(err, QUERN_ERR_ARGUMENT, "tool options: an object is needed");
+}
+
+/* Whether the template shows that the model reasons before it answers. */
+static bool shows_reasoning(const quern_model *m, const qn_output_format *f)
+{
+    const char *source = m->chat != NULL ? qn_chat_template_source(m->chat) : NULL;
+    return source != NULL && f->reasoning_begin[0] != NULL && strstr(source, f->reasoning_begin[0]) != NULL;
 }
 
 static const qn_output_format *format_of(const quern_model *m)
@@ -27,13 +36,15 @@ static const qn_output_format *format_of(const quern_model *m)
 static quern_status read_choice(const json_t *choice, qn_call_grammar_params *p, quern_error *err)
 {
     const char *word = json_string_value(choice);
-    if (choice == NULL || json_is_null(choice) || (word != NULL && strcmp(word, "auto") == 0)) return QUERN_OK;
+    if (choice == NULL || json_is_null(choice) || (word != NULL && strcmp(word, "auto") == 0))
+        return QUERN_OK;
     p->required = true;
     if (word != NULL && (strcmp(word, "required") == 0 || strcmp(word, "any") == 0)) return QUERN_OK;
     p->only = json_string_value(json_object_get(json_object_get(choice, "function"), "name"));
     if (p->only != NULL) return QUERN_OK;
-    return qn_fail(err, QUERN_ERR_ARGUMENT,
-                   "tool_choice: \"auto\", \"required\" or {\"type\": \"function\", \"function\": {\"name\": ...}}");
+    return qn_fail(
+        err, QUERN_ERR_ARGUMENT,
+        "tool_choice: \"auto\", \"required\" or {\"type\": \"function\", \"function\": {\"name\": ...}}");
 }
 
 quern_status quern_chat_grammar(quern_grammar **out, const quern_model *m, const char *options_json,
@@ -48,8 +59,8 @@ quern_status quern_chat_grammar(quern_grammar **out, const quern_model *m, const
     qn_call_grammar_params p = {.format = format_of(m),
                                 .tools = json_object_get(options, "tools"),
                                 .parallel = !json_is_false(parallel),
-                                .allow_reasoning = true,
                                 .whitespace = QN_JSON_FLEXIBLE};
+    p.allow_reasoning = shows_reasoning(m, p.format);
     p.in_reasoning = prompt != NULL && qn_output_begins_reasoning(p.format, prompt);
     if (s == QUERN_OK) s = read_choice(json_object_get(options, "tool_choice"), &p, err);
     if (s == QUERN_OK) s = qn_call_grammar_build(&network, &p, m->vocab, err);
@@ -58,8 +69,8 @@ quern_status quern_chat_grammar(quern_grammar **out, const quern_model *m, const
     return s;
 }
 
-quern_status quern_chat_parse(const quern_model *m, const char *text, size_t n_bytes, const char *options_json,
-                              char **message_json, quern_error *err)
+quern_status quern_chat_parse(const quern_model *m, const char *text, size_t n_bytes,
+                              const char *options_json, char **message_json, quern_error *err)
 {
     json_t *options = NULL, *message = NULL;
     *message_json = NULL;
@@ -70,7 +81,9 @@ quern_status quern_chat_parse(const quern_model *m, const char *text, size_t n_b
                                 .prompt_end = json_string_value(json_object_get(options, "prompt"))};
     if (s == QUERN_OK) s = qn_output_parse(&message, &p, text, n_bytes, err);
     if (s == QUERN_OK) {
-        *message_json = json_dumps(message, JSON_COMPACT);
+        char *json = json_dumps(message, JSON_COMPACT); /* from malloc, as free wants it */
+        *message_json = json != NULL ? qn_strdup(json) : NULL;
+        free(json);
         if (*message_json == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "answer: no memory");
     }
     json_decref(message);

@@ -159,7 +159,7 @@ static size_t count_left(const generation *g)
 static quern_token keep_closable(generation *g, qn_matcher *m, quern_token token)
 {
     const size_t left = count_left(g);
-    if (qn_matcher_shortest_after(m, token) < left || qn_matcher_shortest(m) > left) return token;
+    if (qn_matcher_can_end_after(m, token, left - 1) || !qn_matcher_can_end(m, left)) return token;
     const quern_token closing = qn_matcher_closing_token(m);
     g->was_closed |= closing >= 0;
     return closing >= 0 ? closing : token;

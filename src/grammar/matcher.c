@@ -188,22 +188,6 @@ bool qn_matcher_must_end(const qn_matcher *m)
     return qn_automaton_is_final(m->automaton, m->at);
 }
 
-uint32_t qn_matcher_shortest(const qn_matcher *m)
-{
-    return qn_automaton_shortest(m->automaton, m->at);
-}
-
-uint32_t qn_matcher_shortest_after(qn_matcher *m, quern_token token)
-{
-    const qn_place at = m->at;
-    const bool drops_space = m->drops_space;
-    qn_matcher_accept(m, token);
-    const uint32_t least = qn_matcher_shortest(m);
-    m->at = at;
-    m->drops_space = drops_space;
-    return least;
-}
-
 /* The longest token of a tree that the bytes begin with, if it is longer than *n_best. */
 static void find_longest(const qn_token_tree *tree, const uint8_t *bytes, size_t n_bytes, quern_token *best,
                          size_t *n_best)
@@ -223,15 +207,16 @@ static void find_longest(const qn_token_tree *tree, const uint8_t *bytes, size_t
     }
 }
 
-quern_token qn_matcher_closing_token(qn_matcher *m)
+/* The longest token that the shortest end from a place begins with; -1: there is none. *after: where it
+ * leads. */
+static quern_token closing_token(qn_matcher *m, qn_place at, qn_place *after)
 {
     const qn_token_table *t = m->table;
     uint8_t bytes[QN_MAX_TOKEN_BYTES];
     size_t n = 0, n_best = 0;
     quern_token best = -1;
-    if (qn_matcher_may_end(m)) return t->n_ends > 0 ? t->ends[0] : -1;
-    if (qn_matcher_shortest(m) == QN_NO_WAY) return -1;
-    for (qn_place at = m->at; n < t->max_bytes && qn_automaton_shortest(m->automaton, at) > 0; n++) {
+    *after = at;
+    for (; n < t->max_bytes && qn_automaton_shortest(m->automaton, at) > 0; n++) {
         bytes[n] = qn_automaton_shortest_byte(m->automaton, at);
         at = qn_automaton_step(m->automaton, at, bytes[n]);
     }
@@ -239,7 +224,37 @@ quern_token qn_matcher_closing_token(qn_matcher *m)
         for (size_t k = 0; k < QN_PLAIN_TREES; k++)
             find_longest(&t->plain[kind][k], bytes, n, &best, &n_best);
     find_longest(&t->others, bytes, n, &best, &n_best);
+    for (size_t i = 0; i < n_best; i++) *after = qn_automaton_step(m->automaton, *after, bytes[i]);
     return best;
+}
+
+quern_token qn_matcher_closing_token(qn_matcher *m)
+{
+    qn_place after;
+    if (qn_matcher_may_end(m)) return m->table->n_ends > 0 ? m->table->ends[0] : -1;
+    return m->at != QN_PLACE_DEAD ? closing_token(m, m->at, &after) : -1;
+}
+
+bool qn_matcher_can_end(qn_matcher *m, size_t n_tokens)
+{
+    qn_place at = m->at;
+    for (;; n_tokens--) {
+        const uint32_t n_bytes = qn_automaton_shortest(m->automaton, at);
+        if (n_bytes <= n_tokens)
+            return true; /* a token has a byte at least, and each byte that is needed a token */
+        if (n_tokens == 0 || n_bytes == QN_NO_WAY || closing_token(m, at, &at) < 0) return false;
+    }
+}
+
+bool qn_matcher_can_end_after(qn_matcher *m, quern_token token, size_t n_tokens)
+{
+    const qn_place at = m->at;
+    const bool drops_space = m->drops_space;
+    qn_matcher_accept(m, token);
+    const bool can_end = qn_matcher_can_end(m, n_tokens);
+    m->at = at;
+    m->drops_space = drops_space;
+    return can_end;
 }
 
 quern_status qn_matcher_status(const qn_matcher *m, quern_error *err)

@@ -39,12 +39,11 @@ bool qn_matcher_accept_bytes(qn_matcher *m, const char *bytes, size_t n_bytes);
 
 bool qn_matcher_may_end(const qn_matcher *m);
 bool qn_matcher_must_end(const qn_matcher *m); /* nothing but the end can come */
-/* The fewest bytes, and so at least as many as tokens, that make the text a whole one; QN_NO_WAY: none do. */
-uint32_t qn_matcher_shortest(const qn_matcher *m);
-/* The same after one token more, without moving on. */
-uint32_t qn_matcher_shortest_after(qn_matcher *m, quern_token token);
-/* The longest token that such an end begins with; where the text is whole, one that ends the answer. -1:
- * there is none. */
+/* Whether the text can be made whole with so many tokens: by its shortest end, in the longest tokens that spell
+ * it. And the same after one token more, without moving on. */
+bool qn_matcher_can_end(qn_matcher *m, size_t n_tokens);
+bool qn_matcher_can_end_after(qn_matcher *m, quern_token token, size_t n_tokens);
+/* The first token of that end; where the text is whole, one that ends the answer. -1: there is none. */
 quern_token qn_matcher_closing_token(qn_matcher *m);
 
 quern_status qn_matcher_status(const qn_matcher *m, quern_error *err);
