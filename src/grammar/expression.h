@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 typedef uint32_t qn_expression;
-enum { QN_NO_EXPRESSION = UINT32_MAX };
-#define QN_ANY_NUMBER UINT32_MAX /* the greatest number of a repetition: no end */
+#define QN_NO_EXPRESSION UINT32_MAX
+#define QN_ANY_NUMBER    UINT32_MAX /* the greatest number of a repetition: no end */
 
 typedef enum qn_expression_kind {
     QN_EXPRESSION_TEXT,     /* bytes */
