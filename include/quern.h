@@ -480,6 +480,7 @@ typedef enum quern_grammar_kind {
     QUERN_GRAMMAR_JSON_SCHEMA, /**< draft 2020-12; what cannot be held is an error that names the keyword */
     QUERN_GRAMMAR_REGEX,       /**< ECMAScript's notation; the whole answer matches */
     QUERN_GRAMMAR_JSON_OBJECT, /**< any JSON object; no text is given */
+    QUERN_GRAMMAR_CHOICE,      /**< one of some texts as they stand: a JSON array of strings */
 } quern_grammar_kind;
 
 typedef struct quern_grammar_params {

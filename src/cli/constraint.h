@@ -11,6 +11,7 @@ quern_grammar *qn_cli_grammar(quern_grammar_kind kind, const char *source, bool 
 
 typedef struct qn_constraint_options {
     const char *grammar, *schema, *regex;
+    qn_texts choices;
     bool json, compact, open_objects;
 } qn_constraint_options;
 /* clang-format off */
@@ -20,6 +21,7 @@ typedef struct qn_constraint_options {
     {"--grammar, --grammar-file", QN_TEXT, &(o)->grammar, 0, 0, "FILE",                                        \
      "the answer belongs to the language of this grammar (GBNF)"},                                            \
     {"--regex", QN_TEXT, &(o)->regex, 0, 0, "PATTERN", "the whole answer matches this regular expression"},   \
+    {"--choice", QN_TEXTS, &(o)->choices, 0, 0, "TEXT", "the answer is this text, or another --choice"},       \
     {"--json", QN_FLAG, &(o)->json, 0, 0, NULL, "the answer is a JSON object"},                                \
     {"--compact", QN_FLAG, &(o)->compact, 0, 0, NULL, "JSON without blanks between its parts"},                \
     {"--open", QN_FLAG, &(o)->open_objects, 0, 0, NULL,                                                        \

@@ -66,6 +66,31 @@ quern_grammar_params quern_grammar_params_default(void)
     return (quern_grammar_params){.struct_bytes = sizeof(quern_grammar_params)};
 }
 
+/* texts: a JSON array of strings. */
+static quern_status build_choice(qn_network *network, const char *text, size_t n_bytes, quern_error *err)
+{
+    json_error_t where;
+    json_t *array = json_loadb(text, n_bytes, JSON_ALLOW_NUL, &where);
+    const size_t n = json_array_size(array);
+    const char **texts = qn_calloc(n + 1, sizeof *texts);
+    size_t *lengths = qn_calloc(n + 1, sizeof *lengths);
+    quern_status s =
+        texts != NULL && lengths != NULL ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "choice: no memory");
+    if (s == QUERN_OK && !json_is_array(array))
+        s = qn_fail(err, QUERN_ERR_ARGUMENT, "choice: a JSON array of strings is needed%s%s",
+                    array == NULL ? ": " : "", array == NULL ? where.text : "");
+    for (size_t i = 0; i < n && s == QUERN_OK; i++) {
+        const json_t *item = json_array_get(array, i);
+        texts[i] = json_string_value(item);
+        lengths[i] = json_string_length(item);
+        if (texts[i] == NULL) s = qn_fail(err, QUERN_ERR_ARGUMENT, "choice: item %zu is no string", i);
+    }
+    if (s == QUERN_OK) s = qn_choice_build(network, texts, lengths, n, err);
+    qn_free(texts), qn_free(lengths);
+    json_decref(array);
+    return s;
+}
+
 static quern_status build(qn_network *network, const quern_grammar_params *p, quern_error *err)
 {
     const qn_json_whitespace whitespace = p->compact ? QN_JSON_COMPACT : QN_JSON_FLEXIBLE;
@@ -80,6 +105,8 @@ static quern_status build(qn_network *network, const quern_grammar_params *p, qu
         return qn_regex_build(network, text, p->n_bytes, QN_REGEX_WHOLE, err);
     case QUERN_GRAMMAR_JSON_OBJECT:
         return qn_json_any_build(network, true, whitespace, err);
+    case QUERN_GRAMMAR_CHOICE:
+        return build_choice(network, text, p->n_bytes, err);
     }
     return qn_fail(err, QUERN_ERR_ARGUMENT, "grammar: there is no kind %d", (int)p->kind);
 }

@@ -100,7 +100,7 @@ static void prompts_come_from_everywhere(void **state)
     json_t *both = run_json(cli_format("run %s hello %s", chat_model, tail), "from a pipe\n");
     json_t *one = run_json(cli_format("run\x1f%s\x1fhello\n\nfrom a pipe\x1f-n\x1f"
                                       "5\x1f--temp\x1f"
-                                      "0\x1f--ignore-eos\x1f--json",
+                                      "0\x1f--ignore-eos\x1f--report",
                                       chat_model),
                            NULL);
     assert_int_equal(number_of(both, "prompt_tokens"), number_of(one, "prompt_tokens"));
@@ -111,7 +111,7 @@ static void prompts_come_from_everywhere(void **state)
     json_t *same = run_json(cli_format("run\x1f%s\x1f"
                                        "from a file\x1f-n\x1f"
                                        "5\x1f--temp\x1f"
-                                       "0\x1f--ignore-eos\x1f--json",
+                                       "0\x1f--ignore-eos\x1f--report",
                                        chat_model),
                             NULL);
     assert_true(json_equal(json_object_get(file, "text"), json_object_get(same, "text")));
@@ -119,7 +119,7 @@ static void prompts_come_from_everywhere(void **state)
     json_t *system = run_json(cli_format("run %s hello --system world %s", chat_model, tail), NULL);
     json_t *raw = run_json(cli_format("run\x1f%s\x1f--raw\x1fsystem: world\nuser: hello\nassistant:\x1f-n\x1f"
                                       "5\x1f--temp\x1f"
-                                      "0\x1f--ignore-eos\x1f--json",
+                                      "0\x1f--ignore-eos\x1f--report",
                                       chat_model),
                            NULL);
     assert_int_equal(number_of(system, "prompt_tokens") + 1, number_of(raw, "prompt_tokens")); /* and <s> */
@@ -299,7 +299,7 @@ static void output_that_fails_is_said(void **state)
     (void)state;
     static const char *const commands[] = {"run %s hi -n 30 --ignore-eos",
                                            "run %s hi -n 3 --report",
-                                           "show %s --report",
+                                           "show %s --json",
                                            "explain %s",
                                            "plan %s",
                                            "tokenize %s hello"};
