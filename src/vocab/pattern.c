@@ -7,7 +7,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-enum { MAX_PARTS = 512, MAX_DEPTH = 16, UNBOUNDED = 255 };
+enum { MAX_PARTS = 512, MAX_DEPTH = 16, UNBOUNDED = 1024 /* more than any count */ };
 
 typedef enum part_kind { PART_SET, PART_SEQUENCE, PART_EITHER, PART_REPEAT, PART_NODE, PART_EMPTY } part_kind;
 
@@ -15,7 +15,7 @@ typedef struct part { /* of the tree */
     part_kind kind;
     qn_node_kind node; /* of PART_NODE */
     uint16_t first, second, set;
-    uint8_t least, most; /* of PART_REPEAT */
+    uint16_t least, most; /* of PART_REPEAT */
 } part;
 
 typedef struct reader {
@@ -215,13 +215,13 @@ static uint16_t read_atom(reader *r)
     return add_part(r, (part){.kind = PART_SET, .set = read_set(r)});
 }
 
-static uint8_t read_count(reader *r)
+static uint16_t read_count(reader *r)
 {
     unsigned n = 0;
     if (*r->at < '0' || *r->at > '9') fail(r);
     for (; *r->at >= '0' && *r->at <= '9' && n < UNBOUNDED; r->at++) n = n * 10 + (unsigned)(*r->at - '0');
     if (n >= UNBOUNDED) fail(r);
-    return (uint8_t)n;
+    return (uint16_t)n;
 }
 
 static uint16_t read_repeated(reader *r)

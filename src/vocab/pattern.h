@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { QN_PATTERN_SETS = 64, QN_PATTERN_RANGES = 512, QN_PATTERN_NODES = 512 };
+enum { QN_PATTERN_SETS = 64, QN_PATTERN_RANGES = 512, QN_PATTERN_NODES = 2048 };
 
 typedef struct qn_set_range {
     uint32_t first, last;

@@ -14,15 +14,24 @@
 /* GPT-2 (Radford et al. 2019) */
 #define GPT2 CONTRACTIONS "| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 /* tiktoken's cl100k_base and its followers; they differ in how many digits stay together */
-#define CL100K(digits)                                                                                       \
+#define CL100K_HEAD(digits)                                                                                  \
     ANY_CASE_CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                                           \
-                          "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+                          "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"
+#define CL100K(digits) CL100K_HEAD(digits) "|\\s+(?!\\S)|\\s+"
+/* Jais 2 takes blanks in powers of two */
+#define CASCADE                                                                                              \
+    "|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|\\s{32}(?!\\S)|\\s{16}(?!\\S)"          \
+    "|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}"
 /* tiktoken's o200k_base: words are cut before capitals */
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define O200K(suffix, digits)                                                                                \
     "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" suffix "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" suffix \
     "|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* DeepSeek V3: an ASCII mark stays with the letters after it */
+#define CJK_AND_KANA "[一-龥぀-ゟ゠-ヿ]+"
+#define MARKED_WORDS                                                                                         \
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
 #define NO_PUNCTUATION " ?[^(\\s|.,!?…。，、।۔،)]+"
 #define CJK_AND_HANGUL "[一-龥ࠀ-一가-퟿]+"
 /* The letters that have cases, as deepseek-llm lists them */
@@ -50,16 +59,18 @@ static const qn_pretokenizer_row rows[] = {
     {.names = {"default"},
      .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"},
      .clean_spaces = true},
-    {.names = {"gpt-2", "phi-2", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4"},
+    {.names = {"gpt-2", "phi-2", "jais", "gigachat", "a.x-4.0", "mellum", "exaone4", "jina-es", "jina-de",
+               "jina-v2-es", "jina-v2-de", "jina-v2-code", "jina-v1-en", "roberta-bpe", "modern-bert"},
      .patterns = {GPT2},
      .clean_spaces = true},
     {.names = {"trillion", "granite-docling"}, .patterns = {GPT2}},
     {.names = {"mpt", "olmo"}, .patterns = {GPT2}, .clean_spaces = true, .nfc = true},
-    {.names = {"starcoder", "refact", "codeshell", "exaone", "minerva-7b"},
+    {.names = {"starcoder", "refact", "codeshell", "exaone", "minerva-7b", "mellum2"},
      .patterns = {"\\p{N}", GPT2},
      .clean_spaces = true},
     {.names = {"smollm", "command-r"}, .patterns = {"\\p{N}", GPT2}},
-    {.names = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
+    {.names = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+               "jina-v5-nano"},
      .patterns = {CL100K("\\p{N}{1,3}")},
      .ignore_merges = true,
      .add_bos = true,
@@ -67,8 +78,21 @@ static const qn_pretokenizer_row rows[] = {
     {.names = {"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"},
      .patterns = {CL100K("\\p{N}{1,3}")},
      .clean_spaces = true},
-    {.names = {"qwen2", "deepseek-r1-qwen"}, .patterns = {CL100K("\\p{N}")}, .nfc = true},
-    {.names = {"hunyuan", "kormo", "grok-2"}, .patterns = {CL100K("\\p{N}")}},
+    {.names = {"minicpm5"},
+     .patterns = {"\\p{N}{1,3}", CL100K("\\p{N}+")},
+     .ignore_merges = true,
+     .clean_spaces = true},
+    {.names = {"jais-2"}, .patterns = {CL100K_HEAD("\\p{N}{1,3}") CASCADE}, .clean_spaces = true},
+    {.names = {"qwen2", "deepseek-r1-qwen", "f2llmv2"}, .patterns = {CL100K("\\p{N}")}, .nfc = true},
+    {.names = {"hunyuan", "kormo", "grok-2", "solar-open"}, .patterns = {CL100K("\\p{N}")}},
+    {.names = {"laguna"}, .patterns = {"[^\\n]+|[\\n]+", CL100K("\\p{N}")}},
+    {.names = {"ufakzeka"},
+     .patterns = {"[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
+                  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+    {.names = {"exaone-moe"},
+     .patterns = {ANY_CASE_CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}"
+                                        "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
+     .clean_spaces = true},
     {.names = {"stablelm2", "megrez"}, .patterns = {CL100K("\\p{N}")}, .clean_spaces = true},
     {.names = {"qwen35"},
      .patterns = {ANY_CASE_CONTRACTIONS
@@ -81,19 +105,32 @@ static const qn_pretokenizer_row rows[] = {
     {.names = {"bailingmoe", "bailingmoe2", "llada-moe"},
      .patterns = {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}"
                   "| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
-    {.names = {"gpt-4o", "llama4", "minimax-m2"},
+    {.names = {"gpt-4o", "llama4", "minimax-m2", "kanana2", "talkie"},
      .patterns = {O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}{1,3}")}},
+    {.names = {"granite-embed-multi-97m"},
+     .patterns = {O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}{1,3}")},
+     .ignore_merges = true},
+    {.names = {"youtu"},
+     .patterns = {"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]"
+                  "+",
+                  O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}")},
+     .ignore_merges = true},
     {.names = {"tekken"}, .patterns = {O200K("", "\\p{N}")}, .ignore_merges = true, .add_bos = true},
     {.names = {"deepseek-coder"},
      .patterns = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK_AND_HANGUL, "\\p{N}"}},
     {.names = {"deepseek-llm"},
      .patterns = {"[\\r\\n]", "\\s?[" CASED_LETTERS "]+", "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "(?<!\\s)\\s++$",
                   CJK_AND_HANGUL, "\\p{N}+"}},
-    {.names = {"deepseek-v3", "hunyuan-dense"},
-     .patterns = {"\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
-                  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
-                  "|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
-                  "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+    {.names = {"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
+     .patterns = {"\\p{N}{1,3}", CJK_AND_KANA,
+                  MARKED_WORDS "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+    {.names = {"spark2_5"},
+     .patterns = {"\\p{N}{1,3}", CJK_AND_KANA, MARKED_WORDS "| ?[\\p{P}\\p{S}]+|[\\r\\n]|\\s+(?!\\S)|\\s+",
+                  "\\p{N}"}},
+    {.names = {"chameleon"},
+     .patterns = {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}",
+                  "[\\p{P}!-/:-@\\[-`{-~]", GPT2},
+     .add_bos = true},
     {.names = {"falcon"},
      .patterns = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"},
      .clean_spaces = true},

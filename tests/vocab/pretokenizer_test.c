@@ -66,6 +66,11 @@ static void words_are_cut_as_published(void **state)
     check_words("deepseek-v3", "n=1234, m", "n|=|123|4|,| m|");
     check_words("default", "a=1234!", "a|=|123|4|!|");
     check_words("qwen35", "e\xcc\x81t\xc3\xa9", "e\xcc\x81t\xc3\xa9|");
+    check_words("exaone-moe", "ab cd e1 f\n", "ab cd e|1| f|\n|");
+    check_words("chameleon", "a    b<sentinel:12>IMGIMGABZ", "a|    |b|<|sentinel|:|1|2|>|IMGIMGABZ|");
+    check_words("jais-2", "a       b", "a|    |  | b|");
+    check_words("spark2_5", "x\n\n12", "x|\n|\n|1|2|");
+    check_words("youtu", "\xe6\x97\xa5\xe3\x80\x82x1", "\xe6\x97\xa5|\xe3\x80\x82|x|1|");
     check_words("viking", "one two.3", "one| two|.|3|");
     check_words("llama-bpe",
                 "a\xe1\xa0\x8e"
@@ -240,9 +245,9 @@ static void reference_split(reference *r, size_t level, const char *text, size_t
     }
     for (size_t from = 0; from < n_bytes;) {
         const int found = pcre2_match(r->codes[level], (PCRE2_SPTR)text, n_bytes, from, 0, r->data, NULL);
-        assert_true(found > 0 || found == PCRE2_ERROR_NOMATCH);
+        assert_true(found >= 0 || found == PCRE2_ERROR_NOMATCH); /* 0: more groups than are asked for */
         const size_t *match = pcre2_get_ovector_pointer(r->data);
-        const size_t begin = found > 0 ? match[0] : n_bytes, end = found > 0 ? match[1] : n_bytes;
+        const size_t begin = found >= 0 ? match[0] : n_bytes, end = found >= 0 ? match[1] : n_bytes;
         reference_split(r, level + 1, text + from, begin - from);
         reference_split(r, level + 1, text + begin, end - begin);
         from = end;
@@ -327,7 +332,7 @@ static void what_patterns_may_not_hold_is_refused(void **state)
     (void)state;
     static const char *const wrong[] = {"(",      ")",    "[a",      "a{2,1}",   "a{x}",
                                         "*",      "\\d+", "\\p{Xx}", "a|+",      "a\\",
-                                        "(?=a)b", "(?:a", "[z-a]",   "a(?<!b)c", "a{300}"};
+                                        "(?=a)b", "(?:a", "[z-a]",   "a(?<!b)c", "a{3000}"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         const qn_pretokenizer_row row = {.names = {"test"}, .patterns = {wrong[i]}};
         qn_pretokenizer *p;
