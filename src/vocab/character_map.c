@@ -77,3 +77,16 @@ size_t qn_character_map_find(const qn_character_map *m, const char *text, size_t
     }
     return longest;
 }
+
+bool qn_character_map_is_apart(const qn_character_map *m, uint8_t byte)
+{
+    if (m->n_units == 0) return true;
+    const uint32_t alone = children_of(unit_at(m, 0)) ^ byte;
+    for (uint32_t i = 0; i < m->n_units; i++) /* whatever is called by the byte counts, reached or not */
+        if (i != alone && label_of(unit_at(m, i)) == byte) return false;
+    if (!m->begins[byte]) return true;
+    const uint32_t next = alone ^ children_of(unit_at(m, alone));
+    for (uint32_t b = 1; b < 256; b++)
+        if ((next ^ b) < m->n_units && label_of(unit_at(m, next ^ b)) == b) return false;
+    return true;
+}

@@ -28,4 +28,7 @@ quern_status qn_character_map_init(qn_character_map *m, const char *bytes, size_
 size_t qn_character_map_find(const qn_character_map *m, const char *text, size_t n_bytes,
                              const char **replacement);
 
+/* Whether the byte is in no beginning that is replaced, or is one by itself and in no other. */
+bool qn_character_map_is_apart(const qn_character_map *m, uint8_t byte);
+
 #endif

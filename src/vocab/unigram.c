@@ -31,6 +31,7 @@ typedef struct unigram {
     double unknown_score;
     qn_joins joins;
     bool merges_blanks, marks_at_end, word_by_word;
+    bool separates[256]; /* bytes that are blanks whatever is beside them: words between them stand alone */
 } unigram;
 
 /* ---- opening ----------------------------------------------------------------------------------- */
@@ -90,6 +91,17 @@ static quern_status read_map(unigram *u, const qn_gguf *g, quern_error *err)
     return qn_character_map_init(&u->map, map->data, map->n_bytes, err);
 }
 
+static void find_separators(unigram *u)
+{
+    static const char blanks[] = " \n\t";
+    for (const char *b = blanks; *b != '\0'; b++) {
+        const char *replacement = b;
+        const size_t n = qn_character_map_find(&u->map, b, 1, &replacement);
+        const bool is_blank = n == 0 ? *b == ' ' : strcmp(replacement, " ") == 0;
+        u->separates[(uint8_t)*b] = is_blank && qn_character_map_is_apart(&u->map, (uint8_t)*b);
+    }
+}
+
 static quern_status open_unigram(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
 {
     (void)log;
@@ -106,6 +118,7 @@ static quern_status open_unigram(qn_vocab *v, const qn_gguf *g, const qn_log *lo
     if (s == QUERN_OK) s = read_map(u, g, err);
     if (s == QUERN_OK) s = read_scores(v, u, g, err);
     if (s == QUERN_OK) s = build_trie(v, u, err);
+    if (s == QUERN_OK && u->word_by_word && u->merges_blanks) find_separators(u);
     return s;
 }
 
@@ -186,9 +199,11 @@ static bool cut_best_after_unknown(qn_encoder *e, const char *text, size_t n_byt
     return true;
 }
 
+/* What is remembered: words as they are written and as they are normalized, and parts of the latter. */
+enum { WRITTEN, WORD, PART, PART_AFTER_UNKNOWN };
+
 static bool encode_part(qn_encoder *e, const char *part, size_t n_bytes, bool *after_unknown)
 {
-    enum { PART = 1, PART_AFTER_UNKNOWN }; /* variants; 0 is a whole word */
     const quern_token unknown = e->vocab->special.unk;
     const size_t first = e->n_tokens;
     const bool ok = *after_unknown
@@ -221,7 +236,8 @@ static bool cut_parts(qn_encoder *e, const char *text, size_t n_bytes)
 /* Encodes what lies in e->text and empties it. */
 static bool encode_stretch(qn_encoder *e)
 {
-    const bool ok = e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, 0, cut_parts);
+    const bool ok =
+        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, WORD, cut_parts);
     qn_buffer_clear(&e->text);
     return ok;
 }
@@ -269,11 +285,10 @@ static size_t plain_run(const unigram *u, const char *text, size_t n_bytes)
     return n;
 }
 
-static bool encode_unigram(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
+static bool encode_written(qn_encoder *e, const char *text, size_t n_bytes)
 {
     const unigram *u = e->vocab->kind_data;
     bool in_word = false, is_marked = false;
-    (void)at_start;
     qn_buffer_clear(&e->text);
     for (size_t i = 0; i < n_bytes;) {
         const char *piece = text + i;
@@ -293,6 +308,20 @@ static bool encode_unigram(qn_encoder *e, const char *text, size_t n_bytes, bool
     }
     if (u->marks_at_end && e->vocab->special.add_space_prefix && !put_mark(e)) return false;
     return encode_stretch(e);
+}
+
+static bool encode_unigram(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
+{
+    const unigram *u = e->vocab->kind_data;
+    (void)at_start;
+    for (size_t i = 0; i < n_bytes;) {
+        size_t end = i;
+        while (end < n_bytes && !u->separates[(uint8_t)text[end]]) end++;
+        if (end == n_bytes && i == 0) return encode_written(e, text, n_bytes);
+        if (end > i && !qn_encoder_word(e, text + i, end - i, WRITTEN, encode_written)) return false;
+        i = end + 1;
+    }
+    return true;
 }
 
 const qn_vocab_kind qn_vocab_kind_unigram = {"t5",          "unigram",      open_unigram,
