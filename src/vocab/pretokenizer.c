@@ -111,10 +111,11 @@ static const qn_pretokenizer_row rows[] = {
      .patterns = {O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}{1,3}")},
      .ignore_merges = true},
     {.names = {"youtu"},
-     .patterns = {"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-"
-                  "ヿ]"
-                  "+",
-                  O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}")},
+     .patterns =
+         {"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-"
+          "ヿ]"
+          "+",
+          O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}")},
      .ignore_merges = true},
     {.names = {"tekken"}, .patterns = {O200K("", "\\p{N}")}, .ignore_merges = true, .add_bos = true},
     {.names = {"deepseek-coder"},

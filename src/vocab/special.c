@@ -33,6 +33,16 @@ static void note_beginning(qn_special_matcher *m, const qn_special_entry *e, int
     }
 }
 
+static void count_first_bytes(qn_special_matcher *m, int set)
+{
+    static const uint8_t none[32] = {0};
+    for (int byte = 0; byte < 256; byte++) {
+        if (memcmp(&m->starts[set][byte * 32], none, sizeof none) == 0) continue;
+        m->n_first_bytes[set]++;
+        m->only_first[set] = (uint8_t)byte;
+    }
+}
+
 bool qn_special_matcher_init(qn_special_matcher *m, const qn_vocab *v)
 {
     memset(m, 0, sizeof *m);
@@ -54,6 +64,8 @@ bool qn_special_matcher_init(qn_special_matcher *m, const qn_vocab *v)
         note_beginning(m, e, 1);
         if (!e->needs_parsing) note_beginning(m, e, 0);
     }
+    count_first_bytes(m, 0);
+    count_first_bytes(m, 1);
     for (int b = 1; b <= 256; b++)
         if (m->first[b] < m->first[b - 1]) m->first[b] = m->first[b - 1];
     return true;
@@ -100,10 +112,15 @@ static const qn_special_entry *longest(const qn_special_matcher *m, const char *
 quern_token qn_special_find(const qn_special_matcher *m, const char *text, size_t n_bytes, size_t from,
                             bool parse_special, size_t *at, size_t *token_bytes)
 {
-    if (m->n_entries == 0) return -1;
+    if (m->n_first_bytes[parse_special] == 0) return -1;
     const uint8_t *starts = m->starts[parse_special], *single = m->single[parse_special];
     const unsigned char *b = (const unsigned char *)text;
     for (size_t i = from; i < n_bytes; i++) {
+        if (m->n_first_bytes[parse_special] == 1) {
+            const char *next = memchr(text + i, m->only_first[parse_special], n_bytes - i);
+            if (next == NULL) return -1;
+            i = (size_t)(next - text);
+        }
         const bool may =
             i + 1 < n_bytes ? starts[b[i] * 32 + b[i + 1] / 8] >> b[i + 1] % 8 & 1 : single[b[i]];
         if (!may) continue;

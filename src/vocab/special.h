@@ -2,7 +2,8 @@
  * that a vocabulary added after training. At each place the longest wins, and the first place wins.
  *
  * The texts are sorted; a search narrows the range of those that still fit byte by byte. A bitmap over
- * the first two bytes lets ordinary text pass at about one look-up a byte. */
+ * the first two bytes lets ordinary text pass at about one look-up a byte; where all begin with the same
+ * byte, as often, that byte is searched for. */
 #ifndef QN_VOCAB_SPECIAL_H
 #define QN_VOCAB_SPECIAL_H
 
@@ -23,6 +24,8 @@ typedef struct qn_special_matcher { /* zeroed: valid and empty */
     uint32_t first[257];     /* entries that begin with byte b: [first[b], first[b + 1]) */
     uint8_t starts[2][8192]; /* two-byte beginnings: of user-defined tokens, of all */
     uint8_t single[2][256];  /* one-byte tokens, for the last byte of a text */
+    int n_first_bytes[2];    /* how many bytes may begin one */
+    uint8_t only_first[2];   /* where it is one byte */
 } qn_special_matcher;
 
 /* Collects the special tokens of v (whose kinds are known). False: no memory. */

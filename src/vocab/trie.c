@@ -75,6 +75,19 @@ static bool add_children(builder *b, size_t node)
     return t->nodes[node].n_children <= QN_TRIE_WIDE || add_table(b, node);
 }
 
+/* Steps through a large trie go anywhere: in huge pages they do not miss the TLB as well. */
+static void move_to_pages(qn_trie *t)
+{
+    enum { HUGE_PAGE = 1 << 21 };
+    const size_t n_bytes = t->n_nodes * sizeof *t->nodes;
+    qn_trie_node *pages = n_bytes >= HUGE_PAGE ? qn_alloc_pages(n_bytes) : NULL;
+    if (pages == NULL) return; /* it stays where it is */
+    memcpy(pages, t->nodes, n_bytes);
+    qn_free(t->nodes);
+    t->nodes = pages;
+    t->has_pages = true;
+}
+
 bool qn_trie_init(qn_trie *t, qn_trie_entry *entries, size_t n_entries)
 {
     builder b = {.trie = t, .entries = entries};
@@ -86,13 +99,15 @@ bool qn_trie_init(qn_trie *t, qn_trie_entry *entries, size_t n_entries)
     bool ok = add_node(&b, 0, (span){(uint32_t)n_empty, (uint32_t)n_entries, 0});
     for (size_t node = 0; ok && node < t->n_nodes; node++) ok = add_children(&b, node);
     qn_free(b.spans);
-    if (!ok) qn_trie_deinit(t);
+    if (ok) move_to_pages(t);
+    else qn_trie_deinit(t);
     return ok;
 }
 
 void qn_trie_deinit(qn_trie *t)
 {
-    qn_free(t->nodes);
+    if (t->has_pages) qn_free_pages(t->nodes, t->n_nodes * sizeof *t->nodes);
+    else qn_free(t->nodes);
     qn_free(t->tables);
     memset(t, 0, sizeof *t);
 }

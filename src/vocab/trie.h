@@ -25,6 +25,7 @@ typedef struct qn_trie { /* zeroed: valid, and without any text */
     size_t n_nodes;
     uint32_t (*tables)[256]; /* children by byte, 0: none */
     size_t n_tables;
+    bool has_pages; /* the nodes lie in pages of their own, large ones where there are such */
 } qn_trie;
 
 enum { QN_TRIE_ROOT = 0, QN_TRIE_NONE = 0 /* no child is the root */, QN_TRIE_WIDE = 8 };

@@ -199,8 +199,8 @@ static bool cut_best_after_unknown(qn_encoder *e, const char *text, size_t n_byt
     return true;
 }
 
-/* What is remembered: words as they are written and as they are normalized, and parts of the latter. */
-enum { WRITTEN, WORD, PART, PART_AFTER_UNKNOWN };
+/* What is remembered: words as they are written, and parts of them as they are normalized. */
+enum { WRITTEN, PART, PART_AFTER_UNKNOWN };
 
 static bool encode_part(qn_encoder *e, const char *part, size_t n_bytes, bool *after_unknown)
 {
@@ -229,15 +229,13 @@ static bool cut_parts(qn_encoder *e, const char *text, size_t n_bytes)
         i += right.n_bytes;
         left = right;
     }
-    return begin == 0 ? cut_best(e, text, n_bytes)
-                      : encode_part(e, text + begin, n_bytes - begin, &after_unknown);
+    return encode_part(e, text + begin, n_bytes - begin, &after_unknown);
 }
 
 /* Encodes what lies in e->text and empties it. */
 static bool encode_stretch(qn_encoder *e)
 {
-    const bool ok =
-        e->text.n_bytes == 0 || qn_encoder_word(e, e->text.data, e->text.n_bytes, WORD, cut_parts);
+    const bool ok = e->text.n_bytes == 0 || cut_parts(e, e->text.data, e->text.n_bytes);
     qn_buffer_clear(&e->text);
     return ok;
 }

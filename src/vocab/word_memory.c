@@ -5,7 +5,7 @@
 
 enum {
     LEAST_TEXT_BYTES = 128, /* shorter texts hardly repeat a word */
-    MAX_PAIRS = 1 << 14,    /* of 64 bytes */
+    MAX_PAIRS = 1 << 13,    /* of 64 bytes: what a second-level cache holds */
 };
 
 bool qn_word_memory_init(qn_word_memory *m, size_t text_bytes)

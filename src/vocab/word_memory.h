@@ -2,7 +2,7 @@
  *
  * A table of pairs of slots, each pair one cache line: a word goes to the first of its pair and pushes what
  * was there to the second, so of the words that meet in a pair the two latest stay. It grows with the text,
- * up to a megabyte. Words of up to 24 bytes are kept in 24 bytes of key, loaded without a loop. */
+ * up to half a megabyte. Words of up to 24 bytes are kept in 24 bytes of key, loaded without a loop. */
 #ifndef QN_VOCAB_WORD_MEMORY_H
 #define QN_VOCAB_WORD_MEMORY_H
 

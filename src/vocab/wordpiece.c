@@ -36,9 +36,6 @@ static ascii_class class_of(uint8_t c)
     return alphanumeric ? ALPHANUMERIC : PUNCTUATION;
 }
 
-/* Words are remembered as they stand in the text, and in the form that is looked for. */
-enum { NORMALIZED, AS_WRITTEN };
-
 /* ---- opening ----------------------------------------------------------------------------------- */
 
 /* The id that a key names, or else the text's, or -1. */
@@ -128,7 +125,7 @@ static bool end_word(qn_encoder *e, size_t *n_characters)
     bool ok = true;
     if (*n_characters == 0) return true;
     if (*n_characters > WORD_MAX_CHARACTERS) ok = unknown < 0 || qn_encoder_push(e, unknown);
-    else ok = qn_encoder_word(e, e->text.data, e->text.n_bytes, NORMALIZED, split_word);
+    else ok = split_word(e, e->text.data, e->text.n_bytes);
     *n_characters = 0;
     e->text.n_bytes = MARK_BYTES;
     return ok;
@@ -294,7 +291,7 @@ static bool encode_wordpiece(qn_encoder *e, const char *text, size_t n_bytes, bo
     for (size_t i = 0; i < n_bytes;) {
         const size_t n = written_bytes(w, text + i, n_bytes - i);
         if (w->classes[(uint8_t)text[i]] != BLANK &&
-            !qn_encoder_word(e, text + i, n, AS_WRITTEN, encode_written))
+            !qn_encoder_word(e, text + i, n, 0, encode_written)) /* remembered as they are written */
             return false;
         i += n;
     }
