@@ -3,6 +3,7 @@
 #include "vocab_util.h"
 
 #include "base/alloc.h"
+#include "base/random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,17 +57,42 @@ static void a_mebibyte_of_one_thing(void **state)
     test_vocab_close(&t);
 }
 
+/* Words without an end: one letter, letters in random order, one Chinese character. */
+static void check_words(qn_gguf_writer *w, bool joins_to_text)
+{
+    enum { BYTES = 10 * MIB };
+    test_vocab t;
+    assert_int_equal(test_vocab_open_writer(&t, w, NULL), QUERN_OK);
+    char *text = malloc(BYTES);
+    assert_non_null(text);
+    for (int word = 0; word < 3; word++) {
+        qn_random r = {.seed = 4};
+        size_t n = 0;
+        for (; n < BYTES - 2 && word < 2; n++)
+            text[n] = word == 0 ? 'a' : (char)('a' + qn_random_u64(&r) % 26);
+        for (; n < BYTES - 2; n += 3) memcpy(text + n, "\xe4\xb8\xad", 3);
+        if (joins_to_text) {
+            check_text(t.vocab, text, n);
+        } else {
+            size_t n_ids;
+            qn_free(test_tokenize(t.vocab, text, n, 0, &n_ids));
+            assert_true(n_ids > 0);
+        }
+    }
+    free(text);
+    test_vocab_close(&t);
+}
+
 static void a_word_of_ten_mebibytes(void **state)
 {
     (void)state;
-    char *text = malloc(10 * (size_t)MIB);
-    assert_non_null(text);
-    memset(text, 'a', 10 * (size_t)MIB);
-    test_vocab t;
-    assert_int_equal(test_vocab_open_writer(&t, test_bpe_writer("smollm"), NULL), QUERN_OK);
-    check_text(t.vocab, text, 10 * (size_t)MIB);
-    test_vocab_close(&t);
-    free(text);
+    check_words(test_bpe_writer("smollm"), true);
+    check_words(test_bpe_writer("llama-bpe"), true);
+    qn_gguf_writer *w = test_spm_writer();
+    qn_gguf_writer_set_bool(w, "tokenizer.ggml.add_space_prefix", false);
+    check_words(w, true);
+    check_words(test_unigram_writer(), false);
+    check_words(test_wordpiece_writer(), false);
 }
 
 static void a_text_beyond_the_limit_is_refused(void **state)
