@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """The cost of binding a model to a JSON Schema: quern beside LLGuidance and llama.cpp.
 
-    bench/grammars.py MODEL.gguf [--quern ./quern] [--rounds 5] [--json FILE]
+    bench/grammars.py MODEL.gguf [--tokenizer tokenizer.json] [--quern ./quern] [--rounds 5] [--json FILE]
 
 For each schema of bench/schemas and its example text: the time to compile the schema, and for each token of the
 text the time until the mask of allowed tokens is known. Every engine starts afresh for each schema and round; of
 the rounds the median is taken for each token, then median, 99th percentile and maximum over all tokens. LLGuidance
-(package llguidance) and llama.cpp (package llama-cpp-python) are measured where Python finds them; llama.cpp knows
-no mask, so its time is that of applying the grammar to all logits.
+(package llguidance; it needs the model's tokenizer.json, which bench/tokenizer_json.py makes for some) and llama.cpp
+(package llama-cpp-python) are measured where Python finds them; llama.cpp knows no mask, so its time is that of
+applying the grammar to all logits.
 """
 import argparse
 import ctypes
 import json
+import math
 import pathlib
 import statistics
 import subprocess
@@ -32,14 +34,6 @@ class Quern:
                                capture_output=True, check=True).stdout
         return json.loads(reply)["ids"]
 
-    def vocabulary(self, n_tokens):
-        """The bytes of each token; None for control tokens."""
-        lines = "".join(json.dumps({"ids": [i], "unparse_special": False}) + "\n" for i in range(n_tokens))
-        reply = subprocess.run([self.program, "detokenize", self.model, "--jsonl"], input=lines.encode(),
-                               capture_output=True, check=True).stdout
-        rows = [json.loads(line) for line in reply.splitlines()]
-        return [bytes.fromhex(row["text_hex"]) if "text_hex" in row else row["text"].encode() or None for row in rows]
-
     def measure(self, schema_path, text, tokens):
         del tokens
         reply = subprocess.run([self.program, "grammar", "--schema", str(schema_path), "--model", self.model, "--json",
@@ -53,21 +47,15 @@ class Quern:
 class LLGuidance:
     name = "LLGuidance"
 
-    def __init__(self, pieces, tokenize):
+    def __init__(self, path):
         import llguidance
         import llguidance.numpy
         self.lib, self.numpy = llguidance, llguidance.numpy
-
-        class Tokenizer:
-            eos_token_id = bos_token_id = next(i for i, piece in enumerate(pieces) if piece is None)
-            tokens = [piece if piece is not None else f"<{i}>".encode() for i, piece in enumerate(pieces)]
-            special_token_ids = [i for i, piece in enumerate(pieces) if piece is None]
-
-            def __call__(self, text):
-                return tokenize(text if isinstance(text, str) else text.decode())
-
-        self.tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(Tokenizer()))
-        self.mask = self.numpy.allocate_token_bitmask(1, len(pieces))
+        description = json.loads(path.read_text())
+        description["decoder"] = description.get("decoder") or {
+            "type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+        self.tokenizer = llguidance.LLTokenizer(json.dumps(description))
+        self.mask = self.numpy.allocate_token_bitmask(1, self.tokenizer.vocab_size)
 
     def measure(self, schema_path, text, tokens):
         del text
@@ -90,7 +78,8 @@ class LlamaCpp:
     def __init__(self, model):
         import llama_cpp
         self.lib = llama_cpp
-        llama_cpp.llama_log_set(llama_cpp.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+        self.silent = llama_cpp.llama_log_callback(lambda *_: None)  # kept: llama.cpp goes on calling it
+        llama_cpp.llama_log_set(self.silent, ctypes.c_void_p(0))
         parameters = llama_cpp.llama_model_default_params()
         parameters.vocab_only = True
         self.model = llama_cpp.llama_model_load_from_file(model.encode(), parameters)
@@ -116,8 +105,11 @@ class LlamaCpp:
             start = time.perf_counter()
             lib.llama_sampler_apply(sampler, ctypes.byref(candidates))
             times.append((time.perf_counter() - start) * 1e6)
-            if token is not None:
-                lib.llama_sampler_accept(sampler, token)
+            if token is None:
+                break
+            if data[token].logit == -math.inf:  # to accept it would end the process
+                raise RuntimeError("rejects the example")
+            lib.llama_sampler_accept(sampler, token)
         lib.llama_sampler_free(sampler)
         return compile_ms, times
 
@@ -126,9 +118,8 @@ def open_engines(arguments):
     quern = Quern(arguments)
     engines = [quern]
     try:
-        show = json.loads(subprocess.run([arguments.quern, "show", arguments.model, "--json"], capture_output=True,
-                                         check=True).stdout)
-        engines.append(LLGuidance(quern.vocabulary(show["vocabulary"]), quern.tokens))
+        if arguments.tokenizer:
+            engines.append(LLGuidance(arguments.tokenizer))
     except ImportError:
         print("LLGuidance: the package llguidance is not installed", file=sys.stderr)
     try:
@@ -146,7 +137,7 @@ def measure(engine, cases, rounds):
             runs = [engine.measure(path, text, tokens) for _ in range(rounds)]
             result[name] = (statistics.median(r[0] for r in runs),
                             [statistics.median(column) for column in zip(*(r[1] for r in runs))])
-        except (RuntimeError, ValueError, subprocess.CalledProcessError) as error:
+        except (RuntimeError, ValueError, LookupError, subprocess.CalledProcessError) as error:
             result[name] = str(error).splitlines()[0]
     return result
 
@@ -166,6 +157,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--quern", default="./quern")
+    parser.add_argument("--tokenizer", type=pathlib.Path, help="the same vocabulary as a tokenizer.json")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=pathlib.Path, help="write all figures there")
     arguments = parser.parse_args()
