@@ -235,10 +235,15 @@ static uint64_t hash_set(const configuration *set, size_t n, bool accepts)
     return qn_hash_bytes(set, n * sizeof *set, accepts ? 4 : 3);
 }
 
+static const configuration *set_of(const qn_automaton *a, const place_contents *p)
+{
+    return p->n > 0 ? a->configurations + p->begin : NULL; /* there may be no array yet */
+}
+
 static uint64_t hash_place(const qn_automaton *a, uint32_t number)
 {
     const place_contents *p = &a->places[number];
-    return hash_set(a->configurations + p->begin, p->n, p->accepts);
+    return hash_set(set_of(a, p), p->n, p->accepts);
 }
 
 static uint32_t length_of(const qn_automaton *a, configuration c)
@@ -383,7 +388,7 @@ quern_status qn_automaton_status(const qn_automaton *a, quern_error *err)
 const qn_configuration *qn_automaton_configurations(const qn_automaton *a, qn_place at, size_t *n)
 {
     *n = a->places[at].n;
-    return a->configurations + a->places[at].begin;
+    return set_of(a, &a->places[at]);
 }
 
 uint32_t qn_automaton_rule_of(const qn_automaton *a, uint32_t state)
