@@ -57,6 +57,7 @@ static inline bool walk(const qn_network *net, const walk_input *in, char text[W
     for (size_t i = 0; i < WALK_STEPS; i++) {
         uint8_t ways[256];
         qn_automaton_tidy(a, &at);
+        qn_automaton_rest(a);
         const size_t n = walk_ways(a, at, ways);
         if (qn_automaton_status(a, &err) != QUERN_OK) break;
         accepts = qn_automaton_accepts(a, at);

@@ -155,6 +155,7 @@ quern_status quern_grammar_matches(const quern_grammar *g, const char *text, siz
     if (s != QUERN_OK) return s;
     qn_place at = qn_automaton_begin(a);
     for (size_t i = 0; i < n_bytes && at != QN_PLACE_DEAD; i++) {
+        qn_automaton_rest(a);
         at = qn_automaton_step(a, at, (uint8_t)text[i]);
         qn_automaton_tidy(a, &at);
     }

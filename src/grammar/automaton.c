@@ -10,7 +10,8 @@
 #include <string.h>
 
 enum {
-    MAX_CONFIGURATIONS = 1 << 16, /* of one place */
+    MAX_CONFIGURATIONS = 1 << 14, /* of one place */
+    MAX_WORK = 1 << 23,           /* configurations made since qn_automaton_rest */
     MAX_REMEMBERED = 1 << 20,     /* configurations, transitions and stacks, each */
     BOTTOM = 0,                   /* the stack on which nothing is */
 };
@@ -56,6 +57,7 @@ struct qn_automaton {
     numbers work_numbers; /* configurations of it */
     bool accepts;
     qn_place begin;
+    size_t n_made; /* configurations, since it rested */
     quern_status status;
 };
 
@@ -130,7 +132,8 @@ static uint64_t hash_work(const qn_automaton *a, uint32_t number)
 
 static bool append(qn_automaton *a, configuration c)
 {
-    if (a->n_work >= MAX_CONFIGURATIONS) return fail(a, QUERN_ERR_LIMIT);
+    if (a->n_work >= MAX_CONFIGURATIONS || a->n_made >= MAX_WORK) return fail(a, QUERN_ERR_LIMIT);
+    a->n_made++;
     if (!qn_grow(&a->work, &a->work_capacity, a->n_work + 1, MAX_CONFIGURATIONS, sizeof *a->work))
         return fail(a, QUERN_ERR_NOMEM);
     a->work[a->n_work++] = c;
@@ -375,11 +378,17 @@ qn_place qn_automaton_begin(const qn_automaton *a)
     return a->begin;
 }
 
+void qn_automaton_rest(qn_automaton *a)
+{
+    a->n_made = 0;
+}
+
 quern_status qn_automaton_status(const qn_automaton *a, quern_error *err)
 {
     if (a->status == QUERN_OK) return QUERN_OK;
     if (a->status == QUERN_ERR_NOMEM) return qn_fail(err, a->status, "grammar: no memory");
-    return qn_fail(err, a->status, "grammar: more than %d ways to read one text (it is too ambiguous)",
+    return qn_fail(err, a->status,
+                   "grammar: too ambiguous (more than %d ways to read a text, or too much work)",
                    MAX_CONFIGURATIONS);
 }
 

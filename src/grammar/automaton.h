@@ -27,6 +27,10 @@ qn_place qn_automaton_begin(const qn_automaton *a);
 qn_place qn_automaton_step(qn_automaton *a, qn_place at, uint8_t byte);
 quern_status qn_automaton_status(const qn_automaton *a, quern_error *err);
 
+/* How much may be made between two calls of this is bounded, so that a hostile grammar cannot take long: call it
+ * before each piece of work that has a bound of its own, such as one byte of a text, or one mask. */
+void qn_automaton_rest(qn_automaton *a);
+
 /* Whether the text so far is a whole text of the language. */
 bool qn_automaton_accepts(const qn_automaton *a, qn_place at);
 /* Whether nothing can follow. */

@@ -130,6 +130,7 @@ static kept_mask *find_kept(qn_matcher *m)
 const qn_token_mask *qn_matcher_mask(qn_matcher *m)
 {
     if (qn_automaton_status(m->automaton, NULL) != QUERN_OK || m->no_memory) return NULL;
+    qn_automaton_rest(m->automaton);
     if (m->mask_bytes > MAX_MASK_BYTES) forget_masks(m);
     if (qn_automaton_tidy(m->automaton, &m->at)) {
         forget_masks(m);

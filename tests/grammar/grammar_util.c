@@ -10,6 +10,7 @@ bool test_takes(qn_automaton *a, const char *text, size_t n_bytes)
 {
     qn_place at = qn_automaton_begin(a);
     for (size_t i = 0; i < n_bytes; i++) {
+        qn_automaton_rest(a);
         at = qn_automaton_step(a, at, (uint8_t)text[i]);
         qn_automaton_tidy(a, &at);
     }
