@@ -99,7 +99,7 @@ cli_result cli_run_to(const char *arguments, const char *input, size_t n_input, 
     assert_true(pid >= 0);
     if (pid == 0) {
         signal(SIGPIPE, SIG_DFL);
-        alarm(120); /* nothing here takes long: it hangs */
+        alarm(500); /* nothing here takes long, even emulated: it hangs */
         dup2(input != NULL ? in[0] : open("/dev/null", O_RDONLY), 0);
         dup2(out_path != NULL ? open(out_path, O_WRONLY) : out[1], 1);
         dup2(err[1], 2);
