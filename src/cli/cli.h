@@ -103,6 +103,15 @@ const char *qn_cli_pack_state(quern_pack_state state);
  * printed. */
 char *qn_cli_read_text(const char *path, size_t *n_bytes);
 
+/* ---- jsonl.c ---- */
+
+/* A reply to a line's object, which is borrowed; NULL: no memory. */
+typedef json_t *qn_answer_line_fn(void *user, const json_t *request);
+json_t *qn_cli_error_line(const char *message); /* {"error": message} */
+/* Answers each line of standard input with one line, at once and whatever is wrong with it. Returns an exit
+ * code; command: its name, for the message. */
+int qn_cli_each_line(const char *command, qn_answer_line_fn *answer, void *user);
+
 /* Reads token ids separated by blanks from a file ("-": stdin); owned by the caller (quern_free). */
 quern_token *qn_cli_read_ids(const char *path, size_t *n_ids);
 
@@ -134,7 +143,7 @@ int qn_cli_explain(int argc, char **argv);
 int qn_cli_logits(int argc, char **argv);
 int qn_cli_tokenize(int argc, char **argv);
 int qn_cli_detokenize(int argc, char **argv);
-int qn_cli_grammar_command(int argc, char **argv);
+int qn_cli_grammar(int argc, char **argv);
 int qn_cli_template(int argc, char **argv);
 int qn_cli_parse(int argc, char **argv);
 

@@ -74,7 +74,7 @@ const qn_command qn_commands[] = {
      "lines in are {\"text\": \"...\"}, and with --schema and no SOURCE {\"schema\": ..., \"text\": "
      "\"...\"}; the "
      "lines\nout are {\"accept\": true|false} or {\"error\": \"...\"}.",
-     qn_cli_grammar_command},
+     qn_cli_grammar},
     {"template", "--file FILE --jsonl", "Renders a chat template (Jinja) for conversations.",
      "Each line in: {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true, \"bos_token\": "
      "\"...\",\n"

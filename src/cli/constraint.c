@@ -10,7 +10,8 @@ static bool is_schema_text(const char *source)
     return source[strspn(source, " \t\r\n")] == '{';
 }
 
-quern_grammar *qn_cli_grammar(quern_grammar_kind kind, const char *source, bool compact, bool open_objects)
+quern_grammar *qn_cli_open_grammar(quern_grammar_kind kind, const char *source, bool compact,
+                                   bool open_objects)
 {
     const bool is_text = kind == QUERN_GRAMMAR_REGEX || kind == QUERN_GRAMMAR_JSON_OBJECT ||
                          kind == QUERN_GRAMMAR_CHOICE ||
@@ -63,7 +64,7 @@ int qn_constraint_open(const qn_constraint_options *o, quern_grammar **grammar)
     char *choices = kind == QUERN_GRAMMAR_CHOICE ? choices_as_json(&o->choices) : NULL;
     if (kind == QUERN_GRAMMAR_CHOICE && choices == NULL)
         return qn_cli_fail_text("--choice: it is not UTF-8 text, or there is no memory");
-    *grammar = qn_cli_grammar(kind, choices != NULL ? choices : source, o->compact, o->open_objects);
+    *grammar = qn_cli_open_grammar(kind, choices != NULL ? choices : source, o->compact, o->open_objects);
     free(choices);
     return *grammar != NULL ? -1 : QN_EXIT_FAILURE;
 }

@@ -7,7 +7,8 @@
 
 /* Reads the text of a grammar and compiles it. source: a file, or "-" for standard input; a schema may stand
  * there itself, beginning with '{'; a regular expression always does. NULL: message printed. */
-quern_grammar *qn_cli_grammar(quern_grammar_kind kind, const char *source, bool compact, bool open_objects);
+quern_grammar *qn_cli_open_grammar(quern_grammar_kind kind, const char *source, bool compact,
+                                   bool open_objects);
 
 typedef struct qn_constraint_options {
     const char *grammar, *schema, *regex;

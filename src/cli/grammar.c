@@ -15,11 +15,6 @@ typedef struct grammar_options {
 
 /* ---- line by line ------------------------------------------------------------------------------ */
 
-static json_t *error_line(const char *message)
-{
-    return json_pack("{s:s}", "error", message);
-}
-
 /* A line that brings its own schema. NULL: *reply says why. */
 static quern_grammar *grammar_of_line(const grammar_options *o, const json_t *request, json_t **reply)
 {
@@ -34,48 +29,32 @@ static quern_grammar *grammar_of_line(const grammar_options *o, const json_t *re
     params.text = text;
     params.n_bytes = text != NULL ? strlen(text) : 0;
     if (text == NULL || quern_grammar_create(&grammar, &params, &err) != QUERN_OK)
-        *reply = error_line(err.message);
+        *reply = qn_cli_error_line(err.message);
     free(text);
     return grammar;
 }
 
-static json_t *answer_line(const quern_grammar *grammar, const json_t *request)
+typedef struct line_user {
+    const grammar_options *options;
+    const quern_grammar *grammar; /* NULL: each line has its own schema */
+} line_user;
+
+static json_t *answer_line(void *user, const json_t *request)
 {
+    const line_user *u = user;
     const json_t *text = json_object_get(request, "text");
+    json_t *reply = NULL;
     bool matches = false;
     quern_error err;
-    if (!json_is_string(text)) return error_line("'text': a string is needed");
-    if (quern_grammar_matches(grammar, json_string_value(text), json_string_length(text), &matches, &err) !=
-        QUERN_OK)
-        return error_line(err.message);
-    return json_pack("{s:b}", "accept", matches);
-}
-
-/* Answers each line of standard input with one line, whatever is wrong with it. common: NULL if each line has
- * its own schema. */
-static int each_line(const grammar_options *o, const quern_grammar *common)
-{
-    char *line = NULL;
-    size_t capacity = 0;
-    ssize_t n;
-    while ((n = getline(&line, &capacity, stdin)) >= 0) {
-        json_error_t problem;
-        json_t *request = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, &problem), *reply = NULL;
-        quern_grammar *own = NULL;
-        if (!json_is_object(request))
-            reply = error_line(request == NULL ? problem.text : "not a JSON object");
-        else if (common == NULL) own = grammar_of_line(o, request, &reply);
-        if (reply == NULL) reply = answer_line(own != NULL ? own : common, request);
-        char *text = reply != NULL ? json_dumps(reply, JSON_COMPACT) : NULL;
-        puts(text != NULL ? text : "{\"error\":\"no memory\"}");
-        free(text);
-        quern_grammar_destroy(own);
-        json_decref(reply);
-        json_decref(request);
-        if (ferror(stdout)) break;
-    }
-    free(line);
-    return qn_cli_flush();
+    if (!json_is_string(text)) return qn_cli_error_line("'text': a string is needed");
+    quern_grammar *own = u->grammar == NULL ? grammar_of_line(u->options, request, &reply) : NULL;
+    if (reply != NULL) return reply;
+    if (quern_grammar_matches(own != NULL ? own : u->grammar, json_string_value(text),
+                              json_string_length(text), &matches, &err) != QUERN_OK)
+        reply = qn_cli_error_line(err.message);
+    else reply = json_pack("{s:b}", "accept", matches);
+    quern_grammar_destroy(own);
+    return reply;
 }
 
 /* ---- cost -------------------------------------------------------------------------------------- */
@@ -171,7 +150,7 @@ static int run_with(const grammar_options *o, const quern_grammar *grammar, cons
 {
     size_t n_bytes = given != NULL ? strlen(given) : 0;
     char *read = NULL;
-    if (o->jsonl) return each_line(o, grammar);
+    if (o->jsonl) return qn_cli_each_line("grammar", answer_line, &(line_user){o, grammar});
     if (given == NULL && (read = qn_cli_read_text("-", &n_bytes)) == NULL) return QN_EXIT_FAILURE;
     const char *text = given != NULL ? given : read;
     while (given == NULL && n_bytes > 0 && text[n_bytes - 1] == '\n')
@@ -182,7 +161,7 @@ static int run_with(const grammar_options *o, const quern_grammar *grammar, cons
     return code;
 }
 
-int qn_cli_grammar_command(int argc, char **argv)
+int qn_cli_grammar(int argc, char **argv)
 {
     grammar_options o = {0};
     const qn_option options[] = {
@@ -214,7 +193,7 @@ int qn_cli_grammar_command(int argc, char **argv)
     const quern_grammar_kind kind = o.gbnf     ? QUERN_GRAMMAR_GBNF
                                     : o.schema ? QUERN_GRAMMAR_JSON_SCHEMA
                                                : QUERN_GRAMMAR_REGEX;
-    if (!own_schemas && (grammar = qn_cli_grammar(kind, argv[1], o.compact, !o.closed)) == NULL)
+    if (!own_schemas && (grammar = qn_cli_open_grammar(kind, argv[1], o.compact, !o.closed)) == NULL)
         return QN_EXIT_FAILURE;
     const double compile_ms = (double)(qn_clock_ns() - start) * 1e-6;
     const int code = run_with(&o, grammar, argc > 2 ? argv[2] : NULL, compile_ms);

@@ -9,23 +9,11 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* Writes line, which is taken; NULL: there was no memory for it. */
-static bool write_line(json_t *line)
-{
-    const bool ok =
-        line != NULL ? json_dumpf(line, stdout, 0) == 0 : fputs("{\"error\": \"no memory\"}", stdout) >= 0;
-    json_decref(line);
-    return ok && putchar('\n') != EOF && fflush(stdout) == 0;
-}
 
 /* The fields of a line, borrowed from it. */
 static quern_status read_fields(const json_t *line, const char **text, size_t *n_bytes,
                                 qn_output_params *params, quern_error *err)
 {
-    if (!json_is_object(line)) return qn_fail(err, QUERN_ERR_ARGUMENT, "the line is no JSON object");
     const json_t *text_field = json_object_get(line, "text"), *tools = json_object_get(line, "tools");
     const json_t *prompt_end = json_object_get(line, "prompt_end");
     if (!json_is_string(text_field))
@@ -40,36 +28,16 @@ static quern_status read_fields(const json_t *line, const char **text, size_t *n
     return qn_chat_check_tools(tools, err);
 }
 
-static quern_status parse_line(const qn_output_format *format, const char *bytes, size_t n_bytes,
-                               json_t **message, quern_error *err)
+static json_t *answer_line(void *user, const json_t *request)
 {
-    json_error_t where;
-    qn_output_params params = {.format = format};
+    qn_output_params params = {.format = user};
     const char *text = NULL;
-    size_t n_text = 0;
-    json_t *line = json_loadb(bytes, n_bytes, JSON_ALLOW_NUL, &where);
-    if (line == NULL) return qn_fail(err, QUERN_ERR_ARGUMENT, "column %d: %s", where.column, where.text);
-    quern_status status = read_fields(line, &text, &n_text, &params, err);
-    if (status == QUERN_OK) status = qn_output_parse(message, &params, text, n_text, err);
-    json_decref(line);
-    return status;
-}
-
-static int parse_lines(const qn_output_format *format)
-{
-    char *line = NULL;
-    size_t capacity = 0;
-    bool ok = true;
-    for (ssize_t n; ok && (n = getline(&line, &capacity, stdin)) >= 0;) {
-        quern_error err = {0};
-        json_t *message = NULL;
-        const quern_status status = parse_line(format, line, (size_t)n, &message, &err);
-        ok = write_line(status == QUERN_OK ? json_pack("{s:o}", "message", message)
-                                           : json_pack("{s:s}", "error", err.message));
-    }
-    free(line); /* getline's */
-    if (ferror(stdin)) return qn_cli_fail_text("parse: standard input cannot be read");
-    return qn_cli_flush();
+    size_t n_bytes = 0;
+    json_t *message = NULL;
+    quern_error err;
+    quern_status status = read_fields(request, &text, &n_bytes, &params, &err);
+    if (status == QUERN_OK) status = qn_output_parse(&message, &params, text, n_bytes, &err);
+    return status == QUERN_OK ? json_pack("{s:o}", "message", message) : qn_cli_error_line(err.message);
 }
 
 static int list_formats(void)
@@ -110,5 +78,5 @@ int qn_cli_parse(int argc, char **argv)
         return qn_cli_usage("parse: --format: there is no '%s' (see quern parse --list)", name);
     quern_error err = {0};
     if (path != NULL && detect(path, &format, &err) != QUERN_OK) return qn_cli_fail(&err);
-    return parse_lines(format);
+    return qn_cli_each_line("parse", answer_line, (void *)(uintptr_t)format);
 }

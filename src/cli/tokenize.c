@@ -7,33 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *error_line(const char *message)
-{
-    return json_pack("{s:s}", "error", message);
-}
-
-/* Answers each line of standard input with one line, whatever is wrong with it. */
-static int each_line(const quern_model *model, json_t *(*answer)(const quern_model *, json_t *))
-{
-    char *line = NULL;
-    size_t capacity = 0;
-    ssize_t n;
-    while ((n = getline(&line, &capacity, stdin)) >= 0) {
-        json_error_t problem;
-        json_t *request = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, &problem);
-        json_t *reply = json_is_object(request) ? answer(model, request) : NULL;
-        if (reply == NULL) reply = error_line(request == NULL ? problem.text : "not a JSON object");
-        char *text = reply != NULL ? json_dumps(reply, JSON_COMPACT) : NULL;
-        puts(text != NULL ? text : "{\"error\":\"no memory\"}");
-        free(text);
-        json_decref(reply);
-        json_decref(request);
-        if (ferror(stdout)) break;
-    }
-    free(line);
-    return qn_cli_flush();
-}
-
 static json_t *ids_to_json(const quern_token *ids, size_t n)
 {
     json_t *array = json_array();
@@ -41,10 +14,11 @@ static json_t *ids_to_json(const quern_token *ids, size_t n)
     return array;
 }
 
-static json_t *tokenize_line(const quern_model *model, json_t *request)
+static json_t *tokenize_line(void *user, const json_t *request)
 {
+    const quern_model *model = user;
     const json_t *text = json_object_get(request, "text");
-    if (!json_is_string(text)) return error_line("'text': a string is needed");
+    if (!json_is_string(text)) return qn_cli_error_line("'text': a string is needed");
     unsigned flags = 0;
     if (json_is_true(json_object_get(request, "add_special"))) flags |= QUERN_TOKENIZE_ADD_SPECIAL;
     if (json_is_true(json_object_get(request, "parse_special"))) flags |= QUERN_TOKENIZE_PARSE_SPECIAL;
@@ -53,19 +27,20 @@ static json_t *tokenize_line(const quern_model *model, json_t *request)
     quern_error err;
     if (quern_tokenize(model, json_string_value(text), json_string_length(text), flags, &ids, &n, &err) !=
         QUERN_OK)
-        return error_line(err.message);
+        return qn_cli_error_line(err.message);
     json_t *reply = json_pack("{s:o}", "ids", ids_to_json(ids, n));
     quern_free(ids);
     return reply;
 }
 
-static json_t *detokenize_line(const quern_model *model, json_t *request)
+static json_t *detokenize_line(void *user, const json_t *request)
 {
+    const quern_model *model = user;
     const json_t *ids = json_object_get(request, "ids"), *show = json_object_get(request, "unparse_special");
-    if (!json_is_array(ids)) return error_line("'ids': an array is needed");
+    if (!json_is_array(ids)) return qn_cli_error_line("'ids': an array is needed");
     const size_t n = json_array_size(ids);
     quern_token *tokens = malloc((n + 1) * sizeof *tokens);
-    if (tokens == NULL) return error_line("no memory");
+    if (tokens == NULL) return qn_cli_error_line("no memory");
     for (size_t i = 0; i < n; i++) {
         const json_t *id = json_array_get(ids, i);
         const json_int_t value = json_integer_value(id);
@@ -78,7 +53,7 @@ static json_t *detokenize_line(const quern_model *model, json_t *request)
         quern_detokenize(model, tokens, n, json_is_true(json_object_get(request, "remove_special")),
                          show == NULL || json_is_true(show), &text, &n_bytes, &err);
     free(tokens);
-    if (s != QUERN_OK) return error_line(err.message);
+    if (s != QUERN_OK) return qn_cli_error_line(err.message);
     json_t *string = json_stringn(text, n_bytes); /* NULL where the bytes are not UTF-8 */
     json_t *reply = string != NULL ? json_pack("{s:o}", "text", string) : NULL;
     if (reply == NULL) { /* bytes that are no text are given in hexadecimal */
@@ -154,7 +129,7 @@ int qn_cli_tokenize(int argc, char **argv)
     if (model == NULL) return QN_EXIT_FAILURE;
     int result = QN_EXIT_FAILURE;
     if (jsonl) {
-        result = each_line(model, tokenize_line);
+        result = qn_cli_each_line("tokenize", tokenize_line, model);
     } else {
         size_t n_bytes = argc > 2 ? strlen(argv[2]) : 0;
         char *text = argc > 2 ? argv[2] : qn_cli_read_text("-", &n_bytes);
@@ -204,7 +179,8 @@ int qn_cli_detokenize(int argc, char **argv)
         return qn_cli_usage("detokenize: ids or --jsonl are needed (see quern detokenize --help)");
     quern_model *model = qn_cli_open(argv[1], QN_OPEN_VOCAB, 1);
     if (model == NULL) return QN_EXIT_FAILURE;
-    const int result = jsonl ? each_line(model, detokenize_line) : print_text(model, argc - 2, argv + 2);
+    const int result = jsonl ? qn_cli_each_line("detokenize", detokenize_line, model)
+                             : print_text(model, argc - 2, argv + 2);
     quern_model_close(model);
     return result;
 }

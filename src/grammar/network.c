@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/utf8.h"
 #include "grammar/recursion.h"
 #include "grammar/shortest.h"
 
@@ -55,12 +56,7 @@ static void add_bytes(builder *b, uint32_t from, uint32_t to, uint8_t first, uin
 
 static size_t spell(uint32_t c, uint8_t out[4])
 {
-    if (c < 0x80) return out[0] = (uint8_t)c, 1;
-    if (c < 0x800) return out[0] = (uint8_t)(0xc0 | c >> 6), out[1] = (uint8_t)(0x80 | (c & 63)), 2;
-    const size_t n = c < 0x10000 ? 3 : 4;
-    out[0] = (uint8_t)((n == 3 ? 0xe0 : 0xf0) | c >> (6 * (n - 1)));
-    for (size_t i = 1; i < n; i++) out[i] = (uint8_t)(0x80 | (c >> (6 * (n - 1 - i)) & 63));
-    return n;
+    return qn_utf8_encode(c, (char *)out); /* no range has surrogates */
 }
 
 /* A range whose characters have spellings of one length: cut until each byte ranges by itself. */

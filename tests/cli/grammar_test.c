@@ -49,14 +49,15 @@ static void every_line_is_answered(void **state)
     (void)state;
     expect(cli_format("grammar --gbnf %s --jsonl", cli_path("yes.gbnf")),
            "{\"text\": \"yes\"}\n{\"text\": \"yesno\"}\n{}\nx\n[]\n", 0,
-           "{\"accept\":true}\n{\"accept\":false}\n{\"error\":\"'text': a string is needed\"}\n"
-           "{\"error\":\"'[' or '{' expected near 'x'\"}\n{\"error\":\"not a JSON object\"}\n");
+           "{\"accept\": true}\n{\"accept\": false}\n{\"error\": \"'text': a string is needed\"}\n"
+           "{\"error\": \"column 1: '[' or '{' expected near 'x'\"}\n{\"error\": \"the line is no JSON "
+           "object\"}\n");
     expect("grammar --schema --jsonl",
            "{\"schema\": {\"type\": \"null\"}, \"text\": \"null\"}\n{\"schema\": true, \"text\": \"[1]\"}\n"
            "{\"schema\": false, \"text\": \"1\"}\n{\"text\": \"1\"}\n",
            0,
-           "{\"accept\":true}\n{\"accept\":true}\n{\"error\":\"JSON schema, #: no value is valid\"}\n"
-           "{\"error\":\"'schema' is missing\"}\n");
+           "{\"accept\": true}\n{\"accept\": true}\n{\"error\": \"JSON schema, #: no value is valid\"}\n"
+           "{\"error\": \"'schema' is missing\"}\n");
 }
 
 static void masks_are_measured(void **state)
