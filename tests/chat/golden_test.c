@@ -1,13 +1,10 @@
 /* golden_test.c: published chat templates against what Python's jinja2 makes of them. Skipped where
  * the golden data is not at hand (QUERN_GOLDEN). */
 #include "chat_test.h"
-
-#include "base/file.h"
-
-#include <dirent.h>
+#include "golden_templates.h"
 
 typedef struct totals {
-    int templates, cases, equal, refused, lenient;
+    int cases, equal, refused, lenient;
 } totals;
 
 /* The variables of one case: its own fields, and documents and tools as none unless it says otherwise. */
@@ -54,62 +51,33 @@ static void run_case(const qn_jinja *t, const char *name, json_t *row, totals *n
     json_decref(v);
 }
 
-static void run_template(const char *directory, const char *name, totals *n)
+static void run_template(const golden_template *golden, void *user)
 {
-    char path[1024];
-    char *source, *cases;
-    size_t n_source, n_cases;
     quern_error err = {0};
     qn_jinja *t;
-    snprintf(path, sizeof path, "%s/%s.jinja", directory, name);
-    assert_int_equal(qn_file_read(&source, &n_source, path, 1 << 20, &err), QUERN_OK);
-    snprintf(path, sizeof path, "%s/%s.cases.jsonl", directory, name);
-    assert_int_equal(qn_file_read(&cases, &n_cases, path, 64 << 20, &err), QUERN_OK);
-    if (qn_jinja_parse(&t, source, n_source, &err) != QUERN_OK) fail_msg("%s: %s", name, err.message);
-    n->templates++;
-    for (char *line = cases; *line != '\0';) {
-        char *end = strchr(line, '\n');
-        if (end == NULL) end = line + strlen(line);
-        json_t *row = json_loadb(line, (size_t)(end - line), 0, NULL);
+    if (qn_jinja_parse(&t, golden->source, golden->n_source, &err) != QUERN_OK)
+        fail_msg("%s: %s", golden->name, err.message);
+    for (const char *line = golden->cases; *line != '\0';) {
+        const size_t n = strcspn(line, "\n");
+        json_t *row = json_loadb(line, n, 0, NULL);
         assert_non_null(row);
-        run_case(t, name, row, n);
+        run_case(t, golden->name, row, user);
         json_decref(row);
-        line = *end == '\n' ? end + 1 : end;
+        line += n + (line[n] == '\n');
     }
     qn_jinja_destroy(t);
-    qn_free(source);
-    qn_free(cases);
 }
 
 static void published_templates_render_as_in_python(void **state)
 {
     (void)state;
-    char directory[512];
-    const char *golden = getenv("QUERN_GOLDEN");
-    snprintf(directory, sizeof directory, "%s/chat", golden != NULL ? golden : "../shared/golden");
-    DIR *d = opendir(directory);
-    if (d == NULL) {
-        print_message("skipped: no golden data in %s\n", directory);
-        skip();
-        return;
-    }
-    const long live = qn_alloc_live();
     totals n = {0};
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        char name[256];
-        const size_t length = strlen(e->d_name);
-        if (length < 7 || length > 250 || strcmp(e->d_name + length - 6, ".jinja") != 0) continue;
-        memcpy(name, e->d_name, length - 6);
-        name[length - 6] = '\0';
-        run_template(directory, name, &n);
-    }
-    closedir(d);
+    const int n_templates = each_golden_template(run_template, &n);
     print_message(
         "%d templates, %d cases: %d equal, %d refused with the template's words, %d rendered where Python "
         "fails, %d fail as there\n",
-        n.templates, n.cases, n.equal, n.refused, n.lenient, n.cases - n.equal - n.refused - n.lenient);
-    assert_true(n.templates > 0 && n.cases > n.templates);
-    assert_int_equal(qn_alloc_live(), live);
+        n_templates, n.cases, n.equal, n.refused, n.lenient, n.cases - n.equal - n.refused - n.lenient);
+    assert_true(n_templates > 0 && n.cases > n_templates);
 }
 
 int main(void)

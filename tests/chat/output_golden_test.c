@@ -3,11 +3,9 @@
  * (QUERN_GOLDEN). */
 #include "chat_test.h"
 
-#include "base/file.h"
 #include "chat/chat.h"
 #include "chat/output_message.h"
-
-#include <dirent.h>
+#include "golden_templates.h"
 
 typedef struct turn { /* of the assistant, as JSON text */
     const char *name, *content, *reasoning, *calls;
@@ -190,7 +188,7 @@ static bool is_excepted(const char *name, const turn *t)
 }
 
 typedef struct totals {
-    int templates, with_calls, turns, differ, excepted;
+    int with_calls, turns, differ, excepted;
 } totals;
 
 static bool shows_calls(const char *text)
@@ -240,70 +238,34 @@ static void run_turn(const qn_chat_template *tmpl, const qn_output_format *forma
     qn_buffer_deinit(&whole);
 }
 
-static char *field_of_first_case(const char *directory, const char *name, const char *field)
+static void run_template(const golden_template *golden, void *user)
 {
-    char path[1024], *cases;
-    size_t n_cases;
-    snprintf(path, sizeof path, "%s/%s.cases.jsonl", directory, name);
-    assert_int_equal(qn_file_read(&cases, &n_cases, path, 64 << 20, NULL), QUERN_OK);
-    json_t *row = json_loadb(cases, strcspn(cases, "\n"), 0, NULL);
-    const char *text = json_string_value(json_object_get(row, field));
-    char *copy = qn_strdup(text != NULL ? text : "");
-    json_decref(row);
-    qn_free(cases);
-    return copy;
-}
-
-static void run_template(const char *directory, const char *name, totals *n)
-{
-    char path[1024], *source;
-    size_t n_source;
-    char *bos = field_of_first_case(directory, name, "bos_token"),
-         *eos = field_of_first_case(directory, name, "eos_token");
+    totals *n = user;
+    json_t *first_case = json_loadb(golden->cases, strcspn(golden->cases, "\n"), 0, NULL);
+    const char *bos = json_string_value(json_object_get(first_case, "bos_token"));
+    const char *eos = json_string_value(json_object_get(first_case, "eos_token"));
+    const qn_chat_template_params params = {
+        .source = golden->source, .bos_token = bos != NULL ? bos : "", .eos_token = eos != NULL ? eos : ""};
     qn_chat_template *t;
-    snprintf(path, sizeof path, "%s/%s.jinja", directory, name);
-    assert_int_equal(qn_file_read(&source, &n_source, path, 1 << 20, NULL), QUERN_OK);
-    const qn_chat_template_params params = {.source = source, .bos_token = bos, .eos_token = eos};
     assert_int_equal(qn_chat_template_open(&t, NULL, &params, NULL, NULL), QUERN_OK);
-    const qn_output_format *format = qn_output_format_detect(source);
+    const qn_output_format *format = qn_output_format_detect(golden->source);
     qn_buffer text = {0};
-    n->templates++;
     n->with_calls += render_turn(t, &turns[0], false, true, &text) && strstr(text.data, "Zürich") != NULL;
     qn_buffer_deinit(&text);
-    for (size_t i = 0; i < N_TURNS; i++) run_turn(t, format, name, &turns[i], n);
+    for (size_t i = 0; i < N_TURNS; i++) run_turn(t, format, golden->name, &turns[i], n);
     qn_chat_template_close(t);
-    qn_free(source);
-    qn_free(bos);
-    qn_free(eos);
+    json_decref(first_case);
 }
 
 static void what_templates_write_is_read_back(void **state)
 {
     (void)state;
-    char directory[512];
-    const char *golden = getenv("QUERN_GOLDEN");
-    snprintf(directory, sizeof directory, "%s/chat", golden != NULL ? golden : "../shared/golden");
-    DIR *d = opendir(directory);
-    if (d == NULL) {
-        print_message("skipped: no golden data in %s\n", directory);
-        skip();
-        return;
-    }
-    const long live = qn_alloc_live();
     totals n = {0};
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        char name[256];
-        const size_t length = strlen(e->d_name);
-        if (length < 7 || length > 250 || strcmp(e->d_name + length - 6, ".jinja") != 0) continue;
-        memcpy(name, e->d_name, length - 6);
-        name[length - 6] = '\0';
-        run_template(directory, name, &n);
-    }
-    closedir(d);
-    print_message("%d templates, %d write tool calls; %d turns, %d differ, %d excepted\n", n.templates,
+    const int n_templates = each_golden_template(run_template, &n);
+    print_message("%d templates, %d write tool calls; %d turns, %d differ, %d excepted\n", n_templates,
                   n.with_calls, n.turns, n.differ, n.excepted);
+    assert_true(n_templates > 0 && n.turns > n_templates);
     assert_int_equal(n.differ, 0);
-    assert_int_equal(qn_alloc_live(), live);
 }
 
 int main(void)
