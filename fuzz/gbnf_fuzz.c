@@ -1,26 +1,15 @@
-/* gbnf_fuzz.c: any bytes as a grammar in GBNF. What parses is followed by a walk: each place that is reached
- * can be left or is an end. */
-#include "grammar_walk.h"
+/* gbnf_fuzz.c: any bytes as a grammar in GBNF (see grammar_fuzz.h). */
+#include "grammar_fuzz.h"
 
-#include "base/alloc.h"
 #include "grammar/gbnf.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+static quern_status build(qn_network *n, const char *source, size_t n_source, uint8_t flags, quern_error *err)
+{
+    (void)flags;
+    return qn_gbnf_build(n, source, n_source, err);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    qn_network n;
-    quern_error err = {0};
-    const long live = qn_alloc_live();
-    const walk_input in = walk_split(data, size);
-    if (qn_gbnf_build(&n, in.source, in.n_source, &err) == QUERN_OK) {
-        char text[WALK_STEPS];
-        size_t n_bytes;
-        walk(&n, &in, text, &n_bytes);
-        qn_network_deinit(&n);
-    } else {
-        walk_require(err.message[0] != '\0', "a refusal without a message");
-    }
-    walk_require(qn_alloc_live() == live, "memory is left behind");
-    return 0;
+    return fuzz_grammar(&(grammar_notation){.build = build}, 0, data, size);
 }
