@@ -1,6 +1,7 @@
 /* json_text.c: see json_text.h. */
 #include "chat/json_text.h"
 
+#include "base/hexadecimal.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -54,22 +55,6 @@ void qn_json_escape(qn_buffer *out, const char *bytes, size_t n_bytes)
     }
 }
 
-bool qn_read_hex(const char *bytes, size_t n_digits, uint32_t *value)
-{
-    uint32_t v = 0;
-    for (size_t i = 0; i < n_digits; i++) {
-        const char c = bytes[i];
-        const int digit = c >= '0' && c <= '9'   ? c - '0'
-                          : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                          : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                                 : -1;
-        if (digit < 0) return false;
-        v = v << 4 | (uint32_t)digit;
-    }
-    *value = v;
-    return true;
-}
-
 /* \uXXXX, or two of them that make a surrogate pair. 0: may be incomplete. */
 static size_t unescape_unicode(qn_buffer *out, const char *bytes, size_t n_bytes, bool final)
 {
@@ -77,14 +62,14 @@ static size_t unescape_unicode(qn_buffer *out, const char *bytes, size_t n_bytes
     size_t taken = 6;
     char text[4];
     if (n_bytes < 6 && !final) return 0;
-    if (n_bytes < 6 || !qn_read_hex(bytes + 2, 4, &code)) {
+    if (n_bytes < 6 || qn_hex_read(bytes + 2, 4, 4, &code) < 4) {
         qn_buffer_append(out, bytes, 1);
         return 1;
     }
     if (code >= 0xD800 && code < 0xDC00) {
         if (n_bytes < 12 && !final && memcmp(bytes + 6, "\\u", n_bytes - 6 < 2 ? n_bytes - 6 : 2) == 0)
             return 0;
-        if (n_bytes >= 12 && bytes[6] == '\\' && bytes[7] == 'u' && qn_read_hex(bytes + 8, 4, &low) &&
+        if (n_bytes >= 12 && bytes[6] == '\\' && bytes[7] == 'u' && qn_hex_read(bytes + 8, 4, 4, &low) == 4 &&
             low >= 0xDC00 && low < 0xE000) {
             code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
             taken = 12;

@@ -5,8 +5,6 @@
 
 #include "base/buffer.h"
 
-#include <stdint.h>
-
 typedef enum qn_scan_state {
     QN_SCAN_MORE,  /* within the value */
     QN_SCAN_DONE,  /* the value has ended */
@@ -31,9 +29,6 @@ void qn_json_escape(qn_buffer *out, const char *bytes, size_t n_bytes);
  * means. Returns how many bytes it took, or 0 if it may be incomplete. The quote is not for this function. An
  * escape that means nothing stands for itself. */
 size_t qn_json_unescape(qn_buffer *out, const char *bytes, size_t n_bytes, bool final);
-
-/* Reads n_digits (at most 8) hexadecimal digits. */
-bool qn_read_hex(const char *bytes, size_t n_digits, uint32_t *value);
 
 /* A blank of JSON: space, tab, line end. */
 static inline bool qn_is_blank(char c)

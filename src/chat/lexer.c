@@ -4,6 +4,7 @@
  * the line end after %} and #} goes; blanks between a line's start and {% or {# go; a minus inside a
  * tag strips all white space on that side, a plus keeps it. Inside {{ }} brackets are counted, so
  * that }} ends the tag only where no { is open. */
+#include "base/hexadecimal.h"
 #include "base/utf8.h"
 #include "chat/ast.h"
 
@@ -167,24 +168,21 @@ static bool lex_data(qn_jlexer *x, qn_jtoken *t)
     }
 }
 
-static int hex_digit(char c)
+/* Up to three octal digits at s[*i]. */
+static uint32_t read_octal(const char *s, size_t n, size_t *i)
 {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
+    uint32_t value = 0;
+    for (int count = 0; count < 3 && *i < n && s[*i] >= '0' && s[*i] <= '7'; count++)
+        value = value * 8 + (uint32_t)(s[(*i)++] - '0');
+    return value;
 }
 
-/* Reads up to max digits of a base from s[*i]; returns how many. */
-static size_t read_digits(const char *s, size_t n, size_t *i, size_t max, int base, uint32_t *value)
+/* Up to n_digits hexadecimal digits at s[*i]; whether there are as many. */
+static bool read_hex(const char *s, size_t n, size_t *i, size_t n_digits, uint32_t *value)
 {
-    size_t count = 0;
-    for (*value = 0; count < max && *i < n; count++, (*i)++) {
-        const int digit = hex_digit(s[*i]);
-        if (digit < 0 || digit >= base) break;
-        *value = *value * (uint32_t)base + (uint32_t)digit;
-    }
-    return count;
+    const size_t n_read = qn_hex_read(s + *i, n - *i, n_digits, value);
+    *i += n_read;
+    return n_read == n_digits;
 }
 
 /* One escape sequence after its backslash, as in Python's string literals. */
@@ -197,16 +195,16 @@ static bool unescape_one(qn_jlexer *x, const char *s, size_t n, size_t *i, char 
     if (c != '\0' && simple != NULL) return out[(*used)++] = to[simple - from], (*i)++, true;
     if (c == '\n') return (*i)++, true;
     if (c >= '0' && c <= '7') {
-        read_digits(s, n, i, 3, 8, &value);
+        value = read_octal(s, n, i);
     } else if (c == 'x' || c == 'u' || c == 'U') {
         const size_t wanted = c == 'x' ? 2 : c == 'u' ? 4 : 8;
         (*i)++;
-        if (read_digits(s, n, i, wanted, 16, &value) != wanted)
+        if (!read_hex(s, n, i, wanted, &value))
             return qn_jlex_fail(x, x->line, "\\%c in a string wants %zu hexadecimal digits", c, wanted);
         if (value >= 0xd800 && value < 0xdc00 && *i + 6 <= n && s[*i] == '\\' && s[*i + 1] == 'u') {
             uint32_t low; /* a pair of surrogates, as JSON writes characters above U+FFFF */
             *i += 2;
-            read_digits(s, n, i, 4, 16, &low);
+            read_hex(s, n, i, 4, &low);
             if (low >= 0xdc00 && low < 0xe000) value = 0x10000 + ((value - 0xd800) << 10) + (low - 0xdc00);
         }
     } else if (c == 'N') {
@@ -262,7 +260,7 @@ static bool plain_digits(const char *s, size_t n, char *out, size_t out_size)
 {
     size_t used = 0;
     for (size_t i = 0; i < n; i++) {
-        if (s[i] == '_' && (i + 1 == n || hex_digit(s[i + 1]) < 0)) return false;
+        if (s[i] == '_' && (i + 1 == n || qn_hex_digit(s[i + 1]) < 0)) return false;
         if (s[i] == '_') continue;
         if (used + 1 >= out_size) return false;
         out[used++] = s[i];
@@ -295,7 +293,7 @@ static bool lex_integer(qn_jlexer *x, size_t begin, qn_jtoken *t)
     if (prefix != NULL) {
         base = prefix - prefixes < 2 ? 16 : prefix - prefixes < 4 ? 8 : 2;
         first = begin + 2;
-        for (end = first; end < x->n_bytes && (hex_digit(x->source[end]) >= 0 || x->source[end] == '_');)
+        for (end = first; end < x->n_bytes && (qn_hex_digit(x->source[end]) >= 0 || x->source[end] == '_');)
             end++;
     }
     if (end == first || !plain_digits(x->source + first, end - first, digits, sizeof digits))
@@ -305,7 +303,7 @@ static bool lex_integer(qn_jlexer *x, size_t begin, qn_jtoken *t)
     if (prefix == NULL && digits[0] == '0' && strspn(digits, "0") != strlen(digits))
         return qn_jlex_fail(x, x->line, "a number must not begin with 0");
     for (const char *d = digits; *d != '\0'; d++) {
-        const int digit = hex_digit(*d);
+        const int digit = qn_hex_digit(*d);
         if (digit >= base)
             return qn_jlex_fail(x, x->line, "malformed number '%s'",
                                 qn_quote(x->source + begin, end - begin).text);

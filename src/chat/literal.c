@@ -2,6 +2,7 @@
  * as they come. */
 #include "chat/literal.h"
 
+#include "base/hexadecimal.h"
 #include "base/utf8.h"
 #include "chat/json_text.h"
 
@@ -49,7 +50,7 @@ static size_t python_code(const source *s, size_t n_digits)
     uint32_t code = 0;
     char text[4];
     if (s->n_bytes < 2 + n_digits && !s->final) return 0;
-    if (s->n_bytes >= 2 + n_digits && qn_read_hex(s->bytes + 2, n_digits, &code)) {
+    if (s->n_bytes >= 2 + n_digits && qn_hex_read(s->bytes + 2, n_digits, n_digits, &code) == n_digits) {
         const size_t n = qn_utf8_encode(code, text);
         if (n > 0) {
             qn_json_escape(s->out, text, n);

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/hash_map.h"
+#include "base/hexadecimal.h"
 #include "base/utf8.h"
 
 #include <stdio.h>
@@ -91,19 +92,12 @@ static bool rule_of(parser *p, span name, uint32_t *rule)
 
 /* ---- characters -------------------------------------------------------------------------------- */
 
-static bool parse_hex(parser *p, int n_digits, uint32_t *c)
+static bool parse_hex(parser *p, size_t n_digits, uint32_t *c)
 {
-    *c = 0;
-    for (int i = 0; i < n_digits; i++, p->at++) {
-        const char d = p->at < p->end ? *p->at : '\0';
-        const int value = d >= '0' && d <= '9'   ? d - '0'
-                          : d >= 'a' && d <= 'f' ? d - 'a' + 10
-                          : d >= 'A' && d <= 'F' ? d - 'A' + 10
-                                                 : -1;
-        if (value < 0) return fail(p, "a hexadecimal digit is missing");
-        *c = *c << 4 | (uint32_t)value;
-    }
     char bytes[4];
+    const size_t n = qn_hex_read(p->at, (size_t)(p->end - p->at), n_digits, c);
+    p->at += n;
+    if (n < n_digits) return fail(p, "a hexadecimal digit is missing");
     return qn_utf8_encode(*c, bytes) > 0 || fail(p, "there is no such character");
 }
 

@@ -2,6 +2,8 @@
  * disjunction chosen. */
 #include "grammar/json_schema_compile.h"
 
+#include "base/hexadecimal.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -79,22 +81,14 @@ bool schema_asserts(const json_t *schema)
 
 /* ---- references -------------------------------------------------------------------------------- */
 
-static int hex_value(char d)
-{
-    return d >= '0' && d <= '9'   ? d - '0'
-           : d >= 'a' && d <= 'f' ? d - 'a' + 10
-           : d >= 'A' && d <= 'F' ? d - 'A' + 10
-                                  : -1;
-}
-
 /* One token of a pointer, up to '/' or the end; %HH and ~0 ~1 are undone. Returns its end. */
 static const char *read_token(const char *at, char *token)
 {
     size_t n = 0;
     for (; *at != '\0' && *at != '/'; at++) {
         char c = *at;
-        if (c == '%' && hex_value(at[1]) >= 0 && hex_value(at[2]) >= 0) {
-            c = (char)(hex_value(at[1]) << 4 | hex_value(at[2]));
+        if (c == '%' && qn_hex_digit(at[1]) >= 0 && qn_hex_digit(at[2]) >= 0) {
+            c = (char)(qn_hex_digit(at[1]) << 4 | qn_hex_digit(at[2]));
             at += 2;
         }
         if (n > 0 && token[n - 1] == '\x1a' && (c == '0' || c == '1')) token[n - 1] = c == '0' ? '~' : '/';

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/hexadecimal.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -190,21 +191,21 @@ static bool parse_category(parser *p, bool negated)
 
 /* ---- characters -------------------------------------------------------------------------------- */
 
-/* n_digits hexadecimal digits, or 1 and more of them up to '}' if n_digits is 0. */
-static bool parse_hex(parser *p, int n_digits, uint32_t *c)
+static bool parse_hex(parser *p, size_t n_digits, uint32_t *c)
 {
-    *c = 0;
-    for (int i = 0; n_digits == 0 ? !(i > 0 && is_at(p, "}")) : i < n_digits; i++, p->at++) {
-        const char d = p->at < p->end ? *p->at : '\0';
-        const int value = d >= '0' && d <= '9'   ? d - '0'
-                          : d >= 'a' && d <= 'f' ? d - 'a' + 10
-                          : d >= 'A' && d <= 'F' ? d - 'A' + 10
-                                                 : -1;
-        if (value < 0) return fail(p, "a hexadecimal digit is missing");
-        *c = *c << 4 | (uint32_t)value;
-        if (*c > LAST_CHARACTER) return fail(p, "there is no such character");
-    }
-    p->at += n_digits == 0;
+    const size_t n = qn_hex_read(p->at, (size_t)(p->end - p->at), n_digits, c);
+    p->at += n;
+    return n == n_digits || fail(p, "a hexadecimal digit is missing");
+}
+
+/* Behind \u{: any number of digits and the brace. */
+static bool parse_braced_hex(parser *p, uint32_t *c)
+{
+    const size_t n = qn_hex_read(p->at, (size_t)(p->end - p->at), SIZE_MAX, c);
+    p->at += n;
+    if (*c > LAST_CHARACTER) return fail(p, "there is no such character");
+    if (n == 0 || !is_at(p, "}")) return fail(p, "a hexadecimal digit is missing");
+    p->at++;
     return true;
 }
 
@@ -212,7 +213,7 @@ static bool parse_hex(parser *p, int n_digits, uint32_t *c)
 static bool parse_unicode_escape(parser *p, uint32_t *c)
 {
     uint32_t low;
-    if (is_at(p, "{")) return p->at++, parse_hex(p, 0, c);
+    if (is_at(p, "{")) return p->at++, parse_braced_hex(p, c);
     if (!parse_hex(p, 4, c)) return false;
     if (*c >= 0xd800 && *c < 0xdc00 && is_at(p, "\\u")) {
         p->at += 2;

@@ -1,7 +1,8 @@
-/* number_test.c: 16-bit floats by the definition of rounding, and the random numbers. */
+/* number_test.c: 16-bit floats by the definition of rounding, the random numbers, and hexadecimal digits. */
 #include "base_test.h"
 
 #include "base/float16.h"
+#include "base/hexadecimal.h"
 #include "base/random.h"
 
 #include <math.h>
@@ -168,6 +169,46 @@ static void seeds_from_the_system_differ(void **state)
     assert_true(qn_random_seed() != qn_random_seed());
 }
 
+/* ---- hexadecimal ---- */
+
+static void hexadecimal_digits(void **state)
+{
+    (void)state;
+    static const char small[] = "0123456789abcdef", large[] = "0123456789ABCDEF";
+    for (int c = -128; c < 256; c++) {
+        const char *at = c != 0 ? strchr(small, c) : NULL;
+        const char *at_large = c != 0 ? strchr(large, c) : NULL;
+        const long expected = at != NULL ? at - small : at_large != NULL ? at_large - large : -1;
+        assert_int_equal(qn_hex_digit((char)c), expected);
+    }
+}
+
+static void hexadecimal_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t n_bytes, max_digits, n_read;
+        uint32_t value;
+    } cases[] = {{"", 0, 4, 0, 0},
+                 {"g", 1, 4, 0, 0},
+                 {"1aG", 3, 4, 2, 0x1a},
+                 {"1aF2", 4, 2, 2, 0x1a},
+                 {"1aF2", 3, 4, 3, 0x1af},
+                 {"ffffffff", 8, 8, 8, 0xffffffff},
+                 {"0000000000000000041", 19, SIZE_MAX, 19, 0x41},
+                 {"123456789", 9, SIZE_MAX, 8, 0x12345678}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint32_t value = 7;
+        char *exact = malloc(cases[i].n_bytes + 1); /* so that a sanitizer sees an over-read */
+        memcpy(exact + 1, cases[i].text, cases[i].n_bytes);
+        assert_int_equal(qn_hex_read(exact + 1, cases[i].n_bytes, cases[i].max_digits, &value),
+                         cases[i].n_read);
+        assert_int_equal(value, cases[i].value);
+        free(exact);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +219,8 @@ int main(void)
         cmocka_unit_test(a_draw_depends_on_its_place_alone),
         cmocka_unit_test(draws_are_uniform),
         cmocka_unit_test(seeds_from_the_system_differ),
+        cmocka_unit_test(hexadecimal_digits),
+        cmocka_unit_test(hexadecimal_numbers),
     };
     return cmocka_run_group_tests_name("base numbers", tests, NULL, NULL);
 }
