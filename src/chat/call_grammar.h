@@ -4,7 +4,7 @@
 #define QN_CHAT_CALL_GRAMMAR_H
 
 #include "chat/output_format.h"
-#include "grammar/json_text.h"
+#include "grammar/json_expression.h"
 #include "vocab/vocab.h"
 
 typedef struct qn_call_grammar_params {

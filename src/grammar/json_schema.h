@@ -3,9 +3,9 @@
  *
  * - Properties come in the order in which the schema names them; those that it does not name come last. Names
  *   that are not among the schema's own may be written twice: no network can remember them.
- * - Numbers, white space and the spelling of strings: see json_text.h. A number with bounds or a multipleOf
- * has no exponent; its digits are bounded likewise, unless its bounds have more. Real numbers are compared
- * exactly, as decimals.
+ * - Numbers, white space and the spelling of strings: see json_expression.h. A number with bounds or a
+ * multipleOf has no exponent; its digits are bounded likewise, unless its bounds have more. Real numbers are
+ * compared exactly, as decimals.
  * - minLength and the like count characters (JSON's escapes count once). A maxLength or maxItems beyond 2^20
  * is none, for no model writes that much.
  * - oneOf is anyOf where no value can belong to two of its branches. Objects that could are kept apart by the
@@ -22,7 +22,7 @@
 #ifndef QN_GRAMMAR_JSON_SCHEMA_H
 #define QN_GRAMMAR_JSON_SCHEMA_H
 
-#include "grammar/json_text.h"
+#include "grammar/json_expression.h"
 
 typedef struct qn_json_schema_options { /* zeroed: compact, strict, by the letter of the standard */
     qn_json_whitespace whitespace;

@@ -1,4 +1,4 @@
-/* json_text.h: how JSON is spelled (RFC 8259), as expressions.
+/* json_expression.h: how JSON is spelled (RFC 8259), as expressions.
  *
  * Strings that a schema leaves free may use any escape; all that is compared with something (keys, constants,
  * patterns, formats) has one fixed spelling: escapes only where JSON demands them, the short ones where there
@@ -7,8 +7,8 @@
  *
  * What could go on for ever is bounded: integers have at most 18 digits, fractions 17, and exponents end at
  * 289, so that every number is within the range of a double. */
-#ifndef QN_GRAMMAR_JSON_TEXT_H
-#define QN_GRAMMAR_JSON_TEXT_H
+#ifndef QN_GRAMMAR_JSON_EXPRESSION_H
+#define QN_GRAMMAR_JSON_EXPRESSION_H
 
 #include "grammar/network.h"
 

@@ -1,5 +1,5 @@
-/* json_text.c: see json_text.h. */
-#include "grammar/json_text.h"
+/* json_expression.c: see json_expression.h. */
+#include "grammar/json_expression.h"
 
 #include "grammar/regex.h"
 
