@@ -16,8 +16,7 @@ static quern_status open_regular(int *fd, size_t *n_bytes, const char *path, que
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (*fd < 0)
         return qn_fail(err, errno == ENOENT || errno == ENOTDIR ? QUERN_ERR_NOT_FOUND : QUERN_ERR_IO,
-                       "%s: %s%s", name.text, strerror(errno),
-                       errno == ENOENT ? " (check the path, or `quern list` for installed models)" : "");
+                       "%s: %s", name.text, strerror(errno));
     struct stat st = {0};
     if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= 0) {
         *n_bytes = (size_t)st.st_size;

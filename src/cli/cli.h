@@ -100,8 +100,8 @@ bool qn_cli_pack_mode(const qn_pack_choice *choice, quern_pack_mode *mode);
 const char *qn_cli_pack_state(quern_pack_state state);
 
 /* The whole text of a file ("-": stdin), NUL-terminated, owned by the caller (quern_free). NULL: message
- * printed. */
-char *qn_cli_read_text(const char *path, size_t *n_bytes);
+ * printed; if there is no such file, with what may have been meant (NULL: nothing else). */
+char *qn_cli_read_text(const char *path, size_t *n_bytes, const char *meant);
 
 /* ---- jsonl.c ---- */
 

@@ -26,7 +26,9 @@ quern_grammar *qn_cli_open_grammar(quern_grammar_kind kind, const char *source, 
     params.text = source;
     params.n_bytes = source != NULL ? strlen(source) : 0;
     if (!is_text) {
-        params.text = read = qn_cli_read_text(source, &params.n_bytes);
+        params.text = read = qn_cli_read_text(
+            source, &params.n_bytes,
+            kind == QUERN_GRAMMAR_JSON_SCHEMA ? "a schema that is no file begins with '{'" : NULL);
         if (read == NULL) return NULL;
     }
     const quern_status s = quern_grammar_create(&grammar, &params, &err);

@@ -151,7 +151,7 @@ static int run_with(const grammar_options *o, const quern_grammar *grammar, cons
     size_t n_bytes = given != NULL ? strlen(given) : 0;
     char *read = NULL;
     if (o->jsonl) return qn_cli_each_line("grammar", answer_line, &(line_user){o, grammar});
-    if (given == NULL && (read = qn_cli_read_text("-", &n_bytes)) == NULL) return QN_EXIT_FAILURE;
+    if (given == NULL && (read = qn_cli_read_text("-", &n_bytes, NULL)) == NULL) return QN_EXIT_FAILURE;
     const char *text = given != NULL ? given : read;
     while (given == NULL && n_bytes > 0 && text[n_bytes - 1] == '\n')
         n_bytes--; /* as editors and echo leave it */

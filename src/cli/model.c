@@ -125,12 +125,14 @@ quern_model *qn_cli_open_packed(const char *argument, qn_open_how how, int n_thr
     return model;
 }
 
-char *qn_cli_read_text(const char *path, size_t *n_bytes)
+char *qn_cli_read_text(const char *path, size_t *n_bytes, const char *meant)
 {
     quern_error err;
     char *text = NULL;
     if (strcmp(path, "-") != 0) {
-        if (qn_file_read(&text, n_bytes, path, (size_t)1 << 30, &err) != QUERN_OK) qn_cli_fail(&err);
+        const quern_status s = qn_file_read(&text, n_bytes, path, (size_t)1 << 30, &err);
+        if (s == QUERN_ERR_NOT_FOUND && meant != NULL) qn_cli_fail_text("%s (%s)", err.message, meant);
+        else if (s != QUERN_OK) qn_cli_fail(&err);
         return text;
     }
     qn_buffer all = {0};
@@ -145,7 +147,7 @@ char *qn_cli_read_text(const char *path, size_t *n_bytes)
 quern_token *qn_cli_read_ids(const char *path, size_t *n_ids)
 {
     size_t n_bytes;
-    char *text = qn_cli_read_text(path, &n_bytes);
+    char *text = qn_cli_read_text(path, &n_bytes, NULL);
     if (text == NULL) return NULL;
     quern_token *ids = qn_malloc((n_bytes / 2 + 1) * sizeof *ids); /* an id and a blank take two bytes */
     *n_ids = 0;

@@ -117,7 +117,7 @@ int qn_cli_perplexity(int argc, char **argv)
         return qn_cli_usage("perplexity: cache type '%s' (" QN_KV_TYPE_NAMES " are possible, or KEYS/VALUES)",
                             kv_name);
     size_t n_bytes, n_tokens = 0;
-    char *text = qn_cli_read_text(argv[2], &n_bytes);
+    char *text = qn_cli_read_text(argv[2], &n_bytes, NULL);
     quern_model *model =
         text != NULL ? qn_cli_open_packed(argv[1], QN_OPEN_FULL, (int)n_threads, &pack) : NULL;
     quern_token *tokens = NULL;

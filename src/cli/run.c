@@ -25,7 +25,7 @@ static bool stdin_has_text(void)
 static bool append_file(qn_buffer *prompt, const char *path)
 {
     size_t n_bytes;
-    char *text = qn_cli_read_text(path, &n_bytes);
+    char *text = qn_cli_read_text(path, &n_bytes, NULL);
     if (text == NULL) return false;
     while (n_bytes > 0 && (text[n_bytes - 1] == '\n' || text[n_bytes - 1] == '\r')) n_bytes--;
     if (n_bytes > 0 && prompt->n_bytes > 0) qn_buffer_puts(prompt, "\n\n");

@@ -7,7 +7,8 @@
 json_t *qn_run_read_tools(const char *source)
 {
     const bool is_text = source[strspn(source, " \t\r\n")] == '[';
-    char *read = is_text ? NULL : qn_cli_read_text(source, &(size_t){0});
+    char *read =
+        is_text ? NULL : qn_cli_read_text(source, &(size_t){0}, "tools that are no file begin with '['");
     json_error_t where;
     if (!is_text && read == NULL) return NULL;
     json_t *tools = json_loads(is_text ? source : read, JSON_REJECT_DUPLICATES, &where);

@@ -132,7 +132,7 @@ int qn_cli_tokenize(int argc, char **argv)
         result = qn_cli_each_line("tokenize", tokenize_line, model);
     } else {
         size_t n_bytes = argc > 2 ? strlen(argv[2]) : 0;
-        char *text = argc > 2 ? argv[2] : qn_cli_read_text("-", &n_bytes);
+        char *text = argc > 2 ? argv[2] : qn_cli_read_text("-", &n_bytes, NULL);
         const unsigned flags = (no_special ? 0u : (unsigned)QUERN_TOKENIZE_ADD_SPECIAL) |
                                (plain ? 0u : (unsigned)QUERN_TOKENIZE_PARSE_SPECIAL);
         if (text != NULL) result = (timed ? print_speed : print_tokens)(model, text, n_bytes, flags, as_json);

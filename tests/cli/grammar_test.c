@@ -131,12 +131,33 @@ static void what_is_wrong_is_told(void **state)
     cli_expect_failure("grammar --regex ( x", NULL, 1, "character");
     cli_expect_failure("grammar --schema {\"type\":5} x", NULL, 1, "type");
     cli_expect_failure(cli_format("run %s hello --json --regex a", model), NULL, 2, "exclude each other");
-    cli_expect_failure(cli_format("run %s hello --schema %s", model, cli_path("none.json")), NULL, 1,
-                       "none.json");
     cli_expect_failure(cli_format("run %s hello --tools [1]", model), NULL, 1, "tools[0]");
     cli_expect_failure(cli_format("run %s hello --tools [] --tool-choice required", model), NULL, 1,
                        "there are none");
     cli_expect_failure(cli_format("run %s hello --tool-choice required", model), NULL, 2, "needs --tools");
+}
+
+/* The arguments, and a file that is not there behind them: the message, to its end. */
+static void expect_missing(const char *arguments, const char *meant)
+{
+    const char *none = cli_path("none.x");
+    cli_expect_failure(cli_format("%s %s", arguments, none), NULL, 1,
+                       cli_format("quern: %s: No such file or directory%s\n", none, meant));
+}
+
+static void missing_files_are_told_by_their_kind(void **state)
+{
+    (void)state;
+    expect_missing("grammar --schema", " (a schema that is no file begins with '{')");
+    expect_missing("grammar --gbnf", "");
+    expect_missing(cli_format("run %s hello --schema", model), " (a schema that is no file begins with '{')");
+    expect_missing(cli_format("run %s hello --tools", model), " (tools that are no file begin with '[')");
+    expect_missing(cli_format("run %s hello --grammar", model), "");
+    expect_missing(cli_format("run %s hello --file", model), "");
+    expect_missing(cli_format("perplexity %s", model), "");
+    expect_missing("template --jsonl --file", "");
+    expect_missing("parse --jsonl --template", "");
+    expect_missing("explain", " (check the path, or `quern list` for installed models)");
 }
 
 int main(void)
@@ -148,6 +169,7 @@ int main(void)
         cmocka_unit_test(bound_answers_keep_to_it),
         cmocka_unit_test(calls_are_bound_and_read_back),
         cmocka_unit_test(what_is_wrong_is_told),
+        cmocka_unit_test(missing_files_are_told_by_their_kind),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }
