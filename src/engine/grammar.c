@@ -2,6 +2,7 @@
 #include "engine/grammar.h"
 
 #include "base/alloc.h"
+#include "grammar/choice.h"
 #include "grammar/gbnf.h"
 #include "grammar/json_schema.h"
 #include "grammar/regex.h"

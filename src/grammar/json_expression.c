@@ -409,3 +409,15 @@ qn_expression qn_json_constant(qn_json_writer *w, const json_t *value)
 {
     return constant(w, value, 0);
 }
+
+quern_status qn_json_any_build(qn_network *n, bool object_only, qn_json_whitespace whitespace,
+                               quern_error *err)
+{
+    qn_expressions e = {0};
+    qn_json_writer w = {.e = &e, .whitespace = whitespace};
+    e.root = qn_expression_new_rule(&e);
+    qn_expression_define(&e, e.root, qn_json_shared(&w, object_only ? QN_JSON_OBJECT : QN_JSON_VALUE));
+    const quern_status s = qn_network_build(n, &e, "JSON", NULL, NULL, err);
+    qn_expressions_deinit(&e);
+    return s;
+}

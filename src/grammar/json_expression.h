@@ -77,4 +77,8 @@ qn_expression qn_json_repeated(qn_json_writer *w, uint32_t rule, uint32_t min, u
 /* The shortest text that reads as the same double; what it says is a JSON number. */
 void qn_json_print_real(char out[32], double value);
 
+/* Any JSON value, or any object, as a network. */
+quern_status qn_json_any_build(qn_network *n, bool object_only, qn_json_whitespace whitespace,
+                               quern_error *err);
+
 #endif

@@ -1,8 +1,8 @@
-/* json_schema.c: the entries, the queue of rules that have no meaning yet, and failures. */
+/* json_schema.c: the entries, and how a conjunction becomes a rule: its alternatives, and for each of them
+ * the values or the types that it leaves. Rules that have no meaning yet wait in a queue. */
 #include "grammar/json_schema.h"
 
 #include "base/alloc.h"
-#include "base/checked.h"
 #include "grammar/json_schema_compile.h"
 
 #include <stdio.h>
@@ -11,209 +11,8 @@
 enum {
     MAX_TEXT = 16 << 20,
     MAX_ALTERNATIVES = 512, /* of one conjunction */
-    POOL_BLOCK = 16 << 10,
-    MAX_POINTER_DEPTH = 200,
 };
 #define ALL_WORK 20000000u /* of some nanoseconds each */
-
-/* ---- failures ---------------------------------------------------------------------------------- */
-
-/* The JSON pointer of a schema within a document, found by its address. */
-static bool find_pointer(const json_t *at, const json_t *wanted, qn_buffer *path, int depth)
-{
-    const size_t n_before = path->n_bytes;
-    if (at == wanted) return true;
-    if (depth > MAX_POINTER_DEPTH) return false;
-    for (size_t i = 0; json_is_array(at) && i < json_array_size(at); i++) {
-        qn_buffer_printf(path, "/%zu", i);
-        if (find_pointer(json_array_get(at, i), wanted, path, depth + 1)) return true;
-        path->n_bytes = n_before;
-    }
-    for (void *m = schema_members(at); m != NULL; m = schema_next_member(at, m)) {
-        qn_buffer_putc(path, '/');
-        for (const char *k = json_object_iter_key(m); *k != '\0'; k++) {
-            if (*k == '~') qn_buffer_puts(path, "~0");
-            else if (*k == '/') qn_buffer_puts(path, "~1");
-            else qn_buffer_putc(path, *k);
-        }
-        if (find_pointer(json_object_iter_value(m), wanted, path, depth + 1)) return true;
-        path->n_bytes = n_before;
-    }
-    return false;
-}
-
-static void pointer_of(const schema_compiler *c, const json_t *where, char out[200])
-{
-    qn_buffer path = {.max_bytes = 64 << 10};
-    const bool found = where != NULL && find_pointer(c->root, where, &path, 0);
-    if (path.data != NULL && found) path.data[path.n_bytes] = '\0';
-    snprintf(out, 200, "%s%s", found ? "#" : "in a part made from it",
-             found && path.data != NULL && path.n_bytes > 0 ? path.data : "");
-    qn_buffer_deinit(&path);
-}
-
-bool schema_fail(schema_compiler *c, quern_status status, const json_t *where, const char *format, ...)
-{
-    char what[256], pointer[200];
-    va_list arguments;
-    if (c->status != QUERN_OK) return false;
-    va_start(arguments, format);
-    vsnprintf(what, sizeof what, format, arguments);
-    va_end(arguments);
-    pointer_of(c, where, pointer);
-    c->status = qn_fail(c->err, status, "JSON schema, %s: %s", pointer, what);
-    return false;
-}
-
-bool schema_no_memory(schema_compiler *c)
-{
-    if (c->status == QUERN_OK) c->status = qn_fail(c->err, QUERN_ERR_NOMEM, "JSON schema: no memory");
-    return false;
-}
-
-bool schema_unsupported(schema_compiler *c, const json_t *where, const char *keyword, const char *why)
-{
-    if (c->options.lenient || c->probing) return true;
-    return schema_fail(c, QUERN_ERR_UNSUPPORTED, where, "\"%s\" %s", keyword, why);
-}
-
-bool schema_spend(schema_compiler *c, uint64_t work)
-{
-    if (c->work > work) return c->work -= work, true;
-    c->work = 0;
-    if (c->status == QUERN_OK)
-        c->status = qn_fail(c->err, QUERN_ERR_LIMIT, "JSON schema: too much work: it is too complex");
-    return false;
-}
-
-/* ---- memory ------------------------------------------------------------------------------------ */
-
-void *schema_alloc(schema_compiler *c, size_t count, size_t elem_bytes)
-{
-    size_t n_bytes;
-    if (!qn_mul_size(count, elem_bytes, &n_bytes) || n_bytes > SIZE_MAX / 2) return schema_no_memory(c), NULL;
-    n_bytes = qn_round_up(n_bytes, 16);
-    if (c->pool == NULL || c->pool->n_bytes - c->pool->used < n_bytes) {
-        const size_t room = qn_max_size(POOL_BLOCK, n_bytes + 64);
-        pool_block *block = qn_malloc(room);
-        if (block == NULL) return schema_no_memory(c), NULL;
-        *block = (pool_block){c->pool, qn_round_up(sizeof *block, 16), room};
-        c->pool = block;
-    }
-    char *memory = (char *)c->pool + c->pool->used;
-    c->pool->used += n_bytes;
-    memset(memory, 0, n_bytes);
-    return memory;
-}
-
-bool schema_set_add(schema_compiler *c, schema_set *set, const json_t *schema)
-{
-    if (!schema_spend(c, 1 + set->n / 8)) return false;
-    for (size_t i = 0; i < set->n; i++)
-        if (set->items[i] == schema) return true;
-    if (set->n == set->capacity) {
-        const size_t capacity = set->capacity > 0 ? 2 * set->capacity : 2;
-        const json_t **items = schema_alloc(c, capacity, sizeof *items);
-        if (items == NULL) return false;
-        if (set->n > 0) memcpy(items, set->items, set->n * sizeof *items);
-        set->items = items;
-        set->capacity = capacity;
-    }
-    set->items[set->n++] = schema;
-    return true;
-}
-
-const json_t *schema_keep(schema_compiler *c, json_t *value)
-{
-    if (c->made == NULL) c->made = json_array();
-    if (c->made == NULL || value == NULL || json_array_append_new(c->made, value) != 0)
-        return schema_no_memory(c), NULL;
-    return value;
-}
-
-typedef struct made_key {
-    const json_t *schema;
-    uintptr_t purpose; /* as wide as a pointer: no bytes between them */
-} made_key;
-
-const json_t *schema_made(schema_compiler *c, const json_t *schema, char purpose)
-{
-    const made_key key = {schema, (unsigned char)purpose};
-    const int64_t number = qn_hash_map_get(&c->made_numbers, (const char *)&key, sizeof key);
-    return number == QN_HASH_NONE ? NULL : json_array_get(c->made, (size_t)number);
-}
-
-const json_t *schema_keep_made(schema_compiler *c, const json_t *schema, char purpose, json_t *value)
-{
-    made_key *key = schema_alloc(c, 1, sizeof *key);
-    const json_t *kept = schema_keep(c, value);
-    int64_t existing;
-    if (key == NULL || kept == NULL) return NULL;
-    *key = (made_key){schema, (unsigned char)purpose};
-    const uint32_t number = (uint32_t)json_array_size(c->made) - 1;
-    if (!qn_hash_map_add(&c->made_numbers, (const char *)key, sizeof *key, number, &existing))
-        return schema_no_memory(c), NULL;
-    return kept;
-}
-
-/* ---- keywords ---------------------------------------------------------------------------------- */
-
-void *schema_members(const json_t *object)
-{
-    return json_object_iter((json_t *)(uintptr_t)object); /* jansson wants it so; nothing is changed */
-}
-
-void *schema_next_member(const json_t *object, void *at)
-{
-    return json_object_iter_next((json_t *)(uintptr_t)object, at);
-}
-
-bool schema_count(schema_compiler *c, const json_t *schema, const char *keyword, uint32_t *value)
-{
-    const json_t *count = json_object_get(schema, keyword);
-    if (count == NULL) return true;
-    const double real = json_number_value(count);
-    const bool is_integer =
-        json_is_integer(count) || (json_is_real(count) && real < 1e15 && real == (double)(int64_t)real);
-    if (!is_integer || real < 0)
-        return schema_fail(c, QUERN_ERR_ARGUMENT, schema, "\"%s\" is no count", keyword);
-    *value = real < (double)NO_MAXIMUM ? (uint32_t)real : NO_MAXIMUM - 1;
-    return true;
-}
-
-bool schema_flag(const json_t *schema, const char *keyword)
-{
-    return json_is_true(json_object_get(schema, keyword));
-}
-
-static unsigned type_named(schema_compiler *c, const json_t *schema, const json_t *name)
-{
-    static const struct {
-        const char *name;
-        unsigned type;
-    } types[] = {{"null", TYPE_NULL},       {"boolean", TYPE_BOOLEAN},
-                 {"integer", TYPE_INTEGER}, {"number", TYPE_NUMBER},
-                 {"string", TYPE_STRING},   {"array", TYPE_ARRAY},
-                 {"object", TYPE_OBJECT},   {"(fraction)", TYPE_FRACTION /* only in what was made */}};
-    const char *text = json_is_string(name) ? json_string_value(name) : "";
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (strcmp(types[i].name, text) == 0) return types[i].type;
-    schema_fail(c, QUERN_ERR_ARGUMENT, schema,
-                "\"type\" is not one of null, boolean, integer, number, string, "
-                "array, object");
-    return 0;
-}
-
-unsigned schema_types(schema_compiler *c, const json_t *schema)
-{
-    const json_t *type = json_object_get(schema, "type");
-    unsigned types = 0;
-    if (type == NULL) return TYPE_ALL;
-    if (!json_is_array(type)) types = type_named(c, schema, type);
-    for (size_t i = 0; i < json_array_size(type); i++)
-        types |= type_named(c, schema, json_array_get(type, i));
-    return schema_flag(schema, "nullable") ? types | TYPE_NULL : types;
-}
 
 /* ---- leaves ------------------------------------------------------------------------------------ */
 
@@ -442,7 +241,7 @@ static const char *rule_name(void *user, uint32_t rule)
     const schema_compiler *c = user;
     snprintf(name, sizeof name, "?");
     for (size_t i = 0; i < c->n_rules; i++)
-        if (c->rules[i].number == rule) pointer_of(c, c->rules[i].set.items[0], name);
+        if (c->rules[i].number == rule) schema_pointer_of(c, c->rules[i].set.items[0], name);
     return name;
 }
 
@@ -487,14 +286,8 @@ static void release(schema_compiler *c)
     for (size_t i = 0; i < c->n_patterns; i++) qn_languages_deinit(&c->patterns[i].languages);
     qn_free(c->patterns);
     qn_hash_map_deinit(&c->pattern_numbers);
-    qn_hash_map_deinit(&c->made_numbers);
-    json_decref(c->made);
     json_decref(c->anchors);
-    while (c->pool != NULL) {
-        pool_block *next = c->pool->next;
-        qn_free(c->pool);
-        c->pool = next;
-    }
+    schema_release_memory(c);
 }
 
 static void begin(schema_compiler *c, qn_expressions *e, const json_t *schema,
@@ -568,33 +361,5 @@ quern_status qn_json_schema_build_text(qn_network *n, const char *text, size_t n
                        where.text);
     const quern_status s = qn_json_schema_build(n, schema, options, err);
     json_decref(schema);
-    return s;
-}
-
-quern_status qn_json_any_build(qn_network *n, bool object_only, qn_json_whitespace whitespace,
-                               quern_error *err)
-{
-    qn_expressions e = {0};
-    qn_json_writer w = {.e = &e, .whitespace = whitespace};
-    e.root = qn_expression_new_rule(&e);
-    qn_expression_define(&e, e.root, qn_json_shared(&w, object_only ? QN_JSON_OBJECT : QN_JSON_VALUE));
-    const quern_status s = qn_network_build(n, &e, "JSON", NULL, NULL, err);
-    qn_expressions_deinit(&e);
-    return s;
-}
-
-quern_status qn_choice_build(qn_network *n, const char *const *texts, const size_t *n_bytes, size_t n_texts,
-                             quern_error *err)
-{
-    qn_expressions e = {0};
-    memset(n, 0, sizeof *n);
-    if (n_texts == 0) return qn_fail(err, QUERN_ERR_ARGUMENT, "choice: there is no text to choose");
-    e.root = qn_expression_new_rule(&e);
-    const qn_expression choice = qn_expression_group(&e, QN_EXPRESSION_CHOICE);
-    for (size_t i = 0; i < n_texts; i++)
-        qn_expression_append(&e, choice, qn_expression_text(&e, texts[i], n_bytes[i]));
-    qn_expression_define(&e, e.root, choice);
-    const quern_status s = qn_network_build(n, &e, "choice", NULL, NULL, err);
-    qn_expressions_deinit(&e);
     return s;
 }

@@ -49,12 +49,4 @@ quern_status qn_json_schema_build_text(qn_network *n, const char *text, size_t n
 quern_status qn_json_schema_add(qn_expressions *e, const json_t *schema,
                                 const qn_json_schema_options *options, qn_expression *out, quern_error *err);
 
-/* Any JSON value, or any object, as a network. */
-quern_status qn_json_any_build(qn_network *n, bool object_only, qn_json_whitespace whitespace,
-                               quern_error *err);
-
-/* One of some texts, as they stand. QUERN_ERR_ARGUMENT for none; QUERN_ERR_LIMIT, _NOMEM. */
-quern_status qn_choice_build(qn_network *n, const char *const *texts, const size_t *n_bytes, size_t n_texts,
-                             quern_error *err);
-
 #endif

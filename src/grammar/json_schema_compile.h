@@ -103,6 +103,14 @@ typedef struct flat_schemas {
 
 /* ---- json_schema.c ---- */
 
+/* A call of the rule for that conjunction. */
+qn_expression schema_rule_of(schema_compiler *c, const schema_set *set);
+qn_expression schema_nothing(schema_compiler *c); /* no text at all */
+/* Whether no value can satisfy all of the set. */
+bool schema_is_impossible(schema_compiler *c, const schema_set *set);
+
+/* ---- json_schema_failure.c ---- */
+
 /* Each returns false and keeps the first failure. `where` is the schema that it is about. */
 __attribute__((format(printf, 4, 5))) bool schema_fail(schema_compiler *c, quern_status status,
                                                        const json_t *where, const char *format, ...);
@@ -110,21 +118,23 @@ bool schema_no_memory(schema_compiler *c);
 /* The keyword cannot be expressed: false, but true where it may be left out. */
 bool schema_unsupported(schema_compiler *c, const json_t *where, const char *keyword, const char *why);
 bool schema_spend(schema_compiler *c, uint64_t work); /* false: too much has been done */
+/* "#" and the JSON pointer of a schema (which may be NULL), cut to fit. */
+void schema_pointer_of(const schema_compiler *c, const json_t *where, char out[200]);
+
+/* ---- json_schema_memory.c ---- */
 
 void *schema_alloc(schema_compiler *c, size_t count, size_t elem_bytes); /* zeroed; lives with the compiler */
 bool schema_set_add(schema_compiler *c, schema_set *set, const json_t *schema);
-
-/* A call of the rule for that conjunction. */
-qn_expression schema_rule_of(schema_compiler *c, const schema_set *set);
-qn_expression schema_nothing(schema_compiler *c); /* no text at all */
-/* Whether no value can satisfy all of the set. */
-bool schema_is_impossible(schema_compiler *c, const schema_set *set);
 
 /* Keeps a made schema: a borrowed reference, or NULL and a failure (value NULL: no memory). */
 const json_t *schema_keep(schema_compiler *c, json_t *value);
 /* What was made for (schema, purpose) before, or NULL; and keeping it. */
 const json_t *schema_made(schema_compiler *c, const json_t *schema, char purpose);
 const json_t *schema_keep_made(schema_compiler *c, const json_t *schema, char purpose, json_t *value);
+
+void schema_release_memory(schema_compiler *c);
+
+/* ---- json_schema_keyword.c ---- */
 
 /* jansson's walk through the members of an object. */
 void *schema_members(const json_t *object);

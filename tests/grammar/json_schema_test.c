@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/random.h"
+#include "grammar/choice.h"
 
 #include <stdio.h>
 #include <stdlib.h>
