@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "grammar/json_schema_compile.h"
+#include "grammar/product_automaton.h"
 
 #include <string.h>
 
@@ -252,8 +253,8 @@ static void add_name_demands(object_demands *o, qn_languages *l, uint32_t *care,
 }
 
 /* "name": value for the names of one kind: those that match just these patterns. */
-static qn_expression kind_of_member(object_demands *o, const qn_product *p, uint32_t care, uint32_t want,
-                                    const bool *matches)
+static qn_expression kind_of_member(object_demands *o, const qn_product_automaton *p, uint32_t care,
+                                    uint32_t want, const bool *matches)
 {
     schema_compiler *c = o->c;
     schema_set set = {0};
@@ -262,8 +263,9 @@ static qn_expression kind_of_member(object_demands *o, const qn_product *p, uint
         if (json_is_false(set.items[i])) return schema_nothing(c);
     const qn_expression all = qn_expression_group(c->e, QN_EXPRESSION_SEQUENCE);
     const qn_expression key =
-        p == NULL ? qn_json_shared(&c->w, QN_JSON_STRING)
-                  : qn_json_quoted(&c->w, qn_product_expression(p, care, want, c->e, schema_spell, c));
+        p == NULL
+            ? qn_json_shared(&c->w, QN_JSON_STRING)
+            : qn_json_quoted(&c->w, qn_product_automaton_expression(p, care, want, c->e, schema_spell, c));
     qn_expression_append(c->e, all, key);
     qn_expression_append(c->e, all, qn_json_punctuation(&c->w, ':'));
     qn_expression_append(c->e, all, schema_rule_of(c, &set));
@@ -272,7 +274,7 @@ static qn_expression kind_of_member(object_demands *o, const qn_product *p, uint
 }
 
 /* All kinds of names that the product's states tell apart. */
-static qn_expression all_kinds(object_demands *o, const qn_product *p, uint32_t care, uint32_t want)
+static qn_expression all_kinds(object_demands *o, const qn_product_automaton *p, uint32_t care, uint32_t want)
 {
     uint32_t kinds[MAX_KINDS], of_patterns = 0;
     size_t n_kinds = 0;
@@ -326,7 +328,7 @@ static qn_expression any_member(schema_compiler *c)
 static qn_expression other_member(object_demands *o)
 {
     qn_languages l = {0};
-    qn_product p = {0};
+    qn_product_automaton p = {0};
     uint32_t care = 0, want = 0;
     quern_error problem = {0};
     qn_expression any = schema_nothing(o->c);
@@ -349,7 +351,7 @@ static qn_expression other_member(object_demands *o)
                            &l);
     }
     if (o->c->status == QUERN_OK && !o->closed) {
-        const quern_status s = qn_product_build(&p, &l, &o->c->work, &problem);
+        const quern_status s = qn_product_automaton_build(&p, &l, &o->c->work, &problem);
         if (s == QUERN_ERR_NOMEM) schema_no_memory(o->c);
         else if (s != QUERN_OK)
             schema_fail(o->c, s, o->f->items[0].schema,
@@ -357,7 +359,7 @@ static qn_expression other_member(object_demands *o)
                         problem.message);
         else any = all_kinds(o, &p, care, want);
     }
-    qn_product_deinit(&p);
+    qn_product_automaton_deinit(&p);
     qn_languages_deinit(&l);
     return any;
 }

@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/utf8.h"
 #include "grammar/json_schema_compile.h"
+#include "grammar/product_automaton.h"
 #include "grammar/regex.h"
 
 #include <string.h>
@@ -284,18 +285,19 @@ static qn_expression text_alone(schema_compiler *c, const flat_schemas *f, const
 static qn_expression product_of(schema_compiler *c, const flat_schemas *f)
 {
     qn_languages l = {0};
-    qn_product p = {0};
+    qn_product_automaton p = {0};
     uint32_t care = 0, want = 0;
     quern_error problem = {0};
     qn_expression content = QN_NO_EXPRESSION;
     schema_add_string_languages(c, f, &l, &care, &want);
     if (c->status == QUERN_OK && l.n_languages == 0) content = qn_json_shared(&c->w, QN_JSON_STRING);
-    else if (c->status == QUERN_OK && qn_product_build(&p, &l, &c->work, &problem) != QUERN_OK)
+    else if (c->status == QUERN_OK && qn_product_automaton_build(&p, &l, &c->work, &problem) != QUERN_OK)
         fail_pattern(c, f->items[0].schema, &problem);
     else if (c->status == QUERN_OK)
-        content = qn_json_quoted(&c->w, qn_product_expression(&p, care, want, c->e, schema_spell, c));
+        content =
+            qn_json_quoted(&c->w, qn_product_automaton_expression(&p, care, want, c->e, schema_spell, c));
     schema_spend(c, 4 * p.n_edges);
-    qn_product_deinit(&p);
+    qn_product_automaton_deinit(&p);
     qn_languages_deinit(&l);
     return content;
 }
