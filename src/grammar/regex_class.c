@@ -60,32 +60,43 @@ static bool add_class_escape(regex_parser *p, char kind)
     }
 }
 
-/* \p{L}, \p{Lu}, ...: a general category, or a group of them by its letter. p->at is behind \p or \P. */
-static bool parse_category(regex_parser *p, bool negated)
+/* The general categories of that name, or of that first letter, as bits. */
+static uint32_t categories_named(const char *name, size_t n)
 {
-    const char *name = p->at + 1, *close = p->at;
-    while (close < p->end && *close != '}') close++;
-    const size_t n = close < p->end && regex_is_at(p, "{") ? (size_t)(close - name) : 0;
-    bool known = false;
-    for (int i = 0; i <= UTF8PROC_CATEGORY_CO && n >= 1 && n <= 2; i++) {
-        static const char names[] = "CnLuLlLtLmLoMnMcMeNdNlNoPcPdPsPePiPfPoSmScSkSoZsZlZpCcCfCsCo";
-        known |= memcmp(names + 2 * (size_t)i, name, n) == 0;
-    }
-    if (!known)
-        return regex_fail(p, "\\p is supported with a general category only, such as \\p{L} or \\p{Nd}");
-    if (++p->n_categories > MAX_CATEGORIES) return regex_fail_limit(p, "more than 8 times \\p");
-    bool ok = true;
+    static const char names[] =
+        "CnLuLlLtLmLoMnMcMeNdNlNoPcPdPsPePiPfPoSmScSkSoZsZlZpCcCfCsCo"; /* as utf8proc */
+    uint32_t bits = 0;
+    for (int i = 0; i <= UTF8PROC_CATEGORY_CO && n >= 1 && n <= 2; i++)
+        if (memcmp(names + 2 * (size_t)i, name, n) == 0) bits |= 1u << i;
+    return bits;
+}
+
+/* All characters of these categories. */
+static bool add_categories(regex_parser *p, uint32_t bits)
+{
+    bool ok = true, inside = false;
     uint32_t first = 0;
-    bool inside = false;
     for (uint32_t c = 0; ok && c <= LAST_CHARACTER + 1; c++) {
-        const char *category = c <= LAST_CHARACTER ? utf8proc_category_string((utf8proc_int32_t)c) : "??";
-        const bool belongs = c <= LAST_CHARACTER && (memcmp(category, name, n) == 0) != negated;
+        const bool belongs = c <= LAST_CHARACTER && (bits >> utf8proc_category((utf8proc_int32_t)c) & 1) != 0;
         if (belongs && !inside) first = c;
         if (!belongs && inside) ok = add_range(p, first, c - 1);
         inside = belongs;
     }
-    p->at = close + 1;
     return ok;
+}
+
+/* \p{L}, \p{Lu}, ...: a general category, or a group of them by its letter. p->at is behind \p or \P. */
+static bool parse_category(regex_parser *p, bool negated)
+{
+    const char *close = p->at;
+    while (close < p->end && *close != '}') close++;
+    const bool named = close < p->end && *p->at == '{';
+    const uint32_t bits = named ? categories_named(p->at + 1, (size_t)(close - p->at - 1)) : 0;
+    if (bits == 0)
+        return regex_fail(p, "\\p is supported with a general category only, such as \\p{L} or \\p{Nd}");
+    if (++p->n_categories > MAX_CATEGORIES) return regex_fail_limit(p, "more than 8 times \\p");
+    p->at = close + 1;
+    return add_categories(p, negated ? ~bits : bits);
 }
 
 /* ---- characters -------------------------------------------------------------------------------- */

@@ -5,11 +5,13 @@
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/random.h"
+#include "base/utf8.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 static void takes(const char *pattern, qn_regex_match match, const char *text, bool wanted)
 {
@@ -49,6 +51,33 @@ static void constructs_mean_what_they_say(void **state)
     whole("\\/\\.\\*\\-\\$\\^\\(", "/.*-$^(");
     whole("\\p{Lu}\\p{L}\\P{L}\\p{Nd}", "\xc3\x89z-7"), not_whole("\\p{Lu}", "a");
     whole("^a$|^b", "a"), whole("(^a)(b$)", "ab"), whole("^^a$$", "a");
+}
+
+/* \p{NAME} and \P{NAME} beside the characters that have the category. */
+static void category_holds(const char *name, size_t n)
+{
+    for (int negated = 0; negated < 2; negated++) {
+        char pattern[16];
+        snprintf(pattern, sizeof pattern, "\\%c{%.*s}", negated != 0 ? 'P' : 'p', (int)n, name);
+        test_language l = test_regex(pattern, QN_REGEX_WHOLE);
+        for (uint32_t c = 0; c <= 0x10ffff; c += c < 0x3000 ? 1 : 61) {
+            char text[4];
+            const size_t n_bytes = qn_utf8_encode(c, text);
+            if (n_bytes == 0) continue; /* a surrogate */
+            const bool has = memcmp(utf8proc_category_string((utf8proc_int32_t)c), name, n) == 0;
+            if (test_takes(l.automaton, text, n_bytes) != (has != (negated != 0)))
+                fail_msg("'%s', U+%04X", pattern, c);
+        }
+        test_language_close(&l);
+    }
+}
+
+static void categories_are_those_of_unicode(void **state)
+{
+    (void)state;
+    static const char names[] = "LuLlLtLmLoMnMcMeNdNlNoPcPdPsPePiPfPoSmScSkSoZsZlZpCcCfCsCoCn";
+    for (const char *name = names; *name != '\0'; name += 2) category_holds(name, 2);
+    for (const char *name = "LMNPSZC"; *name != '\0'; name++) category_holds(name, 1);
 }
 
 static void searched(const char *pattern, const char *text, bool wanted)
@@ -120,6 +149,9 @@ static void mistakes_are_told_with_their_place(void **state)
                  {"\\c1", "letter is missing"},
                  {"\\p{Greek}", "general category"},
                  {"\\pL", "general category"},
+                 {"\\p", "general category"},
+                 {"\\p{}", "general category"},
+                 {"\\p{L", "general category"},
                  {"(?<>a)", "name"},
                  {"(?<a", "name"},
                  {"\xff", "not UTF-8"},
@@ -223,9 +255,12 @@ static void missing_memory_is_an_error(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(constructs_mean_what_they_say),       cmocka_unit_test(patterns_are_searched_for),
-        cmocka_unit_test(mistakes_are_told_with_their_place),  cmocka_unit_test(hostile_patterns_meet_limits),
-        cmocka_unit_test(random_patterns_mean_what_pcre_says), cmocka_unit_test(missing_memory_is_an_error)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(constructs_mean_what_they_say),
+                                       cmocka_unit_test(categories_are_those_of_unicode),
+                                       cmocka_unit_test(patterns_are_searched_for),
+                                       cmocka_unit_test(mistakes_are_told_with_their_place),
+                                       cmocka_unit_test(hostile_patterns_meet_limits),
+                                       cmocka_unit_test(random_patterns_mean_what_pcre_says),
+                                       cmocka_unit_test(missing_memory_is_an_error)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
