@@ -85,174 +85,179 @@ static void assert_read(const feed *f, const char *text, const char *expected)
 }
 
 typedef struct read_case {
-    const char *format, *text, *expected, *prompt_end;
+    const char *format, *text, *expected;
 } read_case;
 
 static const read_case cases[] = {
     /* text that is no call, and calls in their usual form */
-    {"generic", "", "", NULL},
-    {"generic", " Hi, \xF0\x9F\x98\x80 <b>you</b> [1] {x} ", "C< Hi, \xF0\x9F\x98\x80 <b>you</b> [1] {x} >",
-     NULL},
-    {"generic", "{\"name\": \"f\", \"parameters\": {\"a\": 1}}", "f({\"a\": 1})", NULL},
-    {"generic", "{\"name\": \"Bob\", \"age\": 3}", "C<{\"name\": \"Bob\", \"age\": 3}>", NULL},
-    {"generic", "{\"name\": \"f\", \"age\": 3}", "C<{\"name\": \"f\", \"age\": 3}>", NULL},
-    {"generic", "Say {\"name\": \"f\", \"parameters\": {}}", "C<Say {\"name\": \"f\", \"parameters\": {}}>",
-     NULL},
+    {"generic", "", ""},
+    {"generic", " Hi, \xF0\x9F\x98\x80 <b>you</b> [1] {x} ", "C< Hi, \xF0\x9F\x98\x80 <b>you</b> [1] {x} >"},
+    {"generic", "{\"name\": \"f\", \"parameters\": {\"a\": 1}}", "f({\"a\": 1})"},
+    {"generic", "{\"name\": \"Bob\", \"age\": 3}", "C<{\"name\": \"Bob\", \"age\": 3}>"},
+    {"generic", "{\"name\": \"f\", \"age\": 3}", "C<{\"name\": \"f\", \"age\": 3}>"},
+    {"generic", "Say {\"name\": \"f\", \"parameters\": {}}", "C<Say {\"name\": \"f\", \"parameters\": {}}>"},
     {"hermes", "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"}\\\"{é\"}}\n</tool_call>",
-     "f({\"a\": \"}\\\"{é\"})", NULL},
+     "f({\"a\": \"}\\\"{é\"})"},
     {"hermes",
      "<think>\nHm.\n</think>\n\nLook:\n<tool_call>\n{\"name\": \"f\", \"arguments\": "
      "{}}\n</tool_call>\n<tool_call>\n"
      "{\"name\": \"g\", \"arguments\": {\"b\": [1, 2]}}\n</tool_call>\nDone. ",
-     "R<Hm.>C<Look:>f({})g({\"b\": [1, 2]})C<\nDone. >", NULL},
-    {"hermes", "{\"name\": \"f\", \"arguments\": {}}", "C<{\"name\": \"f\", \"arguments\": {}}>", NULL},
-    {"hermes", "<tool_call>{\"arguments\": {\"a\": 1}, \"name\": \"f\"}</tool_call>", "f({\"a\": 1})", NULL},
-    {"hermes", "<tool_call>{\"name\": \"f\"}</tool_call>", "f({})", NULL},
-    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": null}</tool_call>x", "f({})C<x>", NULL},
+     "R<Hm.>C<Look:>f({})g({\"b\": [1, 2]})C<\nDone. >"},
+    {"hermes", "{\"name\": \"f\", \"arguments\": {}}", "C<{\"name\": \"f\", \"arguments\": {}}>"},
+    {"hermes", "<tool_call>{\"arguments\": {\"a\": 1}, \"name\": \"f\"}</tool_call>", "f({\"a\": 1})"},
+    {"hermes", "<tool_call>{\"name\": \"f\"}</tool_call>", "f({})"},
+    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": null}</tool_call>x", "f({})C<x>"},
     {"hermes",
      "<tool_call>{\"type\": \"function\", \"function\": {\"name\": \"f\", \"arguments\": {\"a\": "
      "1}}}</tool_call>.",
-     "f({\"a\": 1})C<.>", NULL},
+     "f({\"a\": 1})C<.>"},
     {"hermes",
      "<tool_call>{\"name\": \"f\", \"arguments\": \"{\\\"a\\\": "
      "\\\"\\u00e9\\ud83d\\ude00\\\\n\\\"}\"}</tool_call>",
-     "f({\"a\": \"é\xF0\x9F\x98\x80\\n\"})", NULL},
+     "f({\"a\": \"é\xF0\x9F\x98\x80\\n\"})"},
     {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}, \"id\": \"x}\"}</tool_call>",
-     "f({\"a\": 1})", NULL},
+     "f({\"a\": 1})"},
     {"hermes",
      "<tool_call>[{\"name\": \"f\", \"arguments\": {}}, {\"name\": \"g\", \"arguments\": {}}]</tool_call>",
-     "f({})g({})", NULL},
+     "f({})g({})"},
     /* what breaks off, and what is wrong */
-    {"hermes", "a <tool_call>{\"name\": \"f", "C<a <tool_call>{\"name\": \"f>", NULL},
-    {"hermes", "a <tool_", "C<a <tool_>", NULL},
-    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"Zü", "f({\"a\": \"Zü", NULL},
-    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool", "f({\"a\": 1})", NULL},
-    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1</tool_call> b", "f({\"a\": 1C<b>",
-     NULL},
-    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}} what", "f({\"a\": 1})C<what>", NULL},
+    {"hermes", "a <tool_call>{\"name\": \"f", "C<a <tool_call>{\"name\": \"f>"},
+    {"hermes", "a <tool_", "C<a <tool_>"},
+    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": \"Zü", "f({\"a\": \"Zü"},
+    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool", "f({\"a\": 1})"},
+    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1</tool_call> b", "f({\"a\": 1C<b>"},
+    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1}} what", "f({\"a\": 1})C<what>"},
     {"hermes", "<tool_call>{\"name\": \"h\", \"arguments\": {}}</tool_call>",
-     "C<<tool_call>{\"name\": \"h\", \"arguments\": {}}</tool_call>>", NULL},
+     "C<<tool_call>{\"name\": \"h\", \"arguments\": {}}</tool_call>>"},
     {"hermes", "<tool_call>{\"name\": 1, \"arguments\": {}}</tool_call>",
-     "C<<tool_call>{\"name\": 1, \"arguments\": {}}</tool_call>>", NULL},
+     "C<<tool_call>{\"name\": 1, \"arguments\": {}}</tool_call>>"},
     {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": 7}</tool_call>",
-     "C<<tool_call>{\"name\": \"f\", \"arguments\": 7}</tool_call>>", NULL},
+     "C<<tool_call>{\"name\": \"f\", \"arguments\": 7}</tool_call>>"},
     {"hermes", "<tool_call><tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>",
-     "C<<tool_call>>f({})", NULL},
-    {"hermes", "<<tool_call>{\"name\": \"f\", \"arguments\": {}}", "C<<>f({})", NULL},
-    /* reasoning, and where the prompt began it */
-    {"hermes", "Hm.\n</think>\n\nYes", "R<Hm.>C<Yes>", "<|im_start|>assistant\n<think>\n"},
-    {"hermes", "<think>\nHm.</think>Yes", "R<Hm.>C<Yes>", "<think>"},
-    {"hermes", "Hm. <think> not", "R<Hm. <think> not>", "<think>\n"},
-    {"hermes", "</think>Yes </think>", "C<Yes </think>>", "<|assistant|>"},
-    {"hermes", "<think>\n\n</think>\n\nYes", "C<Yes>", NULL},
+     "C<<tool_call>>f({})"},
+    {"hermes", "<<tool_call>{\"name\": \"f\", \"arguments\": {}}", "C<<>f({})"},
+    /* reasoning */
+    {"hermes", "<think>\n\n</think>\n\nYes", "C<Yes>"},
     {"hermes", "<think>a <tool_call>{\"name\": \"f\", \"arguments\": {}} b",
-     "R<a <tool_call>{\"name\": \"f\", \"arguments\": {}} b>", NULL},
-    {"mistral_args", "[THINK]Hm[/THINK]Yes", "R<Hm>C<Yes>", NULL},
-    {"apriel", "Hm.\n[BEGIN FINAL RESPONSE]\nYes", "R<Hm.>C<Yes>", "Here are my reasoning steps:\n"},
+     "R<a <tool_call>{\"name\": \"f\", \"arguments\": {}} b>"},
+    {"mistral_args", "[THINK]Hm[/THINK]Yes", "R<Hm>C<Yes>"},
     /* the other families */
-    {"llama3", "<|python_tag|>{\"name\": \"f\", \"parameters\": {\"a\": 1}}", "f({\"a\": 1})", NULL},
+    {"llama3", "<|python_tag|>{\"name\": \"f\", \"parameters\": {\"a\": 1}}", "f({\"a\": 1})"},
     {"llama3",
      "\n{\"type\": \"function\", \"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\", \"parameters\": {}}",
-     "f({})g({})", NULL},
-    {"llama3", "[f(a=1, b='x'), g()]", "f({\"a\": 1, \"b\": \"x\"})g({})", NULL},
-    {"llama3", "[f](http://x)", "C<[f](http://x)>", NULL},
-    {"llama3", "[f(x)]", "C<[f(x)]>", NULL},
+     "f({})g({})"},
+    {"llama3", "[f(a=1, b='x'), g()]", "f({\"a\": 1, \"b\": \"x\"})g({})"},
+    {"llama3", "[f](http://x)", "C<[f](http://x)>"},
+    {"llama3", "[f(x)]", "C<[f(x)]>"},
     {"llama4", "<|python_start|>[f(a=[1, 2.50, True], b={'k': None,})]<|python_end|>",
-     "f({\"a\": [1, 2.50, true], \"b\": {\"k\": null}})", NULL},
+     "f({\"a\": [1, 2.50, true], \"b\": {\"k\": null}})"},
     {"lfm2", "Wait.<|tool_call_start|>[f(a=\"it's\\n\\u00e9 \\\"q\\\"\"), g(b=(1, 'x'))]<|tool_call_end|>Now",
-     "C<Wait.>f({\"a\": \"it's\\né \\\"q\\\"\"})g({\"b\": [1, \"x\"]})C<Now>", NULL},
+     "C<Wait.>f({\"a\": \"it's\\né \\\"q\\\"\"})g({\"b\": [1, \"x\"]})C<Now>"},
     {"lfm2", "<|tool_call_start|>[f(a=\"\"\"one \"two\"\"\"\", b='')]",
-     "f({\"a\": \"one \\\"two\"C<\", b='')]>", NULL},
-    {"lfm2", "<|tool_call_start|>[f(a=\"\"\"one\ntwo\"\"\", b='')]", "f({\"a\": \"one\\ntwo\", \"b\": \"\"})",
-     NULL},
-    {"lfm2", "<|tool_call_start|>[f(a=[1, ", "f({\"a\": [1", NULL},
-    {"gemma", "```tool_code\nf(a=1)\n```", "f({\"a\": 1})", NULL},
+     "f({\"a\": \"one \\\"two\"C<\", b='')]>"},
+    {"lfm2", "<|tool_call_start|>[f(a=\"\"\"one\ntwo\"\"\", b='')]",
+     "f({\"a\": \"one\\ntwo\", \"b\": \"\"})"},
+    {"lfm2", "<|tool_call_start|>[f(a=[1, ", "f({\"a\": [1"},
+    {"gemma", "```tool_code\nf(a=1)\n```", "f({\"a\": 1})"},
     {"gemma4",
      "<|channel>thought\nHm\n<channel|><|tool_call>call:f{a:<|\"|>x \"y\" \\ "
      "<b|<|\"|>,b:{c:[1,true]}}<tool_call|><|tool_call>call:g{}"
      "<tool_call|>",
-     "R<Hm>f({\"a\": \"x \\\"y\\\" \\\\ <b|\", \"b\": {\"c\": [1, true]}})g({})", NULL},
+     "R<Hm>f({\"a\": \"x \\\"y\\\" \\\\ <b|\", \"b\": {\"c\": [1, true]}})g({})"},
     {"mistral",
      "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {\"a\": 1}, \"id\": \"123456789\"}, {\"name\": \"g\", "
      "\"arguments\": {}}]",
-     "f({\"a\": 1})g({})", NULL},
-    {"mistral", "[TOOL_CALLS]{\"name\": \"f\", \"arguments\": {\"a\": 1}}", "f({\"a\": 1})", NULL},
+     "f({\"a\": 1})g({})"},
+    {"mistral", "[TOOL_CALLS]{\"name\": \"f\", \"arguments\": {\"a\": 1}}", "f({\"a\": 1})"},
     {"mistral_args", "[TOOL_CALLS]f[CALL_ID]123456789[ARGS]{\"a\": 1}[TOOL_CALLS]g[ARGS]{}",
-     "f({\"a\": 1})g({})", NULL},
-    {"mistral_args", "[TOOL_CALLS]f {\"a\": 1}", "C<[TOOL_CALLS]f {\"a\": 1}>", NULL},
-    {"deepseek_json",
-     "Hm</think>Ok<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": "
-     "1}\n```<｜tool▁call▁end｜>\n"
-     "<｜tool▁call▁begin｜>function<｜tool▁sep｜>g\n```json\n{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
-     "R<Hm>C<Ok>f({\"a\": 1})g({})", "<｜Assistant｜><think>\n"},
+     "f({\"a\": 1})g({})"},
+    {"mistral_args", "[TOOL_CALLS]f {\"a\": 1}", "C<[TOOL_CALLS]f {\"a\": 1}>"},
     {"deepseek_v3.1",
      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"a\": "
      "1}<｜tool▁call▁end｜><｜tool▁call▁begin｜>g<｜tool▁sep｜>{}"
      "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
-     "f({\"a\": 1})g({})", NULL},
+     "f({\"a\": 1})g({})"},
     {"deepseek_dsml",
      "<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n<｜DSML｜parameter name=\"a\" "
      "string=\"false\">[1]</｜DSML｜parameter>\n"
      "<｜DSML｜parameter name=\"b\" "
      "string=\"true\">1</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>",
-     "f({\"a\": [1], \"b\": \"1\"})", NULL},
+     "f({\"a\": [1], \"b\": \"1\"})"},
     {"kimi",
      "<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"a\": "
      "1}<|tool_call_end|>"
      "<|tool_call_begin|>functions.g:1<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_"
      "end|>",
-     "f({\"a\": 1})g({})", NULL},
+     "f({\"a\": 1})g({})"},
     {"qwen3_coder",
      "<tool_call>\n<function=f>\n<parameter=text>\n  x\n "
      "\"y\"\n\n</parameter>\n<parameter=a>\n3\n</parameter>\n<parameter=c>\n"
      "abc\n</parameter>\n</function>\n</tool_call>",
-     "f({\"text\": \"  x\\n \\\"y\\\"\\n\", \"a\": 3, \"c\": \"abc\"})", NULL},
-    {"qwen3_coder", "<function=g>\n</function>", "g({})", NULL},
-    {"qwen3_coder", "<tool_call>\n<function=f>\n<parameter=text>\nab\n</para", "f({\"text\": \"ab", NULL},
-    {"qwen3_coder", "<function=f>\n<parameter=a>\n12", "f({\"a\": 12", NULL},
-    {"qwen3_coder", "<function=f>\n<parameter=", "f(", NULL},
-    {"qwen3_coder", "a <function=g>\n</function>\n\nb", "C<a>g({})C<\n\nb>", NULL},
-    {"qwen3_coder", "<function=f> is what", "C<<function=f> is what>", NULL},
-    {"qwen3_coder", "<function=f>\n<parameter=a>1</parameter> oops", "f({\"a\": 1}C<oops>", NULL},
+     "f({\"text\": \"  x\\n \\\"y\\\"\\n\", \"a\": 3, \"c\": \"abc\"})"},
+    {"qwen3_coder", "<function=g>\n</function>", "g({})"},
+    {"qwen3_coder", "<tool_call>\n<function=f>\n<parameter=text>\nab\n</para", "f({\"text\": \"ab"},
+    {"qwen3_coder", "<function=f>\n<parameter=a>\n12", "f({\"a\": 12"},
+    {"qwen3_coder", "<function=f>\n<parameter=", "f("},
+    {"qwen3_coder", "a <function=g>\n</function>\n\nb", "C<a>g({})C<\n\nb>"},
+    {"qwen3_coder", "<function=f> is what", "C<<function=f> is what>"},
+    {"qwen3_coder", "<function=f>\n<parameter=a>1</parameter> oops", "f({\"a\": 1}C<oops>"},
     {"glm",
      "<think></think>\n<tool_call>f\n<arg_key>text</arg_key>\n<arg_value>1 < "
      "2</arg_value>\n<arg_key>a</arg_key>\n"
      "<arg_value>{\"b\": null}</arg_value>\n</tool_call>\n<tool_call>g\n</tool_call>",
-     "f({\"text\": \"1 < 2\", \"a\": {\"b\": null}})g({})", NULL},
+     "f({\"text\": \"1 < 2\", \"a\": {\"b\": null}})g({})"},
     {"glm", "<tool_call>f<arg_key>a</arg_key><arg_value>['x', True]</arg_value></tool_call>",
-     "f({\"a\": [\"x\", true]})", NULL},
+     "f({\"a\": [\"x\", true]})"},
     {"minicpm5",
      "<function name=\"f\"><param name=\"c\"><![CDATA[3]]></param><param name=\"a\">3</param></function>",
-     "f({\"c\": \"3\", \"a\": 3})", NULL},
-    {"functionary", "<function=f>{\"a\": 1}</function><function=g>{}</function>", "f({\"a\": 1})g({})", NULL},
-    {"functools", "Ok functools[{\"name\": \"f\", \"arguments\": {}}]", "C<Ok>f({})", NULL},
+     "f({\"c\": \"3\", \"a\": 3})"},
+    {"functionary", "<function=f>{\"a\": 1}</function><function=g>{}</function>", "f({\"a\": 1})g({})"},
+    {"functools", "Ok functools[{\"name\": \"f\", \"arguments\": {}}]", "C<Ok>f({})"},
     {"phi4_mini", "<|tool_call|>[{\"name\": \"f\", \"parameters\": {\"a\": 1}}]<|/tool_call|>",
-     "f({\"a\": 1})", NULL},
-    {"granite", "<|tool_call|>[{\"name\": \"f\", \"arguments\": {\"a\": 1}}]", "f({\"a\": 1})", NULL},
+     "f({\"a\": 1})"},
+    {"granite", "<|tool_call|>[{\"name\": \"f\", \"arguments\": {\"a\": 1}}]", "f({\"a\": 1})"},
     {"command",
      "<|START_THINKING|>Hm<|END_THINKING|><|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": "
      "\"f\", \"parameters\": "
      "{\"a\": 1}}\n]<|END_ACTION|>",
-     "R<Hm>f({\"a\": 1})", NULL},
-    {"command", "<|START_TEXT|>Hi<|END_TEXT|>", "C<Hi>", NULL},
-    {"apertus", "<|tools_prefix|>[{\"f\": {\"a\": 1}}, {\"g\": {}}]<|tools_suffix|>", "f({\"a\": 1})g({})",
-     NULL},
+     "R<Hm>f({\"a\": 1})"},
+    {"command", "<|START_TEXT|>Hi<|END_TEXT|>", "C<Hi>"},
+    {"apertus", "<|tools_prefix|>[{\"f\": {\"a\": 1}}, {\"g\": {}}]<|tools_suffix|>", "f({\"a\": 1})g({})"},
     {"harmony",
      "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>commentary to=functions.f "
      "<|constrain|>json<|message|>"
      "{\"a\": 1}<|call|>",
-     "R<Hm>f({\"a\": 1})", NULL},
-    {"harmony", " to=functions.f<|channel|>commentary json<|message|>{\"a\": 1}", "f({\"a\": 1})",
-     "<|start|>assistant"},
-    {"harmony",
-     " to=functions.f<|channel|>commentary json<|message|>{\"a\": ", "f({\"a\": ", "<|start|>assistant"},
-    {"harmony", "<|channel|>final<|message|>Hi <|x|> you<|return|>", "C<Hi <|x|> you>", "<|start|>assistant"},
-    {"harmony", "Hm<|end|><|start|>assistant<|channel|>final<|message|>Hi", "R<Hm>C<Hi>",
-     "<|start|>assistant<|channel|>analysis<|message|>"},
-    {"harmony", "plain text", "C<plain text>", NULL},
-    {"harmony", "<|channel|>commentary to=functions.h<|message|>{}<|call|>", "C<{}>", NULL},
-    {"atem", " to=self<|message|>Hm<|eom|><|start|>assistant to=user<|message|>Hi<|eot|>", "R<Hm>C<Hi>",
-     "<|start|>assistant"},
+     "R<Hm>f({\"a\": 1})"},
+    {"harmony", "plain text", "C<plain text>"},
+    {"harmony", "<|channel|>commentary to=functions.h<|message|>{}<|call|>", "C<{}>"},
+};
+
+/* Where the prompt has begun what the model goes on with. */
+static const struct {
+    const char *prompt_end;
+    read_case read;
+} prompted[] = {
+    {"<|im_start|>assistant\n<think>\n", {"hermes", "Hm.\n</think>\n\nYes", "R<Hm.>C<Yes>"}},
+    {"<think>", {"hermes", "<think>\nHm.</think>Yes", "R<Hm.>C<Yes>"}},
+    {"<think>\n", {"hermes", "Hm. <think> not", "R<Hm. <think> not>"}},
+    {"<|assistant|>", {"hermes", "</think>Yes </think>", "C<Yes </think>>"}},
+    {"Here are my reasoning steps:\n", {"apriel", "Hm.\n[BEGIN FINAL RESPONSE]\nYes", "R<Hm.>C<Yes>"}},
+    {"<｜Assistant｜><think>\n",
+     {"deepseek_json",
+      "Hm</think>Ok<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": "
+      "1}\n```<｜tool▁call▁end｜>\n"
+      "<｜tool▁call▁begin｜>function<｜tool▁sep｜>g\n```json\n{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+      "R<Hm>C<Ok>f({\"a\": 1})g({})"}},
+    {"<|start|>assistant",
+     {"harmony", " to=functions.f<|channel|>commentary json<|message|>{\"a\": 1}", "f({\"a\": 1})"}},
+    {"<|start|>assistant",
+     {"harmony", " to=functions.f<|channel|>commentary json<|message|>{\"a\": ", "f({\"a\": "}},
+    {"<|start|>assistant",
+     {"harmony", "<|channel|>final<|message|>Hi <|x|> you<|return|>", "C<Hi <|x|> you>"}},
+    {"<|start|>assistant<|channel|>analysis<|message|>",
+     {"harmony", "Hm<|end|><|start|>assistant<|channel|>final<|message|>Hi", "R<Hm>C<Hi>"}},
+    {"<|start|>assistant",
+     {"atem", " to=self<|message|>Hm<|eom|><|start|>assistant to=user<|message|>Hi<|eot|>", "R<Hm>C<Hi>"}},
 };
 
 static json_t *offered(void)
@@ -266,30 +271,41 @@ static json_t *offered(void)
     return tools;
 }
 
+static void assert_case(const read_case *c, const char *prompt_end, json_t *tools)
+{
+    const feed f = {c->format, prompt_end, tools, false};
+    assert_read(&f, c->text, c->expected);
+}
+
 static void each_format_is_read_however_it_is_cut(void **state)
 {
     (void)state;
     json_t *tools = offered();
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const feed f = {cases[i].format, cases[i].prompt_end, tools, false};
-        assert_read(&f, cases[i].text, cases[i].expected);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) assert_case(&cases[i], NULL, tools);
+    for (size_t i = 0; i < sizeof prompted / sizeof prompted[0]; i++)
+        assert_case(&prompted[i].read, prompted[i].prompt_end, tools);
     json_decref(tools);
+}
+
+/* The text is content to the letter, but in formats that mark content too. */
+static void assert_all_content(const read_case *c, json_t *tools)
+{
+    const feed f = {c->format, NULL, tools, true};
+    const qn_output_format *format = qn_output_format_find(c->format);
+    if (format->message_begin != NULL || format->skip[0] != NULL || c->text[0] == '\0') return;
+    char *expected;
+    assert_true(asprintf(&expected, "C<%s>", c->text) > 0);
+    assert_read(&f, c->text, expected);
+    free(expected);
 }
 
 static void without_tools_nothing_is_lost(void **state)
 {
     (void)state;
     json_t *none = json_array();
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const feed f = {cases[i].format, NULL, none, true};
-        const qn_output_format *format = qn_output_format_find(f.format);
-        if (format->message_begin != NULL || format->skip[0] != NULL || cases[i].text[0] == '\0') continue;
-        char *expected;
-        assert_true(asprintf(&expected, "C<%s>", cases[i].text) > 0);
-        assert_read(&f, cases[i].text, expected);
-        free(expected);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) assert_all_content(&cases[i], none);
+    for (size_t i = 0; i < sizeof prompted / sizeof prompted[0]; i++)
+        assert_all_content(&prompted[i].read, none);
     json_decref(none);
 }
 
@@ -302,6 +318,28 @@ static void any_name_is_a_call_where_no_tools_are_known(void **state)
                 "C<<tool_call>{\"name\": \"\", \"arguments\": {}}</tool_call>>");
 }
 
+static void write_arguments(qn_buffer *text, const qn_output_format *f)
+{
+    const char *key_end =
+        f->string_key_end != NULL && f->string_value_end == NULL ? f->string_key_end : f->key_end;
+    if (f->syntax == QN_CALLS_PARAMETERS)
+        qn_buffer_printf(text, "%stext%sx y%s", f->parameter_begin, key_end, f->value_end);
+    else if (f->syntax == QN_CALLS_PYTHON) qn_buffer_puts(text, "text=\"x y\")");
+    else if (f->syntax == QN_CALLS_BARE_KEYS) qn_buffer_printf(text, "text:%sx y%s}", f->quote, f->quote);
+    else qn_buffer_puts(text, "{\"text\": \"x y\"}");
+}
+
+static void write_call(qn_buffer *text, const qn_output_format *f, const char *name, int number)
+{
+    if (f->name_begin != NULL) qn_buffer_puts(text, f->name_begin);
+    if (f->id_end != NULL) qn_buffer_printf(text, "123456789%s", f->id_end);
+    qn_buffer_puts(text, name);
+    if (f->numbered) qn_buffer_printf(text, ":%d", number);
+    qn_buffer_puts(text, f->arguments_begin);
+    write_arguments(text, f);
+    if (f->arguments_end != NULL) qn_buffer_puts(text, f->arguments_end);
+}
+
 /* The texts of each row, put together as its header says, make calls that are read back. */
 static void the_usual_form_of_each_format_is_read(void **state)
 {
@@ -309,28 +347,14 @@ static void the_usual_form_of_each_format_is_read(void **state)
     json_t *tools = offered();
     for (size_t i = 0; i < qn_n_output_formats; i++) {
         const qn_output_format *f = &qn_output_formats[i];
-        const char *key_end =
-            f->string_key_end != NULL && f->string_value_end == NULL ? f->string_key_end : f->key_end;
+        const feed how = {f->name, NULL, tools, false};
         qn_buffer text = {0};
         if (f->syntax == QN_CALLS_NONE) continue;
         if (f->begin[0] != NULL) qn_buffer_puts(&text, f->begin[0]);
-        for (int call = 0; call < 2; call++) {
-            if (call > 0 && f->separator != NULL) qn_buffer_puts(&text, f->separator);
-            if (f->name_begin != NULL) qn_buffer_puts(&text, f->name_begin);
-            if (f->id_end != NULL) qn_buffer_printf(&text, "123456789%s", f->id_end);
-            qn_buffer_puts(&text, call == 0 ? "f" : "g");
-            if (f->numbered) qn_buffer_printf(&text, ":%d", call);
-            qn_buffer_puts(&text, f->arguments_begin);
-            if (f->syntax == QN_CALLS_PARAMETERS)
-                qn_buffer_printf(&text, "%stext%sx y%s", f->parameter_begin, key_end, f->value_end);
-            else if (f->syntax == QN_CALLS_PYTHON) qn_buffer_puts(&text, "text=\"x y\")");
-            else if (f->syntax == QN_CALLS_BARE_KEYS)
-                qn_buffer_printf(&text, "text:%sx y%s}", f->quote, f->quote);
-            else qn_buffer_puts(&text, "{\"text\": \"x y\"}");
-            if (f->arguments_end != NULL) qn_buffer_puts(&text, f->arguments_end);
-        }
+        write_call(&text, f, "f", 0);
+        if (f->separator != NULL) qn_buffer_puts(&text, f->separator);
+        write_call(&text, f, "g", 1);
         if (f->end[0] != NULL) qn_buffer_puts(&text, f->end[0]);
-        const feed how = {f->name, NULL, tools, false};
         assert_read(&how, text.data, "f({\"text\": \"x y\"})g({\"text\": \"x y\"})");
         qn_buffer_deinit(&text);
     }
@@ -360,33 +384,54 @@ static void only_what_may_be_a_marker_is_held_back(void **state)
     }
 }
 
-static void limits_are_kept(void **state)
+static void repeat(qn_buffer *text, const char *part, int n)
+{
+    for (int i = 0; i < n; i++) qn_buffer_puts(text, part);
+}
+
+/* Reads a text at once, without tools, and deinits it; the caller frees the line. */
+static char *read_long(const char *format, qn_buffer *text)
+{
+    const feed f = {.format = format};
+    char *is = read_text(&f, text->data, text->n_bytes, 1);
+    qn_buffer_deinit(text);
+    return is;
+}
+
+static void too_many_calls_are_content(void **state)
 {
     (void)state;
-    const feed f = {"lfm2", NULL, NULL, false};
-    qn_buffer text = {0}, deep = {0};
-    for (int i = 0; i < QN_OUTPUT_MAX_CALLS + 1; i++)
-        qn_buffer_puts(&text, "<|tool_call_start|>[f()]<|tool_call_end|>");
-    char *is = read_text(&f, text.data, text.n_bytes, 1);
+    qn_buffer text = {0};
+    repeat(&text, "<|tool_call_start|>[f()]<|tool_call_end|>", QN_OUTPUT_MAX_CALLS + 1);
+    char *is = read_long("lfm2", &text);
     assert_non_null(strstr(is, "f({})C<<|tool_call_start|>[f()]<|tool_call_end|>>"));
     qn_free(is);
-    qn_buffer_puts(&deep, "<|tool_call_start|>[f(a=");
-    for (int i = 0; i < 100000; i++) qn_buffer_putc(&deep, '[');
-    is = read_text(&f, deep.data, deep.n_bytes, 4096);
+}
+
+static void arguments_that_are_too_deep_end_as_content(void **state)
+{
+    (void)state;
+    qn_buffer text = {0};
+    qn_buffer_puts(&text, "<|tool_call_start|>[f(a=");
+    repeat(&text, "[", 100000);
+    char *is = read_long("lfm2", &text);
     assert_int_equal(strncmp(is, "f({\"a\": [[[", 11), 0);
-    assert_non_null(strstr(is, "C<[[[")); /* what is too deep is content */
+    assert_non_null(strstr(is, "C<[[["));
     qn_free(is);
-    qn_buffer_clear(&text);
+}
+
+static void what_is_before_a_name_is_bounded(void **state)
+{
+    (void)state;
+    qn_buffer text = {0};
     qn_buffer_puts(&text, "<tool_call>{\"x\": \"");
-    for (int i = 0; i < QN_OUTPUT_MAX_HEAD; i++) qn_buffer_putc(&text, 'x');
+    repeat(&text, "x", QN_OUTPUT_MAX_HEAD);
     qn_buffer_puts(&text, "\", \"name\": \"f\", \"arguments\": {}}</tool_call>");
-    const feed hermes = {"hermes", NULL, NULL, false};
-    is = read_text(&hermes, text.data, text.n_bytes, 7);
+    const size_t n_bytes = text.n_bytes;
+    char *is = read_long("hermes", &text);
     assert_int_equal(strncmp(is, "C<<tool_call>{", 14), 0);
-    assert_int_equal(strlen(is), text.n_bytes + 3);
+    assert_int_equal(strlen(is), n_bytes + 3);
     qn_free(is);
-    qn_buffer_deinit(&text);
-    qn_buffer_deinit(&deep);
 }
 
 static void formats_are_found(void **state)
@@ -456,7 +501,9 @@ int main(void)
         cmocka_unit_test(any_name_is_a_call_where_no_tools_are_known),
         cmocka_unit_test(the_usual_form_of_each_format_is_read),
         cmocka_unit_test(only_what_may_be_a_marker_is_held_back),
-        cmocka_unit_test(limits_are_kept),
+        cmocka_unit_test(too_many_calls_are_content),
+        cmocka_unit_test(arguments_that_are_too_deep_end_as_content),
+        cmocka_unit_test(what_is_before_a_name_is_bounded),
         cmocka_unit_test(formats_are_found),
         cmocka_unit_test(a_message_is_made_of_the_events),
         cmocka_unit_test(missing_memory_is_an_error),
