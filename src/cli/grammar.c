@@ -85,7 +85,7 @@ static quern_status measure_masks(const quern_grammar *grammar, const quern_mode
         const qn_token_mask *mask = qn_matcher_mask(m);
         t->us[t->n++] = (double)(qn_clock_ns() - start) * 1e-3;
         if (mask == NULL) s = qn_matcher_status(m, err);
-        else t->n_forced += mask->n == 1;
+        else t->n_forced += mask->only >= 0;
         t->accepted = i < n_tokens ? qn_matcher_accept(m, tokens[i]) : qn_matcher_may_end(m);
     }
     qn_grammar_give_back(grammar, model, m);

@@ -89,7 +89,7 @@ quern_status quern_sampler_status(const quern_sampler *s, quern_error *err)
 static quern_token draw(quern_sampler *s, float *logits, const float *block_max)
 {
     const qn_token_mask *mask = s->matcher != NULL ? qn_matcher_mask(s->matcher) : NULL;
-    s->is_stuck = s->matcher != NULL && (mask == NULL || mask->n == 0);
+    s->is_stuck = s->matcher != NULL && (mask == NULL || mask->is_empty);
     if (s->is_stuck) return -1;
     qn_sampler_set_mask(s->sampler, mask != NULL ? mask->bits : NULL);
     return qn_sampler_sample(s->sampler, logits, block_max);
@@ -122,7 +122,7 @@ qn_matcher *qn_sampler_matcher(quern_sampler *s)
 quern_token qn_sample_only(quern_sampler *s)
 {
     const qn_token_mask *mask = s->matcher != NULL ? qn_matcher_mask(s->matcher) : NULL;
-    return mask != NULL && mask->n == 1 && qn_sampler_draw_only(s->sampler, mask->only) ? mask->only : -1;
+    return mask != NULL && mask->only >= 0 && qn_sampler_draw_only(s->sampler, mask->only) ? mask->only : -1;
 }
 uint64_t quern_sampler_seed(const quern_sampler *s)
 {

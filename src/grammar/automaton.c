@@ -15,7 +15,6 @@ enum {
     MAX_REMEMBERED = 1 << 20,     /* configurations, transitions and stacks, each */
     BOTTOM = 0,                   /* the stack on which nothing is */
 };
-#define UNKNOWN UINT32_MAX /* a transition not yet followed */
 enum { ENDS = 1 /* a rule */, READS = 2 /* a byte */ };
 enum { FEW = 16 /* configurations that are searched one by one */ };
 
@@ -277,7 +276,7 @@ static bool add_place(qn_automaton *a, qn_place *number)
                                               .least_bytes = shortest_of_set(a),
                                               .accepts = a->accepts};
     a->n_configurations += a->n_work;
-    for (size_t i = 0; i < n_classes; i++) a->transitions[a->n_places * n_classes + i] = UNKNOWN;
+    for (size_t i = 0; i < n_classes; i++) a->transitions[a->n_places * n_classes + i] = QN_PLACE_UNKNOWN;
     *number = (qn_place)a->n_places++;
     return true;
 }
@@ -341,10 +340,15 @@ qn_place qn_automaton_step(qn_automaton *a, qn_place from, uint8_t byte)
 {
     const size_t at = from * a->net->n_classes + a->net->class_of[byte];
     qn_place to = a->transitions[at];
-    if (to != UNKNOWN) return to;
+    if (to != QN_PLACE_UNKNOWN) return to;
     if (a->status != QUERN_OK || !follow(a, from, byte, &to)) return QN_PLACE_DEAD;
     a->transitions[at] = to;
     return to;
+}
+
+const qn_place *qn_automaton_row(const qn_automaton *a, qn_place at)
+{
+    return a->transitions + at * a->net->n_classes;
 }
 
 bool qn_automaton_accepts(const qn_automaton *a, qn_place at)

@@ -15,10 +15,17 @@ typedef struct kept_mask {
     uint64_t *bits; /* NULL: not made yet */
 } kept_mask;
 
+typedef struct branch { /* of a tree, still to be walked */
+    qn_place from;
+    uint32_t next, end;
+} branch;
+
 struct qn_matcher {
     qn_automaton *automaton;
+    const qn_network *network;
     const qn_token_table *table;
-    qn_place at, *path; /* path: [table->max_bytes + 1] along a token */
+    qn_place at;
+    branch *path;       /* [table->max_bytes + 1] */
     bool drops_space;   /* and no token has come yet */
     kept_mask *masks;   /* [mask_capacity] by place */
     size_t mask_capacity, mask_bytes;
@@ -46,20 +53,38 @@ static void allow(uint64_t *bits, quern_token token)
     bits[token / 64] |= UINT64_C(1) << token % 64;
 }
 
-/* Allows all tokens of nodes [i, end) that the automaton can follow; path[d] is where the bytes before depth
- * d have led. */
-static void walk_tree(qn_matcher *m, const qn_token_tree *tree, uint32_t i, uint32_t end, uint64_t *bits)
+static bool is_allowed(const uint64_t *bits, quern_token token)
 {
-    while (i < end) {
-        const qn_token_node *n = &tree->nodes[i];
-        const qn_place to = qn_automaton_step(m->automaton, m->path[n->depth], n->byte);
-        if (to == QN_PLACE_DEAD) {
-            i = n->end;
-            continue;
+    return (bits[token / 64] >> token % 64 & 1) != 0;
+}
+
+/* Allows all tokens of nodes [i, end) and below that the automaton can follow from a place. */
+static void walk_tree(qn_matcher *m, const qn_token_tree *tree, uint32_t i, uint32_t end, qn_place from,
+                      uint64_t *bits)
+{
+    const uint8_t *class_of = m->network->class_of;
+    const qn_place *row = qn_automaton_row(m->automaton, from);
+    size_t depth = 0;
+    for (;;) {
+        while (i < end) {
+            const uint32_t node = i++;
+            qn_place to = row[class_of[tree->bytes[node]]];
+            if (to == QN_PLACE_DEAD) continue;
+            if (to == QN_PLACE_UNKNOWN) {
+                to = qn_automaton_step(m->automaton, from, tree->bytes[node]);
+                row = qn_automaton_row(m->automaton, from); /* it may have moved */
+                if (to == QN_PLACE_DEAD) continue;
+            }
+            const qn_token_node *n = &tree->nodes[node];
+            if (n->token >= 0) allow(bits, n->token);
+            if (n[0].first_child == n[1].first_child) continue;
+            m->path[depth++] = (branch){from, i, end};
+            i = n[0].first_child, end = n[1].first_child;
+            row = qn_automaton_row(m->automaton, from = to);
         }
-        m->path[n->depth + 1] = to;
-        for (quern_token t = n->token; t >= 0; t = m->table->same_bytes[t]) allow(bits, t);
-        i++;
+        if (depth-- == 0) return;
+        from = m->path[depth].from, i = m->path[depth].next, end = m->path[depth].end;
+        row = qn_automaton_row(m->automaton, from);
     }
 }
 
@@ -67,16 +92,16 @@ static void walk_tree(qn_matcher *m, const qn_token_tree *tree, uint32_t i, uint
 static void walk_after_blank(qn_matcher *m, const qn_token_tree *tree, uint64_t *bits)
 {
     uint32_t i = 0;
-    while (i < tree->n_nodes && tree->nodes[i].byte != ' ') i = tree->nodes[i].end;
-    if (i >= tree->n_nodes) return;
-    m->path[1] = m->at;
-    for (quern_token t = tree->nodes[i].token; t >= 0; t = m->table->same_bytes[t]) allow(bits, t);
-    walk_tree(m, tree, i + 1, tree->nodes[i].end, bits);
+    while (i < tree->n_roots && tree->bytes[i] != ' ') i++;
+    if (i >= tree->n_roots) return;
+    const qn_token_node *n = &tree->nodes[i];
+    if (n->token >= 0) allow(bits, n->token);
+    walk_tree(m, tree, n[0].first_child, n[1].first_child, m->at, bits);
 }
 
 static void walk(qn_matcher *m, const qn_token_tree *tree, uint64_t *bits)
 {
-    walk_tree(m, tree, 0, (uint32_t)tree->n_nodes, bits);
+    walk_tree(m, tree, 0, (uint32_t)tree->n_roots, m->at, bits);
     if (m->drops_space) walk_after_blank(m, tree, bits);
 }
 
@@ -99,21 +124,24 @@ static void allow_plain(qn_matcher *m, uint64_t *bits)
 static void allow_all(qn_matcher *m, uint64_t *bits)
 {
     const qn_token_table *t = m->table;
-    m->path[0] = m->at;
     allow_plain(m, bits);
     walk(m, &t->others, bits);
+    for (size_t i = 0; i < t->n_same_bytes; i++)
+        if (is_allowed(bits, t->same_bytes[i].token)) allow(bits, t->same_bytes[i].same);
     if (qn_automaton_accepts(m->automaton, m->at))
         for (size_t i = 0; i < t->n_ends; i++) allow(bits, t->ends[i]);
 }
 
-static void count(const qn_matcher *m, kept_mask *k)
+static void finish(const qn_matcher *m, kept_mask *k)
 {
-    k->mask = (qn_token_mask){.bits = k->bits, .only = -1};
-    for (size_t w = 0; w < m->table->n_words; w++) {
-        if (k->bits[w] != 0) k->mask.only = (quern_token)(w * 64) + __builtin_ctzll(k->bits[w]);
-        k->mask.n += (size_t)__builtin_popcountll(k->bits[w]);
+    quern_token only = -1;
+    unsigned n = 0;
+    for (size_t w = 0; w < m->table->n_words && n < 2; w++) {
+        if (k->bits[w] == 0) continue;
+        only = (quern_token)(w * 64) + __builtin_ctzll(k->bits[w]);
+        n += (k->bits[w] & (k->bits[w] - 1)) == 0 ? 1 : 2;
     }
-    if (k->mask.n != 1) k->mask.only = -1;
+    k->mask = (qn_token_mask){.bits = k->bits, .only = n == 1 ? only : -1, .is_empty = n == 0};
 }
 
 /* Where the mask of this place is kept. NULL: no memory. */
@@ -146,7 +174,7 @@ const qn_token_mask *qn_matcher_mask(qn_matcher *m)
     m->mask_bytes += m->table->n_words * sizeof *bits;
     allow_all(m, bits);
     k->bits = bits;
-    count(m, k);
+    finish(m, k);
     return qn_automaton_status(m->automaton, NULL) == QUERN_OK && !m->no_memory ? &k->mask : NULL;
 }
 
@@ -193,18 +221,17 @@ bool qn_matcher_must_end(const qn_matcher *m)
 static void find_longest(const qn_token_tree *tree, const uint8_t *bytes, size_t n_bytes, quern_token *best,
                          size_t *n_best)
 {
-    uint32_t i = 0, end = (uint32_t)tree->n_nodes;
+    uint32_t i = 0, end = (uint32_t)tree->n_roots;
     size_t depth = 0;
     while (i < end && depth < n_bytes) {
-        const qn_token_node *n = &tree->nodes[i];
-        if (n->byte != bytes[depth]) {
-            i = n->end;
+        if (tree->bytes[i] != bytes[depth]) {
+            i++;
             continue;
         }
         depth++;
+        const qn_token_node *n = &tree->nodes[i];
         if (n->token >= 0 && depth > *n_best) *best = n->token, *n_best = depth;
-        end = n->end;
-        i++;
+        i = n[0].first_child, end = n[1].first_child;
     }
 }
 
@@ -277,6 +304,7 @@ quern_status qn_matcher_create(qn_matcher **out, const qn_network *network, cons
 {
     qn_matcher *m = *out = qn_calloc(1, sizeof *m);
     if (m == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");
+    m->network = network;
     m->table = table;
     m->path = qn_calloc(table->max_bytes + 1, sizeof *m->path);
     quern_status s = qn_automaton_create(&m->automaton, network, err);

@@ -23,12 +23,12 @@ void qn_matcher_begin(qn_matcher *m, bool drops_space);
 typedef struct qn_token_mask {
     const uint64_t
         *bits;        /* [table->n_words] token i: bit i % 64 of word i / 64; until the matcher's next call */
-    size_t n;         /* tokens allowed */
-    quern_token only; /* the one, if n is 1 */
+    quern_token only; /* the one, if it is one; otherwise -1 */
+    bool is_empty;
 } qn_token_mask;
 
 /* Tokens that can come next; where the text may end, those that end an answer too. NULL: no memory, or too
- * ambiguous (qn_matcher_status). n is 0 where the vocabulary lacks the bytes to go on. */
+ * ambiguous (qn_matcher_status). It is empty where the vocabulary lacks the bytes to go on. */
 const qn_token_mask *qn_matcher_mask(qn_matcher *m);
 
 /* Moves on by a token. False: it was not allowed; nothing can come next then. Tokens that end an answer are

@@ -81,39 +81,70 @@ static int by_bytes(const void *a, const void *b)
     return x->token < y->token ? -1 : 1;
 }
 
-static size_t n_common(const entry *a, const entry *b)
+typedef struct range { /* of entries that begin alike */
+    uint32_t begin, end;
+} range;
+
+typedef struct tree_builder {
+    qn_token_table *table;
+    qn_token_tree *tree;
+    const entry *entries;
+    range *below; /* [n_nodes] the entries that go through a node */
+    size_t bytes_capacity, nodes_capacity, below_capacity;
+} tree_builder;
+
+static bool add_node(tree_builder *b, uint8_t byte, range below)
 {
-    size_t n = 0;
-    while (n < a->n_bytes && n < b->n_bytes && a->bytes[n] == b->bytes[n]) n++;
-    return n;
+    qn_token_tree *tree = b->tree;
+    const size_t n = tree->n_nodes + 1;
+    if (!qn_grow(&tree->bytes, &b->bytes_capacity, n, UINT32_MAX, sizeof *tree->bytes) ||
+        !qn_grow(&tree->nodes, &b->nodes_capacity, n + 1, UINT32_MAX, sizeof *tree->nodes) ||
+        !qn_grow(&b->below, &b->below_capacity, n, UINT32_MAX, sizeof *b->below))
+        return false;
+    tree->bytes[tree->n_nodes] = byte;
+    tree->nodes[tree->n_nodes] = (qn_token_node){.token = -1};
+    b->below[tree->n_nodes++] = below;
+    return true;
 }
 
-/* From entries in order: each adds nodes for those bytes that it does not share with the one before it. */
+/* Adds a node for each byte that comes at a depth among entries of that range, all of them longer. */
+static bool add_nodes(tree_builder *b, range among, size_t depth)
+{
+    const entry *e = b->entries;
+    for (uint32_t i = among.begin, end; i < among.end; i = end) {
+        for (end = i + 1; end < among.end && e[end].bytes[depth] == e[i].bytes[depth];) end++;
+        if (!add_node(b, (uint8_t)e[i].bytes[depth], (range){i, end})) return false;
+    }
+    return true;
+}
+
+/* Takes the entries that end at a node, the least id as its token, and leaves those that go on. */
+static void take_ends(tree_builder *b, size_t node, size_t n_bytes)
+{
+    qn_token_table *t = b->table;
+    range *r = &b->below[node];
+    for (; r->begin < r->end && b->entries[r->begin].n_bytes == n_bytes; r->begin++) {
+        const quern_token token = b->entries[r->begin].token;
+        if (b->tree->nodes[node].token < 0) b->tree->nodes[node].token = token;
+        else t->same_bytes[t->n_same_bytes++] = (qn_token_pair){b->tree->nodes[node].token, token};
+    }
+}
+
+/* From entries in order, level by level. */
 static bool build_tree(qn_token_table *t, qn_token_tree *tree, const entry *entries, size_t n)
 {
-    size_t capacity = 0;
-    uint32_t path[QN_MAX_TOKEN_BYTES]; /* the nodes of the last text */
-    for (size_t i = 0; i < n; i++) {
-        const entry *e = &entries[i];
-        const size_t shared = i > 0 ? n_common(e, e - 1) : 0;
-        if (i > 0 && shared == e->n_bytes && shared == e[-1].n_bytes) { /* equal: a chain, in order of ids */
-            t->same_bytes[e[-1].token] = e->token;
-            continue;
+    tree_builder b = {.table = t, .tree = tree, .entries = entries};
+    bool ok = n == 0 || add_nodes(&b, (range){0, (uint32_t)n}, 0);
+    size_t node = 0, level_end = tree->n_roots = tree->n_nodes;
+    for (size_t depth = 1; ok && node < tree->n_nodes; depth++, level_end = tree->n_nodes)
+        for (; ok && node < level_end; node++) {
+            tree->nodes[node].first_child = (uint32_t)tree->n_nodes;
+            take_ends(&b, node, depth);
+            ok = add_nodes(&b, b.below[node], depth);
         }
-        for (size_t k = shared; i > 0 && k < e[-1].n_bytes; k++)
-            tree->nodes[path[k]].end = (uint32_t)tree->n_nodes;
-        if (!qn_grow(&tree->nodes, &capacity, tree->n_nodes + e->n_bytes, UINT32_MAX, sizeof *tree->nodes))
-            return false;
-        for (size_t k = shared; k < e->n_bytes; k++) {
-            path[k] = (uint32_t)tree->n_nodes++;
-            tree->nodes[path[k]] =
-                (qn_token_node){.token = -1, .byte = (uint8_t)e->bytes[k], .depth = (uint16_t)k};
-        }
-        tree->nodes[path[e->n_bytes - 1]].token = e->token;
-    }
-    for (size_t k = 0; n > 0 && k < entries[n - 1].n_bytes; k++)
-        tree->nodes[path[k]].end = (uint32_t)tree->n_nodes;
-    return true;
+    if (ok && n > 0) tree->nodes[node] = (qn_token_node){.token = -1, .first_child = (uint32_t)node};
+    qn_free(b.below);
+    return ok;
 }
 
 static entry entry_of(const qn_token_table *t, size_t i)
@@ -167,7 +198,6 @@ quern_status qn_token_table_init(qn_token_table *t, const qn_vocab *vocab, quern
         uint64_t **set = &t->plain_sets[i / QN_PLAIN_MOST][i % QN_PLAIN_MOST];
         ok = (*set = qn_calloc(t->n_words + 1, sizeof **set)) != NULL;
     }
-    for (size_t i = 0; i < t->n_tokens && ok; i++) t->same_bytes[i] = -1;
     ok = ok && read_bytes(t, vocab) && build_trees(t) && find_ends(t, vocab);
     if (ok) return QUERN_OK;
     qn_token_table_deinit(t);
@@ -177,7 +207,10 @@ quern_status qn_token_table_init(qn_token_table *t, const qn_vocab *vocab, quern
 
 void qn_token_table_deinit(qn_token_table *t)
 {
-    for (size_t k = 0; k < N_TREES; k++) qn_free(tree_of(t, k)->nodes);
+    for (size_t k = 0; k < N_TREES; k++) {
+        const qn_token_tree *tree = tree_of(t, k);
+        qn_free(tree->bytes), qn_free(tree->nodes);
+    }
     for (size_t i = 0; i < (size_t)QN_PLAIN_KINDS * QN_PLAIN_MOST; i++)
         qn_free(t->plain_sets[i / QN_PLAIN_MOST][i % QN_PLAIN_MOST]);
     qn_free(t->same_bytes), qn_free(t->begins), qn_free(t->bytes), qn_free(t->ends);

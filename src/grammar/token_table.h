@@ -1,9 +1,10 @@
 /* token_table.h: the tokens of a vocabulary ordered by their bytes, so that all that can come next in a text
  * are found in one walk.
  *
- * A tree of bytes is written down depth first: a node is followed by its first child, and knows where its
- * subtree ends. So a walk is a pass over an array that jumps where a byte leads nowhere (the layout of a
- * ternary trie without pointers: Knuth, The Art of Computer Programming vol. 3, 6.3).
+ * A tree of bytes is written down breadth first: the children of a node lie side by side, in the order of their
+ * bytes, after those of the node before it. So a walk looks at the bytes of all children in one stretch of
+ * memory, and goes only to those that lead somewhere (level order: Jacobson, "Space-efficient static trees and
+ * graphs", 1989, without its compression).
  *
  * Most tokens of a vocabulary are plain text: words, or whole characters none of which JSON would have to
  * escape. Where any plain text may come next, as within a string, they need not be walked: they are sets
@@ -16,16 +17,19 @@
 #include "vocab/vocab.h"
 
 typedef struct qn_token_node {
-    uint32_t end;      /* the node after this one's subtree */
-    quern_token token; /* whose bytes end here, or -1; more of them: same_bytes */
-    uint8_t byte;
-    uint16_t depth; /* bytes before this one */
+    quern_token token;       /* whose bytes end here, or -1 */
+    uint32_t first_child;    /* its children: from there to where those of the next node begin */
 } qn_token_node;
 
 typedef struct qn_token_tree {
-    qn_token_node *nodes;
-    size_t n_nodes;
+    uint8_t *bytes;          /* [n_nodes] */
+    qn_token_node *nodes;    /* [n_nodes + 1] the last one only for where the children of the one before end */
+    size_t n_nodes, n_roots; /* [0, n_roots): first bytes */
 } qn_token_tree;
+
+typedef struct qn_token_pair {
+    quern_token token, same;
+} qn_token_pair;
 
 /* In front of the text of a control token, which is not what the same text is when it is spelled: no text has
  * this byte, so only a language that asks for the token as such can have it. */
@@ -45,7 +49,8 @@ typedef struct qn_token_table { /* immutable once made: threads share it */
     /* [n_words] tokens of the kind, and of smaller ones, with at most n + 1 characters */
     uint64_t *plain_sets[QN_PLAIN_KINDS][QN_PLAIN_MOST];
     qn_token_tree others;    /* all that are not plain, or longer */
-    quern_token *same_bytes; /* [n_tokens] the next token with the same bytes, or -1 */
+    qn_token_pair *same_bytes; /* [n_same_bytes] tokens with equal bytes: that in the tree, and another */
+    size_t n_same_bytes;
     uint32_t *begins;        /* [n_tokens + 1] */
     char *bytes;             /* of token i: [begins[i], begins[i + 1]); none: never allowed */
     quern_token *ends;       /* [n_ends] tokens that end an answer */
