@@ -320,16 +320,33 @@ static bool make_first_places(qn_automaton *a)
     return add_configuration(a, a->net->rules[a->net->root].begin, BOTTOM) && number_set(a, &a->begin);
 }
 
-static bool follow(qn_automaton *a, qn_place from, uint8_t byte, qn_place *to)
+typedef struct byte_range {
+    unsigned first, last;
+} byte_range;
+
+/* Narrows a range around a byte to where an edge says the same of all bytes. */
+static void narrow(byte_range *alike, const qn_edge *edge, uint8_t byte)
+{
+    const byte_range says = byte < edge->first  ? (byte_range){0, edge->first - 1u}
+                            : byte > edge->last ? (byte_range){edge->last + 1u, 255}
+                                                : (byte_range){edge->first, edge->last};
+    if (says.first > alike->first) alike->first = says.first;
+    if (says.last < alike->last) alike->last = says.last;
+}
+
+/* *alike: bytes around this one that lead to the same place. */
+static bool follow(qn_automaton *a, qn_place from, uint8_t byte, qn_place *to, byte_range *alike)
 {
     begin_set(a);
     const place_contents p = a->places[from];
+    *alike = (byte_range){0, 255};
     for (uint32_t i = 0; i < p.n; i++) {
         const configuration c = a->configurations[p.begin + i];
         for (uint32_t k = a->net->states[c.state]; k != QN_NO_EDGE; k = a->net->edges[k].next) {
             const qn_edge *edge = &a->net->edges[k];
-            if (edge->kind == QN_EDGE_BYTES && byte >= edge->first && byte <= edge->last &&
-                !add_configuration(a, edge->to, c.stack))
+            if (edge->kind != QN_EDGE_BYTES) continue;
+            narrow(alike, edge, byte);
+            if (byte >= edge->first && byte <= edge->last && !add_configuration(a, edge->to, c.stack))
                 return false;
         }
     }
@@ -338,11 +355,13 @@ static bool follow(qn_automaton *a, qn_place from, uint8_t byte, qn_place *to)
 
 qn_place qn_automaton_step(qn_automaton *a, qn_place from, uint8_t byte)
 {
-    const size_t at = from * a->net->n_classes + a->net->class_of[byte];
-    qn_place to = a->transitions[at];
+    const uint8_t *class_of = a->net->class_of;
+    const size_t row = from * a->net->n_classes;
+    qn_place to = a->transitions[row + class_of[byte]];
+    byte_range alike;
     if (to != QN_PLACE_UNKNOWN) return to;
-    if (a->status != QUERN_OK || !follow(a, from, byte, &to)) return QN_PLACE_DEAD;
-    a->transitions[at] = to;
+    if (a->status != QUERN_OK || !follow(a, from, byte, &to, &alike)) return QN_PLACE_DEAD;
+    for (unsigned b = alike.first; b <= alike.last; b++) a->transitions[row + class_of[b]] = to;
     return to;
 }
 

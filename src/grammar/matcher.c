@@ -105,9 +105,29 @@ static void walk(qn_matcher *m, const qn_token_tree *tree, uint64_t *bits)
     if (m->drops_space) walk_after_blank(m, tree, bits);
 }
 
+/* Tokens of a word after one character: all at once where any word of that length may come after it. */
+static void walk_after_one(qn_matcher *m, const qn_token_tree *tree, unsigned most, uint64_t *bits)
+{
+    qn_place known = QN_PLACE_DEAD; /* most characters lead to the same place */
+    unsigned n = 0;
+    bool ignored;
+    for (uint32_t i = 0; i < tree->n_roots; i++) {
+        const qn_place to = qn_automaton_step(m->automaton, m->at, tree->bytes[i]);
+        if (to == QN_PLACE_DEAD) continue;
+        if (to != known) n = qn_plain_text_run(m->plain, known = to, QN_PLAIN_WORDS, &ignored);
+        if (n + 1 < most) {
+            walk_tree(m, tree, tree->nodes[i].first_child, tree->nodes[i + 1].first_child, to, bits);
+            continue;
+        }
+        for (uint32_t k = tree->begins[i]; k < tree->begins[i + 1]; k++) allow(bits, tree->tokens[k]);
+    }
+}
+
 /* Plain tokens: as sets as far as any text may come, the longer ones one by one. */
 static void allow_plain(qn_matcher *m, uint64_t *bits)
 {
+    static const qn_plain_kind kind_of[] = {
+        [QN_FORM_WORD] = QN_PLAIN_WORDS, [QN_FORM_AFTER_ONE] = QN_PLAIN_ANY, [QN_FORM_ANY] = QN_PLAIN_ANY};
     const qn_token_table *t = m->table;
     bool is_all = false;
     unsigned n[QN_PLAIN_KINDS] = {0};
@@ -115,10 +135,14 @@ static void allow_plain(qn_matcher *m, uint64_t *bits)
         n[kind] = qn_plain_text_run(m->plain, m->at, (qn_plain_kind)kind, &is_all);
         for (size_t w = 0; n[kind] > 0 && w < t->n_words; w++) bits[w] |= t->plain_sets[kind][n[kind] - 1][w];
     }
-    for (size_t kind = 0; kind < QN_PLAIN_KINDS; kind++)
-        for (size_t k = 0; k < QN_PLAIN_TREES; k++)
-            if (m->drops_space || (!is_all && n[kind] < qn_plain_tree_most[k]))
-                walk(m, &t->plain[kind][k], bits);
+    for (size_t form = 0; form < QN_FORMS; form++)
+        for (size_t k = 0; k < QN_PLAIN_TREES; k++) {
+            const unsigned most = qn_plain_tree_most[k];
+            if (!m->drops_space && (is_all || n[kind_of[form]] >= most)) continue;
+            if (form == QN_FORM_AFTER_ONE && !m->drops_space)
+                walk_after_one(m, &t->plain[form][k], most, bits);
+            else walk(m, &t->plain[form][k], bits);
+        }
 }
 
 static void allow_all(qn_matcher *m, uint64_t *bits)
@@ -248,9 +272,9 @@ static quern_token closing_token(qn_matcher *m, qn_place at, qn_place *after)
         bytes[n] = qn_automaton_shortest_byte(m->automaton, at);
         at = qn_automaton_step(m->automaton, at, bytes[n]);
     }
-    for (size_t kind = 0; kind < QN_PLAIN_KINDS; kind++)
+    for (size_t form = 0; form < QN_FORMS; form++)
         for (size_t k = 0; k < QN_PLAIN_TREES; k++)
-            find_longest(&t->plain[kind][k], bytes, n, &best, &n_best);
+            find_longest(&t->plain[form][k], bytes, n, &best, &n_best);
     find_longest(&t->others, bytes, n, &best, &n_best);
     for (size_t i = 0; i < n_best; i++) *after = qn_automaton_step(m->automaton, *after, bytes[i]);
     return best;

@@ -9,7 +9,10 @@
 
 #include <string.h>
 
-enum { MAX_PAIRS = 1024 /* of places and states of a character, looked at for one run */ };
+enum {
+    MAX_PAIRS = 1024,   /* of places and states of a character, looked at for one run */
+    MOST_BY_BYTES = 16, /* characters that are looked ahead so: longer tokens are few */
+};
 
 /* ---- characters -------------------------------------------------------------------------------- */
 
@@ -265,5 +268,5 @@ unsigned qn_plain_text_run(qn_plain_text *p, qn_place from, qn_plain_kind kind, 
     unsigned n = run_by_rules(p, from, &is_known, is_all);
     if (is_known && (*is_all || kind == QN_PLAIN_ANY)) return n;
     *is_all = false;
-    return run_by_bytes(p, from, kind, QN_PLAIN_MOST);
+    return run_by_bytes(p, from, kind, MOST_BY_BYTES);
 }

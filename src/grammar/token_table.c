@@ -10,7 +10,7 @@
 
 const unsigned qn_plain_tree_most[QN_PLAIN_TREES] = {4, 8, 16, QN_PLAIN_MOST};
 
-enum { N_TREES = QN_PLAIN_KINDS * QN_PLAIN_TREES + 1, OTHERS = N_TREES - 1 };
+enum { N_TREES = QN_FORMS * QN_PLAIN_TREES + 1, OTHERS = N_TREES - 1 };
 
 typedef struct entry {
     const char *bytes;
@@ -51,7 +51,15 @@ static bool read_bytes(qn_token_table *t, const qn_vocab *vocab)
     return ok && t->bytes != NULL;
 }
 
-/* The number of a tree in a row: those of the first kind, those of the second, the others. Sets are noted. */
+static qn_token_form form_of(const entry *e, qn_plain_kind kind)
+{
+    if (kind == QN_PLAIN_WORDS) return QN_FORM_WORD;
+    const bool is_after_one = (uint8_t)e->bytes[0] < 0x80 && e->n_bytes > 1 &&
+                              qn_plain_count(e->bytes + 1, e->n_bytes - 1, QN_PLAIN_WORDS) > 0;
+    return is_after_one ? QN_FORM_AFTER_ONE : QN_FORM_ANY;
+}
+
+/* The number of a tree in a row: form after form, and the others. Sets are noted. */
 static size_t classify(qn_token_table *t, const entry *e)
 {
     for (size_t kind = 0; kind < QN_PLAIN_KINDS; kind++) {
@@ -62,7 +70,7 @@ static size_t classify(qn_token_table *t, const entry *e)
             for (size_t k = n - 1; k < QN_PLAIN_MOST; k++)
                 t->plain_sets[wider][k][e->token / 64] |= UINT64_C(1) << e->token % 64;
         while (n > qn_plain_tree_most[tree]) tree++;
-        return kind * QN_PLAIN_TREES + tree;
+        return (size_t)form_of(e, (qn_plain_kind)kind) * QN_PLAIN_TREES + tree;
     }
     return OTHERS;
 }
@@ -130,12 +138,25 @@ static void take_ends(tree_builder *b, size_t node, size_t n_bytes)
     }
 }
 
-/* From entries in order, level by level. */
-static bool build_tree(qn_token_table *t, qn_token_tree *tree, const entry *entries, size_t n)
+/* What of the entries is kept where all tokens of a root are taken at once. */
+static bool keep_tokens(qn_token_tree *tree, const entry *entries, size_t n, const range *of_roots)
 {
+    tree->tokens = qn_calloc(n + 1, sizeof *tree->tokens);
+    tree->begins = qn_calloc(tree->n_roots + 1, sizeof *tree->begins);
+    if (tree->tokens == NULL || tree->begins == NULL) return false;
+    for (size_t i = 0; i < n; i++) tree->tokens[i] = entries[i].token;
+    for (size_t i = 0; i < tree->n_roots; i++) tree->begins[i + 1] = of_roots[i].end;
+    return true;
+}
+
+/* From entries in order, level by level. */
+static bool build_tree(qn_token_table *t, size_t number, const entry *entries, size_t n)
+{
+    qn_token_tree *tree = tree_of(t, number);
     tree_builder b = {.table = t, .tree = tree, .entries = entries};
     bool ok = n == 0 || add_nodes(&b, (range){0, (uint32_t)n}, 0);
     size_t node = 0, level_end = tree->n_roots = tree->n_nodes;
+    if (number / QN_PLAIN_TREES == QN_FORM_AFTER_ONE) ok = ok && keep_tokens(tree, entries, n, b.below);
     for (size_t depth = 1; ok && node < tree->n_nodes; depth++, level_end = tree->n_nodes)
         for (; ok && node < level_end; node++) {
             tree->nodes[node].first_child = (uint32_t)tree->n_nodes;
@@ -169,7 +190,7 @@ static bool build_trees(qn_token_table *t)
     for (size_t k = 0; ok && k < N_TREES; k++) {
         entry *of_tree = entries + end[k] - n[k];
         if (n[k] > 0) qsort(of_tree, n[k], sizeof *of_tree, by_bytes);
-        ok = build_tree(t, tree_of(t, k), of_tree, n[k]);
+        ok = build_tree(t, k, of_tree, n[k]);
     }
     qn_free(trees);
     qn_free(entries);
@@ -209,7 +230,7 @@ void qn_token_table_deinit(qn_token_table *t)
 {
     for (size_t k = 0; k < N_TREES; k++) {
         const qn_token_tree *tree = tree_of(t, k);
-        qn_free(tree->bytes), qn_free(tree->nodes);
+        qn_free(tree->bytes), qn_free(tree->nodes), qn_free(tree->tokens), qn_free(tree->begins);
     }
     for (size_t i = 0; i < (size_t)QN_PLAIN_KINDS * QN_PLAIN_MOST; i++)
         qn_free(t->plain_sets[i / QN_PLAIN_MOST][i % QN_PLAIN_MOST]);

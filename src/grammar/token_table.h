@@ -9,7 +9,9 @@
  * Most tokens of a vocabulary are plain text: words, or whole characters none of which JSON would have to
  * escape. Where any plain text may come next, as within a string, they need not be walked: they are sets
  * known beforehand, one for each greatest number of characters. For where they are not taken as a set they
- * have trees of their own, apart from what is left. */
+ * have trees of their own, apart from what is left; and since most of them are a word after one character, which
+ * may come where not any text may (a dot in an address), those have trees in which all tokens after a character
+ * can be taken at once. */
 #ifndef QN_GRAMMAR_TOKEN_TABLE_H
 #define QN_GRAMMAR_TOKEN_TABLE_H
 
@@ -25,6 +27,9 @@ typedef struct qn_token_tree {
     uint8_t *bytes;          /* [n_nodes] */
     qn_token_node *nodes;    /* [n_nodes + 1] the last one only for where the children of the one before end */
     size_t n_nodes, n_roots; /* [0, n_roots): first bytes */
+    /* only of QN_FORM_AFTER_ONE: all tokens in the order of their bytes, and where those of a root begin */
+    quern_token *tokens;
+    uint32_t *begins; /* [n_roots + 1] */
 } qn_token_tree;
 
 typedef struct qn_token_pair {
@@ -35,6 +40,13 @@ typedef struct qn_token_pair {
  * this byte, so only a language that asks for the token as such can have it. */
 #define QN_CONTROL_BYTE '\xff'
 
+typedef enum qn_token_form { /* of plain tokens */
+    QN_FORM_WORD,      /* of QN_PLAIN_WORDS */
+    QN_FORM_AFTER_ONE, /* such a word after one character of ASCII, which may be a blank */
+    QN_FORM_ANY,       /* all others of QN_PLAIN_ANY */
+    QN_FORMS,
+} qn_token_form;
+
 enum {
     QN_MAX_TOKEN_BYTES = 1024, /* longer ones are never allowed */
     QN_PLAIN_TREES = 4,        /* tokens of up to 4, 8, 16 and 32 characters */
@@ -44,8 +56,7 @@ extern const unsigned qn_plain_tree_most[QN_PLAIN_TREES];
 typedef struct qn_token_table { /* immutable once made: threads share it */
     size_t n_tokens, n_words;   /* n_words: of 64 bits, for a set of tokens */
     size_t max_bytes;           /* of a token */
-    /* of each kind those that are of no smaller one, by their length */
-    qn_token_tree plain[QN_PLAIN_KINDS][QN_PLAIN_TREES];
+    qn_token_tree plain[QN_FORMS][QN_PLAIN_TREES]; /* by their length */
     /* [n_words] tokens of the kind, and of smaller ones, with at most n + 1 characters */
     uint64_t *plain_sets[QN_PLAIN_KINDS][QN_PLAIN_MOST];
     qn_token_tree others;    /* all that are not plain, or longer */
