@@ -1,6 +1,7 @@
 /* json_expression.c: see json_expression.h. */
 #include "grammar/json_expression.h"
 
+#include "base/utf8.h"
 #include "grammar/regex.h"
 
 #include <stdio.h>
@@ -134,6 +135,11 @@ static void spell_escape(uint32_t c, char out[8])
     snprintf(out, 8, "\\u%04x", (unsigned)c & 0xffff);
 }
 
+static bool needs_escape(uint32_t c)
+{
+    return c < 0x20 || c == '"' || c == '\\';
+}
+
 static bool in_ranges(const qn_character_range *ranges, size_t n, uint32_t c)
 {
     for (size_t i = 0; i < n; i++)
@@ -199,9 +205,18 @@ static bool has_all_beyond_ascii(const qn_character_range *ranges, size_t n)
     return below && above;
 }
 
+/* One character that is spelled as itself, as most of a pattern's are. */
+static qn_expression single_character(qn_json_writer *w, uint32_t character)
+{
+    char bytes[4];
+    return qn_expression_text(w->e, bytes, qn_utf8_encode(character, bytes));
+}
+
 qn_expression qn_json_character(qn_json_writer *w, const qn_character_range *ranges, size_t n)
 {
     uint64_t escaped = 0;
+    if (n == 1 && ranges[0].first == ranges[0].last && !needs_escape(ranges[0].first))
+        return single_character(w, ranges[0].first);
     for (int bit = 0; bit < N_ESCAPED; bit++)
         if (in_ranges(ranges, n, escaped_character(bit))) escaped |= (uint64_t)1 << bit;
     const bool all_beyond = has_all_beyond_ascii(ranges, n);
@@ -223,7 +238,7 @@ static qn_expression spelled_text(qn_json_writer *w, const char *bytes, size_t n
     for (size_t i = 0; i < n_bytes; i++) {
         char escape[8];
         const unsigned char c = (unsigned char)bytes[i];
-        if (c >= 0x20 && c != '"' && c != '\\') {
+        if (!needs_escape(c)) {
             qn_buffer_putc(&out, bytes[i]);
             continue;
         }
