@@ -71,7 +71,8 @@ static quern_token compare(const qn_token_mask *mask, qn_automaton *a, qn_place 
     quern_token chosen = -1;
     size_t left = 0;
     for (quern_token token = 0; token < N; token++) left += mask->bits[token / 64] >> token % 64 & 1;
-    walk_require(mask->is_empty == (left == 0) && (mask->only >= 0) == (left == 1), "the mask is counted wrong");
+    walk_require(mask->is_empty == (left == 0) && (mask->only >= 0) == (left == 1),
+                 "the mask is counted wrong");
     left = left > 0 ? choice % left : 0;
     for (quern_token token = 0; token < N; token++) {
         const bool allowed = mask->bits[token / 64] >> token % 64 & 1;

@@ -136,6 +136,7 @@ typedef struct quern_model_info { /* strings are owned by the model */
     const char *tokenizer; /**< "bpe", "spm" */
     bool has_chat_template;
     const char *chat_template_problem; /**< why the file's template cannot be used, or NULL */
+    bool reasons;                      /**< its template shows that answers may begin with reasoning */
     const char *instruction_set;
 } quern_model_info;
 QUERN_API void quern_model_get_info(const quern_model *model, quern_model_info *info);
@@ -526,6 +527,45 @@ QUERN_API quern_status quern_chat_grammar(quern_grammar **out, const quern_model
  */
 QUERN_API quern_status quern_chat_parse(const quern_model *model, const char *text, size_t n_bytes,
                                         const char *options_json, char **message_json, quern_error *err);
+
+/** What came of an answer. */
+typedef enum quern_chat_part {
+    QUERN_CHAT_CONTENT,   /**< text, n_bytes: more of what is said; whole characters */
+    QUERN_CHAT_REASONING, /**< text, n_bytes: more of what is thought before it */
+    QUERN_CHAT_CALL,      /**< call, id, name: a call of a tool begins */
+    QUERN_CHAT_ARGUMENTS, /**< call, text, n_bytes: more of its arguments, JSON text */
+    QUERN_CHAT_CALL_END,  /**< call, is_complete */
+} quern_chat_part;
+
+typedef struct quern_chat_event { /* texts are valid during the call */
+    quern_chat_part part;
+    int call; /**< 0, 1, ... in the order of the calls */
+    const char *id, *name;
+    const char *text; /**< not terminated; of at least one byte where it is said to be there */
+    size_t n_bytes;
+    bool is_complete; /**< false: the arguments broke off */
+} quern_chat_event;
+/** Returning false ends the reading with QUERN_ERR_CANCELED. It must not call the reader. */
+typedef bool quern_chat_event_fn(void *user, const quern_chat_event *event);
+
+/**
+ * The same while the answer comes: text goes in, in pieces of any size, and comes out as what it is. Only
+ * what may be the beginning of a marker is held back, and the events do not depend on how the text was cut,
+ * but for where a text is divided. For answers with quern_generate_params.show_special. One call at a time.
+ *
+ * @param options_json  as for quern_chat_parse; also "id_seed" (an integer: ids of calls are a function of
+ * it)
+ */
+typedef struct quern_chat_reader quern_chat_reader;
+QUERN_API quern_status quern_chat_reader_create(quern_chat_reader **out, const quern_model *model,
+                                                const char *options_json, quern_chat_event_fn *on_event,
+                                                void *user, quern_error *err);
+QUERN_API void quern_chat_reader_destroy(quern_chat_reader *reader); /**< NULL is fine */
+/** @return QUERN_OK, QUERN_ERR_CANCELED, _NOMEM; after an error nothing more comes */
+QUERN_API quern_status quern_chat_reader_push(quern_chat_reader *reader, const char *text, size_t n_bytes,
+                                              quern_error *err);
+/** The answer has ended: what was held back comes, and a call that was begun ends. */
+QUERN_API quern_status quern_chat_reader_finish(quern_chat_reader *reader, quern_error *err);
 
 /** Whether a whole text is of the language. QUERN_ERR_LIMIT: it is too ambiguous to tell. */
 QUERN_API quern_status quern_grammar_matches(const quern_grammar *grammar, const char *text, size_t n_bytes,

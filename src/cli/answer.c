@@ -1,5 +1,5 @@
 /* answer.c: one answer: streamed as it comes, ended by Ctrl-C, measured. */
-#include "cli/run.h"
+#include "cli/answer_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,22 +42,14 @@ bool qn_interrupt_seen(void)
 }
 
 typedef struct printer {
-    qn_answer *answer;
+    qn_answer_writer writer;
     qn_progress progress;
-    bool silent, failed;
-    int error; /* errno of the failed write */
 } printer;
 
 static bool print_text(void *user, const char *text, size_t n_bytes)
 {
     printer *p = user;
-    if (!qn_buffer_append(&p->answer->text, text, n_bytes)) return !(p->failed = true);
-    errno = 0;
-    if (!p->silent && n_bytes > 0 && (fwrite(text, 1, n_bytes, stdout) != n_bytes || fflush(stdout) != 0)) {
-        p->error = errno;
-        return !(p->failed = true);
-    }
-    return interrupted == 0;
+    return qn_answer_writer_add(&p->writer, text, n_bytes) && interrupted == 0;
 }
 
 static bool show_prompt(void *user, size_t done, size_t total)
@@ -68,46 +60,43 @@ static bool show_prompt(void *user, size_t done, size_t total)
     return interrupted == 0;
 }
 
-static int fail_output(const printer *p)
-{
-    if (p->error == 0) return qn_cli_fail_text("the answer: no memory");
-    return qn_cli_fail_text("standard output: %s", strerror(p->error));
-}
-
-/* A line end after the answer, if it has none. */
-static int end_line(const qn_answer *answer)
-{
-    if (answer->text.n_bytes == 0 || answer->text.data[answer->text.n_bytes - 1] != '\n') putchar('\n');
-    return qn_cli_flush();
-}
-
 int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_options *o,
                        const quern_token *prompt, size_t n_prompt, uint64_t seed, qn_answer_how how)
 {
-    printer p = {.answer = answer, .progress = {.label = "reading the prompt"}, .silent = how.silent};
+    printer p = {.progress = {.label = "reading the prompt"}};
     quern_generate_params params = quern_generate_params_default();
     params.prompt = prompt, params.n_prompt = n_prompt;
     params.max_tokens = o->max_tokens > 0 ? (size_t)o->max_tokens : 0;
     params.stops = o->stops.items, params.n_stops = o->stops.n_items;
     params.ignore_end = o->ignore_end, params.continues_prompt = how.continues_prompt;
-    params.show_special = how.show_special;
+    params.show_special = how.show_special || how.reasoning_after != NULL;
     params.grammar = o->grammar;
     params.on_text = print_text, params.on_prompt = show_prompt, params.user = &p;
-    quern_sampler *sampler = qn_run_sampler(o, quern_context_model(ctx), seed);
+    const quern_model *model = quern_context_model(ctx);
+    quern_sampler *sampler = qn_run_sampler(o, model, seed);
     if (sampler == NULL) return QN_EXIT_FAILURE;
     quern_error err;
-    qn_buffer_clear(&answer->text);
-    answer->seed = seed;
-    interrupted = 0;
-    running = ctx;
-    const quern_status s = quern_generate(ctx, sampler, &params, &answer->generated, &err);
-    running = NULL;
-    answer->interrupted = interrupted != 0;
+    quern_status s = QUERN_OK;
+    int code = QN_EXIT_FAILURE;
+    if (qn_answer_writer_begin(&p.writer, answer, model, how.reasoning_after, o->reasoning, how.silent)) {
+        answer->seed = seed;
+        interrupted = 0;
+        running = ctx;
+        s = quern_generate(ctx, sampler, &params, &answer->generated, &err);
+        running = NULL;
+        answer->interrupted = interrupted != 0;
+        qn_progress_finish(&p.progress);
+        code = qn_answer_writer_end(&p.writer, s != QUERN_OK);
+    }
     quern_sampler_destroy(sampler);
-    qn_progress_finish(&p.progress);
-    if (p.failed) return fail_output(&p);
-    const int code = how.silent || s != QUERN_OK ? QN_EXIT_OK : end_line(answer);
-    return s == QUERN_OK ? code : qn_cli_fail(&err);
+    return s == QUERN_OK || p.writer.failed ? code : qn_cli_fail(&err);
+}
+
+void qn_answer_warn_of_reasoning(const qn_answer *a)
+{
+    if (a->text.n_bytes == 0 && a->reasoning.n_bytes > 0 && !a->interrupted)
+        fputs("quern: the answer ended within its reasoning (-n allows more tokens, -c a longer context)\n",
+              stderr);
 }
 
 static double rate(size_t n, uint64_t ns)

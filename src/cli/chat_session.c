@@ -30,6 +30,7 @@ void qn_chat_session_deinit(qn_chat_session *s)
 {
     json_decref(s->messages);
     qn_buffer_deinit(&s->last.text);
+    qn_buffer_deinit(&s->last.reasoning);
 }
 
 quern_status qn_chat_tokens(const quern_model *model, const json_t *messages, const json_t *tools,
@@ -68,18 +69,37 @@ static size_t first_turn(const qn_chat_session *s)
     return is_role(json_array_get(s->messages, 0), "system") ? 1 : 0;
 }
 
-/* NUL bytes, which a model may say, are left out: a rendered conversation is a string. */
-static bool append(qn_chat_session *s, const char *role, const char *text, size_t n_bytes)
+/* NUL bytes, which a model may say, are left out: a rendered conversation is a string. NULL: not UTF-8, or no
+ * memory. */
+static json_t *to_string(const char *text, size_t n_bytes)
 {
     qn_buffer kept = {0};
     for (size_t i = 0; i < n_bytes; i++)
         if (text[i] != '\0') qn_buffer_putc(&kept, text[i]);
-    json_t *message = kept.failed ? NULL
-                                  : json_pack("{s:s, s:s%}", "role", role, "content",
-                                              kept.data != NULL ? kept.data : "", kept.n_bytes);
+    json_t *string = kept.failed ? NULL : json_stringn(kept.data != NULL ? kept.data : "", kept.n_bytes);
     qn_buffer_deinit(&kept);
+    return string;
+}
+
+/* Takes content and reasoning. */
+static bool append(qn_chat_session *s, const char *role, json_t *content, json_t *reasoning)
+{
+    json_t *message =
+        json_pack("{s:s, s:o, s:o*}", "role", role, "content", content, "reasoning_content", reasoning);
     if (message != NULL && json_array_append_new(s->messages, message) == 0) return true;
     return qn_cli_fail_text("the message cannot be kept: it is not UTF-8 text, or there is no memory"), false;
+}
+
+static bool append_question(qn_chat_session *s, const char *text)
+{
+    return append(s, "user", to_string(text, strlen(text)), NULL);
+}
+
+static bool append_answer(qn_chat_session *s)
+{
+    const qn_buffer *said = &s->last.text, *thought = &s->last.reasoning;
+    return append(s, "assistant", to_string(said->data, said->n_bytes),
+                  thought->n_bytes > 0 ? to_string(thought->data, thought->n_bytes) : NULL);
 }
 
 static void remove_last(qn_chat_session *s)
@@ -100,26 +120,26 @@ static bool drop_oldest(qn_chat_session *s)
 
 /* The conversation as tokens, with room for an answer. Turns that do not fit are dropped, down to half of the
  * context at once: each drop means that all must be computed again. */
-static bool make_tokens(qn_chat_session *s, quern_token **tokens, size_t *n_tokens)
+static bool make_tokens(qn_chat_session *s, quern_token **tokens, size_t *n_tokens, char **prompt)
 {
     const size_t n_ctx = quern_context_size(s->ctx), room = n_ctx / 8 < 256 ? n_ctx / 8 : 256;
     size_t limit = n_ctx - room;
     bool dropped = false;
     for (;;) {
         quern_error err = {0};
-        if (qn_chat_tokens(s->model, s->messages, NULL, tokens, n_tokens, NULL, &err) != QUERN_OK)
+        if (qn_chat_tokens(s->model, s->messages, NULL, tokens, n_tokens, prompt, &err) != QUERN_OK)
             return qn_cli_fail(&err), false;
         if (*n_tokens <= limit) break;
         limit = n_ctx / 2;
         if (!drop_oldest(s)) break;
         dropped = true;
-        quern_free(*tokens);
+        quern_free(*tokens), quern_free(*prompt);
     }
     if (*n_tokens > n_ctx) {
         qn_cli_fail_text("the message is too long: with it the conversation takes %zu tokens, the context "
                          "holds %zu (use a larger -c)",
                          *n_tokens, n_ctx);
-        quern_free(*tokens);
+        quern_free(*tokens), quern_free(*prompt);
         return false;
     }
     if (dropped && !s->said_dropped)
@@ -133,18 +153,23 @@ static bool answer(qn_chat_session *s)
 {
     quern_token *tokens;
     size_t n_tokens;
-    if (!make_tokens(s, &tokens, &n_tokens)) return false;
+    char *prompt;
+    quern_model_info info;
+    quern_model_get_info(s->model, &info);
+    if (!make_tokens(s, &tokens, &n_tokens, &prompt)) return false;
     if (s->last.generated.n_prompt > 0) s->last.load_seconds = 0; /* only the first answer waited for it */
-    const int code = qn_answer_generate(&s->last, s->ctx, s->options, tokens, n_tokens, s->seed + s->attempt,
-                                        (qn_answer_how){0});
-    quern_free(tokens);
+    const int code = qn_answer_generate(
+        &s->last, s->ctx, s->options, tokens, n_tokens, s->seed + s->attempt,
+        (qn_answer_how){.reasoning_after = info.reasons && s->options->grammar == NULL ? prompt : NULL});
+    quern_free(tokens), quern_free(prompt);
     if (code != QN_EXIT_OK) return false;
     if (s->last.generated.finish == QUERN_FINISH_CONTEXT)
         fputs("quern: the context is full: the answer ends here\n", stderr);
     if (s->options->verbose) qn_answer_print_timings(&s->last);
     if (s->last.text.n_bytes == 0 && s->last.interrupted)
         return true; /* stopped before it began: /regen answers */
-    return append(s, "assistant", s->last.text.data, s->last.text.n_bytes);
+    qn_answer_warn_of_reasoning(&s->last);
+    return append_answer(s);
 }
 
 bool qn_chat_session_say(qn_chat_session *s, const char *text)
@@ -153,7 +178,7 @@ bool qn_chat_session_say(qn_chat_session *s, const char *text)
     if (is_role(json_array_get(s->messages, json_array_size(s->messages) - 1), "user"))
         remove_last(s); /* was never answered */
     s->attempt = 0;
-    const bool ok = before != NULL && append(s, "user", text, strlen(text)) && answer(s);
+    const bool ok = before != NULL && append_question(s, text) && answer(s);
     if (!ok && before != NULL) {
         json_decref(s->messages);
         s->messages = json_incref(before);

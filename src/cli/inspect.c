@@ -19,7 +19,7 @@ static json_t *info_json(const quern_model *model, const quern_model_info *i)
                                                  (json_int_t)t.dims[3], "bytes", (json_int_t)t.n_bytes));
     quern_pack_info pack;
     quern_model_get_pack(model, &pack);
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:i, s:i, s:s, s:b, "
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:i, s:i, s:s, s:b, s:b, "
                      "s:{s:s, s:I}, s:o, s:o}",
                      "architecture", i->architecture, "name", i->name, "quantization", i->file_type,
                      "parameters", (json_int_t)i->n_parameters, "file_bytes", (json_int_t)i->file_bytes,
@@ -27,7 +27,7 @@ static json_t *info_json(const quern_model *model, const quern_model_info *i)
                      "kv_heads", (int)i->n_head_kv, "vocabulary", (int)i->n_vocab, "context_length",
                      (json_int_t)i->n_ctx_train, "experts", (int)i->n_expert, "experts_used",
                      (int)i->n_expert_used, "window", (int)i->window, "tokenizer", i->tokenizer,
-                     "chat_template", (int)i->has_chat_template, "pack", "state",
+                     "chat_template", (int)i->has_chat_template, "reasons", (int)i->reasons, "pack", "state",
                      qn_cli_pack_state(pack.state), "bytes", (json_int_t)pack.size_bytes, "metadata",
                      metadata, "tensors", tensors);
 }
@@ -46,8 +46,9 @@ static void print_info(const quern_model *model, const quern_model_info *i, bool
     printf("context         %u\nvocabulary      %u (%s)\n", i->n_ctx_train, i->n_vocab, i->tokenizer);
     if (i->window > 0) printf("window          %u positions in some layers\n", i->window);
     if (i->n_expert > 0) printf("experts         %u of %u\n", i->n_expert_used, i->n_expert);
-    printf("chat template   %s%s\n", i->has_chat_template ? "yes" : "no",
-           i->chat_template_problem != NULL ? " (broken)" : "");
+    printf("chat template   %s%s%s\n", i->has_chat_template ? "yes" : "no",
+           i->chat_template_problem != NULL ? " (broken)" : "",
+           i->reasons ? ", answers may begin with reasoning" : "");
     if (i->chat_template_problem != NULL) printf("                %s\n", i->chat_template_problem);
     if (!all) return;
     printf("\nmetadata\n");

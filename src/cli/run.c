@@ -99,6 +99,7 @@ static int print_result(const qn_run_options *o, const qn_answer *answer, const 
         fprintf(stderr,
                 "quern: the context of %u positions is full: the answer ends here (use a larger -c)\n",
                 quern_context_size(ctx));
+    qn_answer_warn_of_reasoning(answer);
     if (code == QN_EXIT_OK && answer->interrupted) code = EXIT_INTERRUPTED;
     return code;
 }
@@ -132,6 +133,7 @@ static int one_shot(qn_run_options *o, quern_context *ctx, const qn_buffer *prom
     quern_model_info info;
     quern_model_get_info(model, &info);
     const bool plain = o->raw || !info.has_chat_template;
+    const bool tells_apart = info.reasons && !plain && !o->report && o->tools == NULL && o->grammar == NULL;
     question q = {0};
     int code;
     if (plain && (o->system != NULL || o->tools != NULL))
@@ -141,11 +143,14 @@ static int one_shot(qn_run_options *o, quern_context *ctx, const qn_buffer *prom
     if (make_question(o, model, prompt, plain, &q, &code)) {
         qn_answer answer = {.load_seconds = load_seconds};
         qn_interrupt_install(true);
-        code = qn_answer_generate(
-            &answer, ctx, o, q.tokens, q.n_tokens, seed,
-            (qn_answer_how){.silent = o->report, .continues_prompt = plain, .show_special = q.tools != NULL});
+        code = qn_answer_generate(&answer, ctx, o, q.tokens, q.n_tokens, seed,
+                                  (qn_answer_how){.silent = o->report,
+                                                  .continues_prompt = plain,
+                                                  .show_special = q.tools != NULL,
+                                                  .reasoning_after = tells_apart ? q.prompt : NULL});
         if (code == QN_EXIT_OK) code = print_result(o, &answer, &q, ctx);
         qn_buffer_deinit(&answer.text);
+        qn_buffer_deinit(&answer.reasoning);
     }
     free_question(&q);
     return code;

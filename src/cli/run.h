@@ -27,6 +27,7 @@ typedef struct qn_run_options {
         mirostat_eta;
     long top_k, repeat_last_n, dry_allowed_length, dry_penalty_last_n, mirostat;
     const char *samplers;
+    const char *reasoning; /* "auto", "show", "hide" */
     qn_texts dry_breakers, logit_bias;
 } qn_run_options;
 
@@ -59,7 +60,7 @@ bool qn_run_bind_tools(qn_run_options *o, const quern_model *model, const json_t
 /* ---- answer.c ---- */
 
 typedef struct qn_answer {
-    qn_buffer text;
+    qn_buffer text, reasoning; /* reasoning: where it is told apart */
     quern_generated generated;
     uint64_t seed;
     double load_seconds;
@@ -67,9 +68,10 @@ typedef struct qn_answer {
 } qn_answer;
 
 typedef struct qn_answer_how {
-    bool silent;           /* nothing is printed, the text is only kept */
-    bool continues_prompt; /* plain completion */
-    bool show_special;     /* control tokens as text: tool calls are marked by them */
+    bool silent;                 /* nothing is printed, the text is only kept */
+    bool continues_prompt;       /* plain completion */
+    bool show_special;           /* control tokens as text: tool calls are marked by them */
+    const char *reasoning_after; /* reasoning is told apart: the rendered prompt; or NULL */
 } qn_answer_how;
 
 /* Ctrl-C from now on ends answers and not the program; the second one does, if `once`. Returns a file
@@ -78,9 +80,11 @@ int qn_interrupt_install(bool once);
 bool qn_interrupt_seen(void); /* since the last call */
 
 /* Generates after a prompt, printing as text comes. answer is initialized by the caller ({0}); deinit its
- * text. Returns an exit code; messages are printed. */
+ * texts. Returns an exit code; messages are printed. */
 int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_options *o,
                        const quern_token *prompt, size_t n_prompt, uint64_t seed, qn_answer_how how);
+/* Says so if the answer ended before anything was said. */
+void qn_answer_warn_of_reasoning(const qn_answer *answer);
 /* Durations, counts and rates on stderr. */
 void qn_answer_print_timings(const qn_answer *answer);
 /* message: what the answer says, taken; or NULL. */

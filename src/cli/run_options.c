@@ -25,6 +25,7 @@ qn_run_options qn_run_options_default(void)
                             .top_n_sigma = -1,
                             .xtc_threshold = 0.1,
                             .repeat_penalty = 1,
+                            .reasoning = "auto",
                             .dry_base = 1.75,
                             .mirostat_tau = 5,
                             .mirostat_eta = 0.1,
@@ -91,8 +92,16 @@ qn_run_options qn_run_options_default(void)
      "order of samplers, separated by semicolons: what is left out is off"},                             \
     {"-l, --logit-bias", QN_TEXTS, &(o)->logit_bias, 0, 0, "ID+BIAS",                                    \
      "changes the logit of a token (ID-inf bans it); may be repeated"},                                  \
+    {"--reasoning", QN_TEXT, &(o)->reasoning, 0, 0, "PLACE",                                             \
+     "what the model thinks before it answers: show, hide, auto (shown on terminals, default)"},         \
     {"--verbose", QN_FLAG, &(o)->verbose, 0, 0, NULL, "counts, durations, rates and the seed on stderr"}
 /* clang-format on */
+
+static int check_reasoning(const char *command, const char *place)
+{
+    if (strcmp(place, "auto") == 0 || strcmp(place, "show") == 0 || strcmp(place, "hide") == 0) return -1;
+    return qn_cli_usage("%s: --reasoning '%.40s': auto, show and hide are possible", command, place);
+}
 
 static int from_arguments(qn_run_options *o, int argc, char **argv)
 {
@@ -152,7 +161,9 @@ int qn_run_options_parse(qn_run_options *o, int argc, char **argv)
     };
     const int code =
         qn_options_parse("run", options, sizeof options / sizeof options[0], &argc, argv, 0, 1 << 20);
-    return code >= 0 ? code : from_arguments(o, argc, argv);
+    if (code >= 0) return code;
+    const int wrong = check_reasoning("run", o->reasoning);
+    return wrong >= 0 ? wrong : from_arguments(o, argc, argv);
 }
 
 bool qn_run_options_set(qn_run_options *o, const char *name, const char *value)
@@ -160,7 +171,8 @@ bool qn_run_options_set(qn_run_options *o, const char *name, const char *value)
     const qn_option options[] = {ANSWER_OPTIONS(o)};
     if (strcmp(name, "stop") == 0) o->stops.n_items = 0; /* a list of its own here: the last one counts */
     if (strcmp(name, "stop") == 0 && value[0] == '\0') return true;
-    return qn_options_set("/set", options, sizeof options / sizeof options[0], name, value) < 0;
+    return qn_options_set("/set", options, sizeof options / sizeof options[0], name, value) < 0 &&
+           check_reasoning("/set", o->reasoning) < 0;
 }
 
 static bool refers(const qn_texts *list, const char *text)
@@ -172,8 +184,8 @@ static bool refers(const qn_texts *list, const char *text)
 
 bool qn_run_options_refer(const qn_run_options *o, const char *text)
 {
-    return o->samplers == text || refers(&o->stops, text) || refers(&o->dry_breakers, text) ||
-           refers(&o->logit_bias, text);
+    return o->samplers == text || o->reasoning == text || refers(&o->stops, text) ||
+           refers(&o->dry_breakers, text) || refers(&o->logit_bias, text);
 }
 
 void qn_run_options_print(const qn_run_options *given, FILE *out)

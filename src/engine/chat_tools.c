@@ -69,16 +69,30 @@ quern_status quern_chat_grammar(quern_grammar **out, const quern_model *m, const
     return s;
 }
 
+bool qn_chat_reasons(const quern_model *m)
+{
+    const qn_output_format *f = format_of(m);
+    return m->chat != NULL && qn_chat_template_source(m->chat) != NULL &&
+           (shows_reasoning(m, f) || f->message_begin != NULL);
+}
+
+/* What is borrowed from the options lives as long as they. */
+static qn_output_params output_params(const quern_model *m, const json_t *options)
+{
+    const json_t *tools = json_object_get(options, "tools");
+    return (qn_output_params){.format = format_of(m),
+                              .tools = json_is_array(tools) ? tools : NULL,
+                              .prompt_end = json_string_value(json_object_get(options, "prompt")),
+                              .id_seed = (uint64_t)json_integer_value(json_object_get(options, "id_seed"))};
+}
+
 quern_status quern_chat_parse(const quern_model *m, const char *text, size_t n_bytes,
                               const char *options_json, char **message_json, quern_error *err)
 {
     json_t *options = NULL, *message = NULL;
     *message_json = NULL;
     quern_status s = read_options(&options, options_json, err);
-    const json_t *tools = json_object_get(options, "tools");
-    const qn_output_params p = {.format = format_of(m),
-                                .tools = json_is_array(tools) ? tools : NULL,
-                                .prompt_end = json_string_value(json_object_get(options, "prompt"))};
+    const qn_output_params p = output_params(m, options);
     if (s == QUERN_OK) s = qn_output_parse(&message, &p, text, n_bytes, err);
     if (s == QUERN_OK) {
         char *json = json_dumps(message, JSON_COMPACT); /* from malloc, as free wants it */
@@ -89,4 +103,74 @@ quern_status quern_chat_parse(const quern_model *m, const char *text, size_t n_b
     json_decref(message);
     json_decref(options);
     return s;
+}
+
+/* ---- as it comes ------------------------------------------------------------------------------- */
+
+struct quern_chat_reader {
+    qn_output_parser *parser;
+    quern_chat_event_fn *on_event;
+    void *user;
+    bool canceled;
+};
+
+static bool pass_on(void *user, const qn_output_event *event)
+{
+    static const quern_chat_part parts[] = {[QN_OUTPUT_CONTENT] = QUERN_CHAT_CONTENT,
+                                            [QN_OUTPUT_REASONING] = QUERN_CHAT_REASONING,
+                                            [QN_OUTPUT_CALL] = QUERN_CHAT_CALL,
+                                            [QN_OUTPUT_ARGUMENTS] = QUERN_CHAT_ARGUMENTS,
+                                            [QN_OUTPUT_CALL_END] = QUERN_CHAT_CALL_END};
+    quern_chat_reader *r = user;
+    const quern_chat_event passed = {.part = parts[event->kind],
+                                     .call = event->call,
+                                     .id = event->id,
+                                     .name = event->name,
+                                     .text = event->text,
+                                     .n_bytes = event->n_bytes,
+                                     .is_complete = event->complete};
+    r->canceled = r->canceled || !r->on_event(r->user, &passed);
+    return !r->canceled;
+}
+
+quern_status quern_chat_reader_create(quern_chat_reader **out, const quern_model *m, const char *options_json,
+                                      quern_chat_event_fn *on_event, void *user, quern_error *err)
+{
+    json_t *options = NULL;
+    *out = NULL;
+    quern_status s = read_options(&options, options_json, err);
+    quern_chat_reader *r = s == QUERN_OK ? qn_calloc(1, sizeof *r) : NULL;
+    if (s == QUERN_OK && r == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "answer: no memory");
+    if (s == QUERN_OK) {
+        qn_output_params p = output_params(m, options);
+        *r = (quern_chat_reader){.on_event = on_event, .user = user};
+        p.emit = pass_on, p.user = r;
+        s = qn_output_parser_create(&r->parser, &p, err);
+    }
+    json_decref(options);
+    if (s == QUERN_OK) *out = r;
+    else qn_free(r);
+    return s;
+}
+
+void quern_chat_reader_destroy(quern_chat_reader *r)
+{
+    if (r == NULL) return;
+    qn_output_parser_destroy(r->parser);
+    qn_free(r);
+}
+
+static quern_status read_status(const quern_chat_reader *r, quern_status s, quern_error *err)
+{
+    return s != QUERN_OK && r->canceled ? qn_fail(err, QUERN_ERR_CANCELED, "answer: canceled") : s;
+}
+
+quern_status quern_chat_reader_push(quern_chat_reader *r, const char *text, size_t n_bytes, quern_error *err)
+{
+    return read_status(r, qn_output_parser_push(r->parser, text, n_bytes, err), err);
+}
+
+quern_status quern_chat_reader_finish(quern_chat_reader *r, quern_error *err)
+{
+    return read_status(r, qn_output_parser_finish(r->parser, err), err);
 }

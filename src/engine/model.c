@@ -170,6 +170,7 @@ void quern_model_get_info(const quern_model *m, quern_model_info *info)
                            .instruction_set = m->kernels->isa,
                            .has_chat_template = m->chat != NULL && qn_chat_template_source(m->chat) != NULL};
     if (info->has_chat_template) info->chat_template_problem = qn_chat_template_problem(m->chat);
+    info->reasons = qn_chat_reasons(m);
 }
 
 static void print_scalar(const qn_gguf_value *v, qn_gguf_kind kind, uint64_t i, char *out, size_t size)

@@ -44,5 +44,7 @@ const float *qn_context_logit_max(const quern_context *ctx, size_t i);
 
 /* Opens the file's chat template and what stands in where it cannot be used. A bad template is no error. */
 quern_status qn_model_open_chat(quern_model *m, quern_error *err);
+/* Whether the file's template shows that answers may begin with reasoning (chat_tools.c). */
+bool qn_chat_reasons(const quern_model *m);
 
 #endif

@@ -25,9 +25,9 @@ struct qn_matcher {
     const qn_network *network;
     const qn_token_table *table;
     qn_place at;
-    branch *path;       /* [table->max_bytes + 1] */
-    bool drops_space;   /* and no token has come yet */
-    kept_mask *masks;   /* [mask_capacity] by place */
+    branch *path;     /* [table->max_bytes + 1] */
+    bool drops_space; /* and no token has come yet */
+    kept_mask *masks; /* [mask_capacity] by place */
     size_t mask_capacity, mask_bytes;
     kept_mask first; /* of the first token, where a blank is dropped: not by place */
     qn_plain_text *plain;

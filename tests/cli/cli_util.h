@@ -42,4 +42,9 @@ void cli_write(const char *path, const char *bytes, size_t n_bytes);
     "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"                                     \
     "{% if add_generation_prompt %}assistant:{% endif %}"
 
+/* The same for a model that reasons, whose marker is "</think>": token 319. */
+#define CLI_REASONING_TEMPLATE                                                                               \
+    "{% for m in messages %}{{ m.role }}: {{ m.content.split('</think>')[-1] }}\n{% endfor %}"               \
+    "{% if add_generation_prompt %}assistant: <think>\n{% endif %}"
+
 #endif

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-static const char *chat_model;
+static const char *chat_model, *reasoning_model;
 
 typedef struct terminal {
     int fd;
@@ -32,7 +32,7 @@ static int open_terminal(char *name, size_t size)
     return fd;
 }
 
-static void start(terminal *t, const char *options)
+static void start_model(terminal *t, const char *model, const char *options)
 {
     memset(t, 0, sizeof *t);
     char name[128];
@@ -50,10 +50,15 @@ static void start(terminal *t, const char *options)
     alarm(100);
     char text[512], *argv[40] = {getenv("QUERN_EXE")};
     int n = 1;
-    snprintf(text, sizeof text, "run %s %s", chat_model, options);
+    snprintf(text, sizeof text, "run %s %s", model, options);
     for (char *word = strtok(text, " "); word != NULL && n < 39; word = strtok(NULL, " ")) argv[n++] = word;
     execv(argv[0], argv);
     _exit(126);
+}
+
+static void start(terminal *t, const char *options)
+{
+    start_model(t, chat_model, options);
 }
 
 static double now(void)
@@ -377,6 +382,41 @@ static void hostile_files_are_not_loaded(void **state)
     cli_free(&r);
 }
 
+/* Faint letters for what is thought; the conversation keeps it apart from what is said. */
+static void reasoning_is_faint(void **state)
+{
+    (void)state;
+    start_model(&t, reasoning_model, "--temp 0 -n 9 -l 264+30"); /* "aaaa..." */
+    at_prompt(&t);
+    type(&t, "hello\n");
+    expect(&t, "\033[2m");
+    expect(&t, "\033[0m");
+    expect(&t, "ended within its reasoning");
+    at_prompt(&t);
+    json_t *thought = saved(&t, "thought.json");
+    assert_string_equal(content(thought, 1), "");
+    assert_int_equal(json_array_size(thought), 2);
+    assert_non_null(json_object_get(json_array_get(thought, 1), "reasoning_content"));
+    json_decref(thought);
+    type(&t, "/set logit-bias 319+60\n"); /* the marker first, and never again */
+    at_prompt(&t);
+    type(&t, "/set presence-penalty 100\n");
+    at_prompt(&t);
+    type(&t, "/set reasoning hide\n");
+    at_prompt(&t);
+    type(&t, "/set reasoning loud\n");
+    expect(&t, "auto, show and hide are possible");
+    at_prompt(&t);
+    type(&t, "/regen\n");
+    at_prompt(&t);
+    json_t *said = saved(&t, "said.json");
+    assert_string_not_equal(content(said, 1), "");
+    assert_null(json_object_get(json_array_get(said, 1), "reasoning_content"));
+    json_decref(said);
+    type(&t, "/bye\n");
+    assert_int_equal(end_typing(&t, "\x04"), 0);
+}
+
 /* In one-shot mode Ctrl-C ends the answer and the program, and what was said is shown. */
 static void one_shot_is_interrupted(void **state)
 {
@@ -390,11 +430,13 @@ static void one_shot_is_interrupted(void **state)
 static int set_up(void **state)
 {
     if (cli_set_up(state) != 0) return -1;
-    static char path[128];
-    const tiny_model chat = {.type = QN_TYPE_Q8_0, .seed = 3, .chat_template = CLI_TEMPLATE};
-    snprintf(path, sizeof path, "%s/chat.gguf", cli_directory);
-    chat_model = path;
-    return tiny_model_write(chat_model, &chat) ? 0 : -1;
+    static char paths[2][128];
+    const tiny_model chat = {.type = QN_TYPE_Q8_0, .seed = 3, .chat_template = CLI_TEMPLATE},
+                     reasoning = {.seed = 3, .chat_template = CLI_REASONING_TEMPLATE, .marker = "</think>"};
+    snprintf(paths[0], sizeof paths[0], "%s/chat.gguf", cli_directory);
+    snprintf(paths[1], sizeof paths[1], "%s/reasoning.gguf", cli_directory);
+    chat_model = paths[0], reasoning_model = paths[1];
+    return tiny_model_write(chat_model, &chat) && tiny_model_write(reasoning_model, &reasoning) ? 0 : -1;
 }
 
 int main(void)
@@ -406,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_full_context_forgets_the_oldest_turns),
         cmocka_unit_test(history_outlives_the_program),
         cmocka_unit_test(hostile_files_are_not_loaded),
+        cmocka_unit_test(reasoning_is_faint),
         cmocka_unit_test(one_shot_is_interrupted),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);

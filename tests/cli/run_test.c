@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-static const char *plain_model, *chat_model;
+static const char *plain_model, *chat_model, *reasoning_model;
 
 static json_t *run_json(const char *arguments, const char *input)
 {
@@ -82,9 +82,10 @@ static void the_seed_decides_and_nothing_else(void **state)
     /* a random seed is told, and gives the same again */
     json_t *random =
         run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --report", plain_model), NULL);
-    json_t *again = run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --report --seed %ld",
-                                        plain_model, number_of(random, "seed")),
-                             NULL);
+    json_t *again =
+        run_json(cli_format("run %s --raw hello -n 25 --temp 1.5 --ignore-eos --report --seed %ld",
+                            plain_model, number_of(random, "seed")),
+                 NULL);
     assert_true(json_equal(json_object_get(random, "text"), json_object_get(again, "text")));
     json_decref(random);
     json_decref(again);
@@ -164,9 +165,9 @@ static void sampling_options_arrive(void **state)
         run_json(cli_format("run %s --raw hello -n 4 --report -l 262+1000 --top-k 1", plain_model), NULL);
     assert_string_equal(text_of(o), "eeee");
     json_decref(o);
-    o = run_json(
-        cli_format("run %s --raw hello -n 4 --report -l 262+1000 -l 262-inf -l 263+1000 --temp 0", plain_model),
-        NULL);
+    o = run_json(cli_format("run %s --raw hello -n 4 --report -l 262+1000 -l 262-inf -l 263+1000 --temp 0",
+                            plain_model),
+                 NULL);
     assert_null(strchr(text_of(o), 'e'));
     json_decref(o);
     static const char *const accepted[] = {
@@ -281,6 +282,56 @@ static void bytes_that_are_no_text(void **state)
     cli_free(&r);
 }
 
+static const char *part_of(json_t *report, const char *part)
+{
+    const char *text = json_string_value(json_object_get(json_object_get(report, "message"), part));
+    return text != NULL ? text : "";
+}
+
+static void expect_output(const char *arguments, const char *wanted, const char *said)
+{
+    cli_result r = cli_run(arguments, NULL);
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, wanted);
+    if (said == NULL) assert_string_equal(r.err, "");
+    else assert_non_null(strstr(r.err, said));
+    cli_free(&r);
+}
+
+/* What is redirected is the answer alone, unless all is asked for. Some answers end within their reasoning.
+ */
+static void reasoning_is_told_apart(void **state)
+{
+    (void)state;
+    int n_whole = 0;
+    for (int seed = 0; seed < 12; seed++) {
+        const char *how =
+            cli_format("run %s hello -n 40 --ignore-eos --seed %d -l 319+4", reasoning_model, seed);
+        json_t *report = run_json(cli_format("%s --report", how), NULL);
+        const char *said = part_of(report, "content"), *thought = part_of(report, "reasoning_content");
+        const char *answer = cli_format("%s%s", said, said[0] != '\0' ? "\n" : ""),
+                   *warning = said[0] != '\0' ? NULL : "ended within its reasoning";
+        assert_true(thought[0] != '\0' || said[0] != '\0');
+        const size_t n = json_string_length(json_object_get(report, "text"));
+        if (thought[0] == '\0' || strlen(text_of(report)) != n || memchr(text_of(report), '\n', n) != NULL) {
+            json_decref(report); /* what these tests cannot compare: NUL bytes, blanks around the marker */
+            continue;
+        }
+        n_whole += said[0] != '\0';
+        expect_output(how, answer, warning);
+        expect_output(cli_format("%s --reasoning hide", how), answer, warning);
+        expect_output(cli_format("%s --reasoning show", how),
+                      cli_format("<think>\n%s\n</think>\n\n%s", thought, answer), warning);
+        json_decref(report);
+    }
+    assert_true(n_whole > 0);
+    cli_expect_failure(cli_format("run %s hello --reasoning faint", reasoning_model), NULL, 2,
+                       "show and hide");
+    cli_result r = cli_run(cli_format("show %s", reasoning_model), NULL);
+    assert_non_null(strstr(r.out, "may begin with reasoning"));
+    cli_free(&r);
+}
+
 static void a_broken_template_leaves_completion(void **state)
 {
     (void)state;
@@ -332,12 +383,19 @@ static int set_up(void **state)
 {
     if (cli_set_up(state) != 0) return -1;
     const tiny_model plain = {.type = QN_TYPE_Q8_0},
-                     chat = {.type = QN_TYPE_Q8_0, .seed = 3, .chat_template = CLI_TEMPLATE};
-    static char paths[2][128];
+                     chat = {.type = QN_TYPE_Q8_0, .seed = 3, .chat_template = CLI_TEMPLATE},
+                     reasoning = {.type = QN_TYPE_Q8_0,
+                                  .seed = 3,
+                                  .chat_template = CLI_REASONING_TEMPLATE,
+                                  .marker = "</think>"};
+    static char paths[3][128];
     snprintf(paths[0], sizeof paths[0], "%s/plain.gguf", cli_directory);
     snprintf(paths[1], sizeof paths[1], "%s/chat.gguf", cli_directory);
-    plain_model = paths[0], chat_model = paths[1];
-    return tiny_model_write(plain_model, &plain) && tiny_model_write(chat_model, &chat) ? 0 : -1;
+    snprintf(paths[2], sizeof paths[2], "%s/reasoning.gguf", cli_directory);
+    plain_model = paths[0], chat_model = paths[1], reasoning_model = paths[2];
+    const bool ok = tiny_model_write(plain_model, &plain) && tiny_model_write(chat_model, &chat) &&
+                    tiny_model_write(reasoning_model, &reasoning);
+    return ok ? 0 : -1;
 }
 
 int main(void)
@@ -353,6 +411,7 @@ int main(void)
         cmocka_unit_test(failures_are_one_line_and_exit_1),
         cmocka_unit_test(bytes_that_are_no_text),
         cmocka_unit_test(a_broken_template_leaves_completion),
+        cmocka_unit_test(reasoning_is_told_apart),
         cmocka_unit_test(output_that_fails_is_said),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);

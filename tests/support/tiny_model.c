@@ -147,7 +147,9 @@ static void vocabulary(builder *b)
                 kinds[i] = i == 0 ? 2 : 3;
         else if (i < 259) snprintf(text[i], 32, "<0x%02X>", (unsigned)i - 3), kinds[i] = 6;
         else if (i - 259 < N_WORDS) snprintf(text[i], 32, "%s", words[i - 259]), kinds[i] = 1;
-        else snprintf(text[i], 32, "\u2581word%d", i), kinds[i] = 1;
+        else if (i < N_VOCAB - 1 || b->m->marker == NULL)
+            snprintf(text[i], 32, "\u2581word%d", i), kinds[i] = 1;
+        else snprintf(text[i], 32, "%s", b->m->marker), kinds[i] = 4;
         if (i >= 259) scores[i] = -(float)(i - 258);
         tokens[i] = (qn_string){text[i], strlen(text[i])};
     }

@@ -13,6 +13,7 @@ typedef struct tiny_model {
     uint32_t window;           /* 0: 32, where the family has windows */
     uint32_t n_ctx;            /* context_length; 0: 4096 */
     const char *chat_template; /* NULL: none */
+    const char *marker;        /* text of the last token, which stands for itself; NULL: it is a word */
 } tiny_model;
 
 /* 256 wide, 8 heads over 2, feed-forward of 512; 320 tokens: <unk> <s> </s>, 256 bytes, words. Returns false
