@@ -518,6 +518,19 @@ QUERN_API quern_status quern_chat_grammar(quern_grammar **out, const quern_model
                                           const char *options_json, quern_error *err);
 
 /**
+ * What a model may answer where its content shall be of a language: reasoning first, as much as it likes, if
+ * its chat template shows that answers may begin so. For answers with quern_generate_params.show_special.
+ *
+ * @param content       of what follows the reasoning; may be destroyed afterwards
+ * @param options_json  NULL, or as above: "prompt"
+ * @return QUERN_OK, QUERN_ERR_ARGUMENT (not such JSON), _UNSUPPORTED (the format writes reasoning as a
+ * message of its own: content has to do), _LIMIT, _NOMEM
+ */
+QUERN_API quern_status quern_chat_grammar_after_reasoning(quern_grammar **out, const quern_model *model,
+                                                          const quern_grammar *content,
+                                                          const char *options_json, quern_error *err);
+
+/**
  * An answer's text back to a message as JSON: {"role": "assistant", "content", "reasoning_content"?,
  * "tool_calls"?}, in the format of the model's chat template. What cannot be read as a call stays content.
  *

@@ -114,23 +114,29 @@ static qn_expression text_with_calls(qn_call_writer *w)
     return s;
 }
 
-/* The answer, with reasoning in front of it where that may be. */
-static qn_expression answer(qn_call_writer *w)
+/* What comes before the answer: the rest of the reasoning that the prompt has begun, or reasoning where it
+ * may come. */
+static qn_expression reasoning(qn_call_writer *w, bool has_begun, bool may_come)
 {
     const qn_output_format *f = w->p->format;
-    const bool reasons = f->reasoning_begin[0] != NULL && f->reasoning_end[0] != NULL &&
-                         (w->p->allow_reasoning || !w->p->required);
     const qn_expression s = qn_call_sequence(w);
-    if (f->reasoning_end[0] != NULL && w->p->in_reasoning) {
+    if (f->reasoning_end[0] != NULL && has_begun) {
         qn_call_append(w, s, qn_call_up_to(w, f->reasoning_end[0]));
         qn_call_append(w, s, qn_expression_repeat(&w->e, qn_call_text(w, "\n"), 0, 2));
-    } else if (reasons) {
+    } else if (f->reasoning_begin[0] != NULL && f->reasoning_end[0] != NULL && may_come) {
         const qn_expression thought = qn_call_sequence(w);
         qn_call_append(w, thought, qn_call_marker(w, f->reasoning_begin[0]));
         qn_call_append(w, thought, qn_call_up_to(w, f->reasoning_end[0]));
         qn_call_append(w, thought, qn_expression_repeat(&w->e, qn_call_text(w, "\n"), 0, 2));
         qn_call_append(w, s, qn_call_optional(w, thought));
     }
+    return s;
+}
+
+static qn_expression answer(qn_call_writer *w)
+{
+    const qn_expression s = qn_call_sequence(w);
+    qn_call_append(w, s, reasoning(w, w->p->in_reasoning, w->p->allow_reasoning || !w->p->required));
     qn_call_append(w, s, w->p->required ? all_calls(w, 0) : text_with_calls(w));
     return s;
 }
@@ -178,6 +184,21 @@ static bool find_controls(qn_call_writer *w)
     return true;
 }
 
+typedef qn_expression build_fn(qn_call_writer *w);
+
+static quern_status build(qn_network *n, qn_call_writer *w, build_fn *make)
+{
+    quern_status s = find_controls(w) ? QUERN_OK : qn_fail(w->err, QUERN_ERR_NOMEM, "tools: no memory");
+    if (s == QUERN_OK) {
+        w->e.root = qn_expression_new_rule(&w->e);
+        qn_expression_define(&w->e, w->e.root, make(w));
+        s = w->status != QUERN_OK ? w->status : qn_network_build(n, &w->e, "tools", NULL, NULL, w->err);
+    }
+    qn_expressions_deinit(&w->e);
+    qn_free(w->controls);
+    return s;
+}
+
 quern_status qn_call_grammar_build(qn_network *n, const qn_call_grammar_params *params, const qn_vocab *vocab,
                                    quern_error *err)
 {
@@ -186,17 +207,27 @@ quern_status qn_call_grammar_build(qn_network *n, const qn_call_grammar_params *
         (qn_json_schema_options){.whitespace = params->whitespace, .named_only = true, .lenient = true};
     memset(n, 0, sizeof *n);
     quern_status s = check(params, err);
-    if (s == QUERN_OK && !find_controls(&w)) s = qn_fail(err, QUERN_ERR_NOMEM, "tools: no memory");
-    if (s == QUERN_OK) {
-        w.e.root = qn_expression_new_rule(&w.e);
-        qn_expression_define(&w.e, w.e.root, answer(&w));
-        s = w.status != QUERN_OK ? w.status : qn_network_build(n, &w.e, "tools", NULL, NULL, err);
-    }
+    if (s == QUERN_OK) s = build(n, &w, answer);
     if (s == QUERN_OK && n->is_empty) {
         qn_network_deinit(n);
         s = qn_fail(err, QUERN_ERR_ARGUMENT, "tools: no call can satisfy the schema of its parameters");
     }
-    qn_expressions_deinit(&w.e);
-    qn_free(w.controls);
     return s;
+}
+
+static qn_expression reasoning_alone(qn_call_writer *w)
+{
+    return reasoning(w, w->p->in_reasoning, w->p->allow_reasoning);
+}
+
+quern_status qn_reasoning_grammar_build(qn_network *n, const qn_call_grammar_params *params,
+                                        const qn_vocab *vocab, quern_error *err)
+{
+    qn_call_writer w = {.p = params, .vocab = vocab, .err = err};
+    memset(n, 0, sizeof *n);
+    if (params->format->message_begin != NULL)
+        return qn_fail(err, QUERN_ERR_UNSUPPORTED,
+                       "format '%s': reasoning before an answer of a given form is not supported",
+                       params->format->name);
+    return build(n, &w, reasoning_alone);
 }

@@ -27,4 +27,9 @@ typedef struct qn_call_grammar_params {
 quern_status qn_call_grammar_build(qn_network *n, const qn_call_grammar_params *params, const qn_vocab *vocab,
                                    quern_error *err);
 
+/* What may come before an answer that is bound otherwise: reasoning, or nothing. Of the params format,
+ * in_reasoning and allow_reasoning count. QUERN_ERR_UNSUPPORTED: the format consists of messages; _NOMEM. */
+quern_status qn_reasoning_grammar_build(qn_network *n, const qn_call_grammar_params *params,
+                                        const qn_vocab *vocab, quern_error *err);
+
 #endif

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -60,35 +61,63 @@ static bool show_prompt(void *user, size_t done, size_t total)
     return interrupted == 0;
 }
 
+/* The grammar of the options, after reasoning where that may come. NULL in *bound: that of the options as it
+ * is. False: message printed. */
+static bool bind_after_reasoning(quern_grammar **bound, const qn_run_options *o, const quern_model *model,
+                                 const char *prompt)
+{
+    quern_error err;
+    *bound = NULL;
+    if (o->grammar == NULL || prompt == NULL) return true;
+    char *options = qn_answer_options(prompt);
+    if (options == NULL) return false;
+    const quern_status s = quern_chat_grammar_after_reasoning(bound, model, o->grammar, options, &err);
+    free(options);
+    if (s != QUERN_OK && s != QUERN_ERR_UNSUPPORTED) qn_cli_fail(&err);
+    return s == QUERN_OK || s == QUERN_ERR_UNSUPPORTED;
+}
+
+static quern_status generate(printer *p, quern_context *ctx, quern_sampler *sampler,
+                             const quern_generate_params *params, quern_error *err)
+{
+    qn_answer *answer = p->writer.answer;
+    interrupted = 0;
+    running = ctx;
+    const quern_status s = quern_generate(ctx, sampler, params, &answer->generated, err);
+    running = NULL;
+    answer->interrupted = interrupted != 0;
+    qn_progress_finish(&p->progress);
+    return s;
+}
+
 int qn_answer_generate(qn_answer *answer, quern_context *ctx, const qn_run_options *o,
                        const quern_token *prompt, size_t n_prompt, uint64_t seed, qn_answer_how how)
 {
+    const quern_model *model = quern_context_model(ctx);
     printer p = {.progress = {.label = "reading the prompt"}};
     quern_generate_params params = quern_generate_params_default();
     params.prompt = prompt, params.n_prompt = n_prompt;
     params.max_tokens = o->max_tokens > 0 ? (size_t)o->max_tokens : 0;
     params.stops = o->stops.items, params.n_stops = o->stops.n_items;
     params.ignore_end = o->ignore_end, params.continues_prompt = how.continues_prompt;
-    params.show_special = how.show_special || how.reasoning_after != NULL;
-    params.grammar = o->grammar;
+    params.show_special = how.show_special || how.prompt != NULL;
     params.on_text = print_text, params.on_prompt = show_prompt, params.user = &p;
-    const quern_model *model = quern_context_model(ctx);
+    quern_grammar *bound;
+    if (!bind_after_reasoning(&bound, o, model, how.prompt)) return QN_EXIT_FAILURE;
+    params.grammar = bound != NULL ? bound : o->grammar;
     quern_sampler *sampler = qn_run_sampler(o, model, seed);
-    if (sampler == NULL) return QN_EXIT_FAILURE;
     quern_error err;
     quern_status s = QUERN_OK;
     int code = QN_EXIT_FAILURE;
-    if (qn_answer_writer_begin(&p.writer, answer, model, how.reasoning_after, o->reasoning, how.silent)) {
-        answer->seed = seed;
-        interrupted = 0;
-        running = ctx;
-        s = quern_generate(ctx, sampler, &params, &answer->generated, &err);
-        running = NULL;
-        answer->interrupted = interrupted != 0;
-        qn_progress_finish(&p.progress);
+    answer->seed = seed;
+    if (sampler != NULL &&
+        qn_answer_writer_begin(&p.writer, answer, model, how.tells_apart ? how.prompt : NULL, o->reasoning,
+                               how.silent)) {
+        s = generate(&p, ctx, sampler, &params, &err);
         code = qn_answer_writer_end(&p.writer, s != QUERN_OK);
     }
     quern_sampler_destroy(sampler);
+    quern_grammar_destroy(bound);
     return s == QUERN_OK || p.writer.failed ? code : qn_cli_fail(&err);
 }
 

@@ -76,8 +76,7 @@ static void choose_place(qn_answer_writer *w, const char *place)
 
 /* ---- the whole --------------------------------------------------------------------------------- */
 
-/* Only the end of the prompt says anything. */
-static char *reader_options(const char *prompt)
+char *qn_answer_options(const char *prompt)
 {
     enum { ENOUGH = 256 };
     const size_t n = strlen(prompt);
@@ -86,6 +85,7 @@ static char *reader_options(const char *prompt)
     json_t *options = json_pack("{s:[], s:s*}", "tools", "prompt", end);
     char *text = options != NULL ? json_dumps(options, JSON_COMPACT) : NULL;
     json_decref(options);
+    if (text == NULL) qn_cli_fail_text("the answer: no memory, or the prompt is not UTF-8 text");
     return text;
 }
 
@@ -98,9 +98,8 @@ bool qn_answer_writer_begin(qn_answer_writer *w, qn_answer *answer, const quern_
     qn_buffer_clear(&answer->reasoning);
     if (prompt == NULL) return true;
     choose_place(w, place);
-    char *options = reader_options(prompt);
-    if (options == NULL)
-        return qn_cli_fail_text("the answer: no memory, or the prompt is not UTF-8 text"), false;
+    char *options = qn_answer_options(prompt);
+    if (options == NULL) return false;
     const quern_status s = quern_chat_reader_create(&w->reader, model, options, take_event, w, &err);
     free(options);
     if (s != QUERN_OK) qn_cli_fail(&err);

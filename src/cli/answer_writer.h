@@ -27,4 +27,8 @@ bool qn_answer_writer_add(qn_answer_writer *w, const char *text, size_t n_bytes)
  * message printed. */
 int qn_answer_writer_end(qn_answer_writer *w, bool broke_off);
 
+/* Options for the library's functions that read answers without tools, as JSON; of the prompt only the end
+ * counts. free it. NULL: message printed. */
+char *qn_answer_options(const char *prompt);
+
 #endif

@@ -158,9 +158,9 @@ static bool answer(qn_chat_session *s)
     quern_model_get_info(s->model, &info);
     if (!make_tokens(s, &tokens, &n_tokens, &prompt)) return false;
     if (s->last.generated.n_prompt > 0) s->last.load_seconds = 0; /* only the first answer waited for it */
-    const int code = qn_answer_generate(
-        &s->last, s->ctx, s->options, tokens, n_tokens, s->seed + s->attempt,
-        (qn_answer_how){.reasoning_after = info.reasons && s->options->grammar == NULL ? prompt : NULL});
+    const int code =
+        qn_answer_generate(&s->last, s->ctx, s->options, tokens, n_tokens, s->seed + s->attempt,
+                           (qn_answer_how){.prompt = info.reasons ? prompt : NULL, .tells_apart = true});
     quern_free(tokens), quern_free(prompt);
     if (code != QN_EXIT_OK) return false;
     if (s->last.generated.finish == QUERN_FINISH_CONTEXT)

@@ -133,7 +133,7 @@ static int one_shot(qn_run_options *o, quern_context *ctx, const qn_buffer *prom
     quern_model_info info;
     quern_model_get_info(model, &info);
     const bool plain = o->raw || !info.has_chat_template;
-    const bool tells_apart = info.reasons && !plain && !o->report && o->tools == NULL && o->grammar == NULL;
+    const bool reasons = info.reasons && !plain && o->tools == NULL;
     question q = {0};
     int code;
     if (plain && (o->system != NULL || o->tools != NULL))
@@ -147,7 +147,8 @@ static int one_shot(qn_run_options *o, quern_context *ctx, const qn_buffer *prom
                                   (qn_answer_how){.silent = o->report,
                                                   .continues_prompt = plain,
                                                   .show_special = q.tools != NULL,
-                                                  .reasoning_after = tells_apart ? q.prompt : NULL});
+                                                  .prompt = reasons ? q.prompt : NULL,
+                                                  .tells_apart = !o->report});
         if (code == QN_EXIT_OK) code = print_result(o, &answer, &q, ctx);
         qn_buffer_deinit(&answer.text);
         qn_buffer_deinit(&answer.reasoning);

@@ -68,10 +68,11 @@ typedef struct qn_answer {
 } qn_answer;
 
 typedef struct qn_answer_how {
-    bool silent;                 /* nothing is printed, the text is only kept */
-    bool continues_prompt;       /* plain completion */
-    bool show_special;           /* control tokens as text: tool calls are marked by them */
-    const char *reasoning_after; /* reasoning is told apart: the rendered prompt; or NULL */
+    bool silent;           /* nothing is printed, the text is only kept */
+    bool continues_prompt; /* plain completion */
+    bool show_special;     /* control tokens as text: tool calls are marked by them */
+    const char *prompt;    /* the rendered conversation of a model that reasons; NULL: it does not */
+    bool tells_apart;      /* what is said and what is thought, instead of leaving all as it comes */
 } qn_answer_how;
 
 /* Ctrl-C from now on ends answers and not the program; the second one does, if `once`. Returns a file

@@ -69,6 +69,26 @@ quern_status quern_chat_grammar(quern_grammar **out, const quern_model *m, const
     return s;
 }
 
+quern_status quern_chat_grammar_after_reasoning(quern_grammar **out, const quern_model *m,
+                                                const quern_grammar *content, const char *options_json,
+                                                quern_error *err)
+{
+    json_t *options = NULL;
+    qn_network before = {0}, whole = {0};
+    *out = NULL;
+    quern_status s = read_options(&options, options_json, err);
+    const char *prompt = json_string_value(json_object_get(options, "prompt"));
+    qn_call_grammar_params p = {.format = format_of(m)};
+    p.allow_reasoning = shows_reasoning(m, p.format);
+    p.in_reasoning = prompt != NULL && qn_output_begins_reasoning(p.format, prompt);
+    if (s == QUERN_OK) s = qn_reasoning_grammar_build(&before, &p, m->vocab, err);
+    if (s == QUERN_OK) s = qn_network_concatenate(&whole, &before, qn_grammar_network(content), err);
+    if (s == QUERN_OK) s = qn_grammar_of_network(out, &whole, err);
+    qn_network_deinit(&before);
+    json_decref(options);
+    return s;
+}
+
 bool qn_chat_reasons(const quern_model *m)
 {
     const qn_output_format *f = format_of(m);

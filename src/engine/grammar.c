@@ -124,6 +124,11 @@ quern_status qn_grammar_of_network(quern_grammar **out, qn_network *network, que
     return QUERN_OK;
 }
 
+const qn_network *qn_grammar_network(const quern_grammar *g)
+{
+    return &g->network;
+}
+
 quern_status quern_grammar_create(quern_grammar **out, const quern_grammar_params *params, quern_error *err)
 {
     quern_grammar_params p = quern_grammar_params_default();

@@ -11,6 +11,8 @@ quern_status qn_grammar_borrow(const quern_grammar *g, const quern_model *m, qn_
                                quern_error *err);
 void qn_grammar_give_back(const quern_grammar *g, const quern_model *m, qn_matcher *matcher);
 
+/* Immutable, as long as the grammar lives. */
+const qn_network *qn_grammar_network(const quern_grammar *g);
 /* The network is taken, also where this fails. QUERN_ERR_NOMEM. */
 quern_status qn_grammar_of_network(quern_grammar **out, qn_network *network, quern_error *err);
 

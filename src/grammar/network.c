@@ -268,6 +268,58 @@ quern_status qn_network_build(qn_network *n, const qn_expressions *e, const char
     return s;
 }
 
+/* ---- two in a row ------------------------------------------------------------------------------ */
+
+/* Adds states, edges and rules of a network behind those that are there. Returns the number of its root. */
+static uint32_t add_network(builder *b, const qn_network *from)
+{
+    qn_network *n = b->net;
+    const uint32_t states = (uint32_t)n->n_states, edges = (uint32_t)n->n_edges, rules = (uint32_t)n->n_rules;
+    for (size_t i = 0; i < from->n_states; i++) add_state(b);
+    if (n->n_edges + from->n_edges > MAX_EDGES) b->too_large = true;
+    else if (!qn_grow(&n->edges, &n->edge_capacity, n->n_edges + from->n_edges, MAX_EDGES, sizeof *n->edges))
+        b->no_memory = true;
+    if (b->no_memory || b->too_large) return 0;
+    for (size_t i = 0; i < from->n_states; i++)
+        if (from->states[i] != QN_NO_EDGE) n->states[states + i] = edges + from->states[i];
+    for (size_t i = 0; i < from->n_edges; i++) {
+        qn_edge edge = from->edges[i];
+        edge.to += states;
+        if (edge.kind == QN_EDGE_CALL) edge.rule += rules;
+        if (edge.next != QN_NO_EDGE) edge.next += edges;
+        n->edges[n->n_edges++] = edge;
+    }
+    for (size_t i = 0; i < from->n_rules; i++)
+        n->rules[n->n_rules++] =
+            (qn_network_rule){states + from->rules[i].begin, states + from->rules[i].end};
+    return rules + from->root;
+}
+
+quern_status qn_network_concatenate(qn_network *n, const qn_network *first, const qn_network *second,
+                                    quern_error *err)
+{
+    builder b = {.net = n};
+    memset(n, 0, sizeof *n);
+    n->rules = qn_calloc(first->n_rules + second->n_rules + 1, sizeof *n->rules);
+    if (n->rules == NULL) b.no_memory = true;
+    if (!b.no_memory) n->rules[n->n_rules++] = (qn_network_rule){add_state(&b), add_state(&b)};
+    const uint32_t between = b.no_memory ? 0 : add_state(&b);
+    const uint32_t roots[] = {b.no_memory ? 0 : add_network(&b, first),
+                              b.no_memory || b.too_large ? 0 : add_network(&b, second)};
+    if (!b.no_memory && !b.too_large) {
+        add_edge(&b, n->rules[0].begin, (qn_edge){.kind = QN_EDGE_CALL, .rule = roots[0], .to = between});
+        add_edge(&b, between, (qn_edge){.kind = QN_EDGE_CALL, .rule = roots[1], .to = n->rules[0].end});
+    }
+    quern_status s = QUERN_OK;
+    if (b.too_large) s = qn_fail(err, QUERN_ERR_LIMIT, "grammar: more than %d states", MAX_STATES);
+    else if (b.no_memory || !qn_network_find_shortest(n))
+        s = qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");
+    if (s != QUERN_OK) return qn_network_deinit(n), s;
+    cut_dead_ends(n);
+    find_classes(n);
+    return QUERN_OK;
+}
+
 void qn_network_deinit(qn_network *n)
 {
     qn_free(n->edges);

@@ -47,4 +47,8 @@ quern_status qn_network_build(qn_network *n, const qn_expressions *e, const char
                               quern_error *err);
 void qn_network_deinit(qn_network *n);
 
+/* Texts of one network followed by those of another; both stay as they are. QUERN_ERR_LIMIT, _NOMEM. */
+quern_status qn_network_concatenate(qn_network *n, const qn_network *first, const qn_network *second,
+                                    quern_error *err);
+
 #endif

@@ -332,6 +332,23 @@ static void reasoning_is_told_apart(void **state)
     cli_free(&r);
 }
 
+/* A model that thinks first does so, and then the schema holds. */
+static void a_schema_binds_what_follows_the_reasoning(void **state)
+{
+    (void)state;
+    for (int seed = 0; seed < 5; seed++) {
+        const char *how =
+            cli_format("run %s hello -n 60 --seed %d -l 319+3 --regex [0-9]{3,5}", reasoning_model, seed);
+        json_t *report = run_json(cli_format("%s --report", how), NULL);
+        const char *said = part_of(report, "content"), *end = strstr(text_of(report), "</think>");
+        assert_non_null(end);
+        assert_int_equal(strspn(said, "0123456789"), strlen(said));
+        assert_in_range(strlen(said), 3, 5);
+        expect_output(how, cli_format("%s\n", said), NULL);
+        json_decref(report);
+    }
+}
+
 static void a_broken_template_leaves_completion(void **state)
 {
     (void)state;
@@ -412,6 +429,7 @@ int main(void)
         cmocka_unit_test(bytes_that_are_no_text),
         cmocka_unit_test(a_broken_template_leaves_completion),
         cmocka_unit_test(reasoning_is_told_apart),
+        cmocka_unit_test(a_schema_binds_what_follows_the_reasoning),
         cmocka_unit_test(output_that_fails_is_said),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);

@@ -144,6 +144,54 @@ static void wrong_options_are_refused(void **state)
     quern_chat_reader_destroy(NULL);
 }
 
+static bool matches(const quern_grammar *g, const char *text)
+{
+    bool matches = false;
+    quern_error err = {0};
+    assert_int_equal(quern_grammar_matches(g, text, strlen(text), &matches, &err), QUERN_OK);
+    return matches;
+}
+
+static quern_grammar *grammar_of(const char *regex)
+{
+    quern_grammar_params params = quern_grammar_params_default();
+    quern_grammar *g;
+    quern_error err = {0};
+    params.kind = QUERN_GRAMMAR_REGEX, params.text = regex, params.n_bytes = strlen(regex);
+    assert_int_equal(quern_grammar_create(&g, &params, &err), QUERN_OK);
+    return g;
+}
+
+/* Only what follows the reasoning is bound. */
+static void reasoning_comes_before_what_is_bound(void **state)
+{
+    (void)state;
+    quern_grammar *content = grammar_of("[0-9]+"), *bound;
+    quern_error err = {0};
+    assert_int_equal(
+        quern_chat_grammar_after_reasoning(&bound, model, content, "{\"prompt\": \"x<think>\\n\"}", &err),
+        QUERN_OK);
+    assert_true(matches(bound, "what <think> may it be?</think>42"));
+    assert_true(matches(bound, "</think>\n\n7"));
+    assert_false(matches(bound, "42"));
+    assert_false(matches(bound, "hm</think>forty-two"));
+    assert_false(matches(bound, "hm</think>1</think>2"));
+    quern_grammar_destroy(bound);
+    assert_int_equal(quern_chat_grammar_after_reasoning(&bound, model, content, NULL, &err), QUERN_OK);
+    assert_true(matches(bound, "42"));
+    assert_true(matches(bound, "<think>hm</think>42"));
+    assert_false(matches(bound, "hm</think>42"));
+    quern_grammar_destroy(bound);
+    assert_int_equal(quern_chat_grammar_after_reasoning(&bound, plain, content, NULL, &err), QUERN_OK);
+    assert_true(matches(bound, "42"));
+    assert_false(matches(bound, "<think>hm</think>42"));
+    quern_grammar_destroy(bound);
+    assert_int_equal(quern_chat_grammar_after_reasoning(&bound, model, content, "[]", &err),
+                     QUERN_ERR_ARGUMENT);
+    assert_null(bound);
+    quern_grammar_destroy(content);
+}
+
 static void models_tell_whether_they_reason(void **state)
 {
     (void)state;
@@ -185,6 +233,7 @@ int main(void)
         cmocka_unit_test(a_whole_answer_becomes_a_message),
         cmocka_unit_test(who_listens_can_end_it),
         cmocka_unit_test(wrong_options_are_refused),
+        cmocka_unit_test(reasoning_comes_before_what_is_bound),
         cmocka_unit_test(models_tell_whether_they_reason),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -117,10 +117,49 @@ static void failures_are_told(void **state)
     qn_expressions_deinit(&e);
 }
 
+/* All texts of few letters: one is of both in a row if it can be cut so. */
+static void two_in_a_row_take_what_both_take(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"root ::= \"a\"* \"b\"?", "root ::= \"b\" (\"a\" | \"c\")*"},
+        {"root ::= \"(\" root \")\" | \"a\"", "root ::= \"(\" other \")\"\nother ::= root | \"\""},
+        {"root ::= \"\"", "root ::= \"abc\""},
+        {"root ::= \"a\" x\nx ::= [b-c] | \"\"", "root ::= \"\""}};
+    static const char letters[] = "abc()";
+    enum { MOST = 6, N_LETTERS = 5 };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        test_language first = test_gbnf(pairs[i][0]), second = test_gbnf(pairs[i][1]), both = {0};
+        quern_error err;
+        both.network = calloc(1, sizeof *both.network);
+        assert_int_equal(qn_network_concatenate(both.network, first.network, second.network, &err), QUERN_OK);
+        assert_int_equal(qn_automaton_create(&both.automaton, both.network, &err), QUERN_OK);
+        size_t n_taken = 0;
+        for (size_t length = 0, count = 1; length <= MOST; length++, count *= N_LETTERS)
+            for (size_t number = 0; number < count; number++) {
+                char text[MOST];
+                size_t rest = number;
+                bool wanted = false;
+                for (size_t k = 0; k < length; k++, rest /= N_LETTERS) text[k] = letters[rest % N_LETTERS];
+                for (size_t cut = 0; cut <= length && !wanted; cut++)
+                    wanted = test_takes(first.automaton, text, cut) &&
+                             test_takes(second.automaton, text + cut, length - cut);
+                n_taken += wanted;
+                if (test_takes(both.automaton, text, length) != wanted)
+                    fail_msg("pair %zu: '%.*s' is %staken", i, (int)length, text, wanted ? "not " : "");
+            }
+        assert_true(n_taken > 0);
+        test_language_close(&first), test_language_close(&second), test_language_close(&both);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ranges_take_their_characters),
-                                       cmocka_unit_test(invalid_bytes_are_no_character),
-                                       cmocka_unit_test(failures_are_told)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranges_take_their_characters),
+        cmocka_unit_test(invalid_bytes_are_no_character),
+        cmocka_unit_test(failures_are_told),
+        cmocka_unit_test(two_in_a_row_take_what_both_take),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
