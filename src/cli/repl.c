@@ -84,6 +84,46 @@ static void run_set(repl *r, const char *argument)
     if (value != NULL) change_parameter(r, name, value);
 }
 
+/* Takes the grammar; NULL: answers are free. */
+static void bind_answers(repl *r, quern_grammar *grammar)
+{
+    qn_run_options *options = r->session->options;
+    quern_grammar_destroy(options->grammar);
+    options->grammar = grammar;
+    fputs(grammar != NULL ? "answers are bound from now on\n" : "answers are free\n", stderr);
+}
+
+static void run_format(repl *r, const char *argument)
+{
+    static const struct {
+        const char *word;
+        quern_grammar_kind kind;
+    } kinds[] = {{"json", QUERN_GRAMMAR_JSON_OBJECT},
+                 {"schema", QUERN_GRAMMAR_JSON_SCHEMA},
+                 {"grammar", QUERN_GRAMMAR_GBNF},
+                 {"regex", QUERN_GRAMMAR_REGEX}};
+    const qn_constraint_options *o = &r->session->options->constraint;
+    const size_t n = strcspn(argument, " \t");
+    const char *source = argument + n + strspn(argument + n, " \t");
+    if (n == 0) {
+        fputs(r->session->options->grammar != NULL ? "answers are bound\n" : "answers are free\n", stderr);
+        return;
+    }
+    if (strcmp(argument, "none") == 0) {
+        bind_answers(r, NULL);
+        return;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const bool needs_source = kinds[i].kind != QUERN_GRAMMAR_JSON_OBJECT;
+        if (strlen(kinds[i].word) != n || memcmp(kinds[i].word, argument, n) != 0) continue;
+        if (needs_source == (source[0] == '\0') || strcmp(source, "-") == 0) break;
+        quern_grammar *grammar = qn_cli_open_grammar(kinds[i].kind, source, o->compact, o->open_objects);
+        if (grammar != NULL) bind_answers(r, grammar);
+        return;
+    }
+    qn_cli_fail_text("/format: json, schema FILE, grammar FILE, regex PATTERN or none");
+}
+
 static void run_save(repl *r, const char *argument)
 {
     if (argument[0] == '\0') qn_cli_fail_text("/save: a file is needed: /save FILE");
@@ -116,6 +156,8 @@ static const repl_command commands[] = {
     {"/system", "[TEXT]", "sets the system message, or shows it (none: removes it)", run_system},
     {"/set", "[PARAMETER VALUE]",
      "changes a parameter (temperature, top_k, seed, stop, ...), or shows them all", run_set},
+    {"/format", "[json|schema FILE|...]",
+     "binds answers (also grammar FILE, regex PATTERN; none: frees them)", run_format},
     {"/regen", "", "answers the last message again, differently", run_regen},
     {"/save", "FILE", "writes the conversation", run_save},
     {"/load", "FILE", "goes on with a saved conversation", run_load},
@@ -131,7 +173,7 @@ static void run_help(repl *r, const char *argument)
     (void)r, (void)argument;
     for (size_t i = 0; i < N_COMMANDS; i++)
         if (commands[i].help != NULL)
-            fprintf(stderr, "  %-8s %-18s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+            fprintf(stderr, "  %-8s %-23s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
     fputs("\n  \"\"\"      begins and ends a message of several lines\n"
           "  Ctrl-C   stops an answer\n",
           stderr);

@@ -382,6 +382,47 @@ static void hostile_files_are_not_loaded(void **state)
     cli_free(&r);
 }
 
+static void answers_are_bound_and_freed(void **state)
+{
+    (void)state;
+    start(&t, "--temp 0 -n 20");
+    at_prompt(&t);
+    type(&t, "/format regex [0-9]{4}\n");
+    expect(&t, "answers are bound");
+    at_prompt(&t);
+    type(&t, "hello\n");
+    at_prompt(&t);
+    type(&t, "/format schema {\"enum\": [\"yes\"]}\n");
+    expect(&t, "answers are bound");
+    at_prompt(&t);
+    type(&t, "hello\n");
+    expect(&t, "\"yes\"");
+    at_prompt(&t);
+    static const char *const wrong[] = {"/format regex\n", "/format json now\n", "/format schema -\n",
+                                        "/format yes\n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        type(&t, wrong[i]);
+        expect(&t, "json, schema FILE, grammar FILE, regex PATTERN or none");
+        at_prompt(&t);
+    }
+    type(&t, "/format regex [z-a]\n"); /* what is wrong changes nothing */
+    expect(&t, "quern: ");
+    at_prompt(&t);
+    type(&t, "/format\n");
+    expect(&t, "answers are bound");
+    at_prompt(&t);
+    type(&t, "/format none\n");
+    expect(&t, "answers are free");
+    at_prompt(&t);
+    json_t *messages = saved(&t, "bound.json");
+    const char *number = content(messages, 1);
+    assert_true(strlen(number) == 4 && strspn(number, "0123456789") == 4);
+    assert_string_equal(content(messages, 3), "\"yes\"");
+    json_decref(messages);
+    type(&t, "/bye\n");
+    assert_int_equal(end_typing(&t, "\x04"), 0);
+}
+
 /* Faint letters for what is thought; the conversation keeps it apart from what is said. */
 static void reasoning_is_faint(void **state)
 {
@@ -449,6 +490,7 @@ int main(void)
         cmocka_unit_test(history_outlives_the_program),
         cmocka_unit_test(hostile_files_are_not_loaded),
         cmocka_unit_test(reasoning_is_faint),
+        cmocka_unit_test(answers_are_bound_and_freed),
         cmocka_unit_test(one_shot_is_interrupted),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
