@@ -54,7 +54,7 @@ static qn_expression bracketed(qn_json_writer *w, char open, char close, qn_expr
 
 static qn_expression any_member(qn_json_writer *w)
 {
-    const qn_expression parts[] = {qn_json_shared(w, QN_JSON_STRING), qn_json_punctuation(w, ':'),
+    const qn_expression parts[] = {qn_json_shared(w, QN_JSON_KEY), qn_json_punctuation(w, ':'),
                                    qn_json_shared(w, QN_JSON_VALUE)};
     return group_of(w, QN_EXPRESSION_SEQUENCE, parts, 3);
 }
@@ -76,8 +76,9 @@ static qn_expression meaning_of(qn_json_writer *w, qn_json_rule rule)
     qn_expression x;
     switch (rule) {
     case QN_JSON_STRING:
-        x = qn_json_shared(w, QN_JSON_CHARACTER);
-        return qn_json_quoted(w, qn_expression_repeat(w->e, x, 0, QN_ANY_NUMBER));
+        return qn_json_counted_string(w, 0, QN_ANY_NUMBER);
+    case QN_JSON_KEY:
+        return qn_json_word_or_string(w);
     case QN_JSON_VALUE:
         return any_value(w);
     case QN_JSON_OBJECT:
@@ -93,6 +94,7 @@ static qn_expression meaning_of(qn_json_writer *w, qn_json_rule rule)
 
 qn_expression qn_json_shared(qn_json_writer *w, qn_json_rule rule)
 {
+    if (rule == QN_JSON_KEY && !qn_json_is_other_notation(w)) rule = QN_JSON_STRING;
     if (w->rules[rule] == 0) {
         const uint32_t number = qn_expression_new_rule(w->e);
         w->rules[rule] = number + 1; /* before its meaning is made: values contain values */
@@ -135,9 +137,9 @@ static void spell_escape(uint32_t c, char out[8])
     snprintf(out, 8, "\\u%04x", (unsigned)c & 0xffff);
 }
 
-static bool needs_escape(uint32_t c)
+static bool needs_escape(const qn_json_writer *w, uint32_t c)
 {
-    return c < 0x20 || c == '"' || c == '\\';
+    return !qn_json_is_other_notation(w) && (c < 0x20 || c == '"' || c == '\\');
 }
 
 static bool in_ranges(const qn_character_range *ranges, size_t n, uint32_t c)
@@ -168,16 +170,18 @@ static qn_expression escapes_of(qn_json_writer *w, uint64_t characters)
     return qn_expression_rule(w->e, rule);
 }
 
-/* The characters of the ranges within [first, last] that need no escape. */
+/* The characters of the ranges within [first, last] that are written as they are. */
 static qn_expression raw_characters(qn_json_writer *w, const qn_character_range *ranges, size_t n,
                                     uint32_t first, uint32_t last)
 {
-    static const qn_character_range raw[] = {{' ', '!'}, {'#', '['}, {']', 0x7f}, {0x80, 0x10ffff}};
+    static const qn_character_range unescaped[] = {{' ', '!'}, {'#', '['}, {']', 0x7f}, {0x80, 0x10ffff}},
+                                    all[] = {{'\t', '\n'}, {'\r', '\r'}, {' ', 0x7f}, {0x80, 0x10ffff}};
+    const qn_character_range *raw = qn_json_is_other_notation(w) ? all : unescaped;
     qn_character_range kept[128];
     size_t n_kept = 0;
     const qn_expression choice = qn_expression_group(w->e, QN_EXPRESSION_CHOICE);
     for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < sizeof raw / sizeof *raw; k++) {
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
             uint32_t from = ranges[i].first > raw[k].first ? ranges[i].first : raw[k].first;
             uint32_t to = ranges[i].last < raw[k].last ? ranges[i].last : raw[k].last;
             if (from < first) from = first;
@@ -215,10 +219,11 @@ static qn_expression single_character(qn_json_writer *w, uint32_t character)
 qn_expression qn_json_character(qn_json_writer *w, const qn_character_range *ranges, size_t n)
 {
     uint64_t escaped = 0;
-    if (n == 1 && ranges[0].first == ranges[0].last && !needs_escape(ranges[0].first))
+    if (n == 1 && ranges[0].first == ranges[0].last && !needs_escape(w, ranges[0].first))
         return single_character(w, ranges[0].first);
     for (int bit = 0; bit < N_ESCAPED; bit++)
-        if (in_ranges(ranges, n, escaped_character(bit))) escaped |= (uint64_t)1 << bit;
+        if (needs_escape(w, escaped_character(bit)) && in_ranges(ranges, n, escaped_character(bit)))
+            escaped |= (uint64_t)1 << bit;
     const bool all_beyond = has_all_beyond_ascii(ranges, n);
     const qn_expression raw = raw_characters(w, ranges, n, 0, all_beyond ? 0x7f : 0x10ffff);
     if (escaped == 0 && !all_beyond) return raw;
@@ -238,7 +243,7 @@ static qn_expression spelled_text(qn_json_writer *w, const char *bytes, size_t n
     for (size_t i = 0; i < n_bytes; i++) {
         char escape[8];
         const unsigned char c = (unsigned char)bytes[i];
-        if (!needs_escape(c)) {
+        if (!needs_escape(w, c)) {
             qn_buffer_putc(&out, bytes[i]);
             continue;
         }
@@ -286,13 +291,21 @@ qn_expression qn_json_spelled(qn_json_writer *w, const qn_expressions *from, qn_
 
 qn_expression qn_json_quoted(qn_json_writer *w, qn_expression content)
 {
-    const qn_expression parts[] = {text(w, "\""), content, text(w, "\"")};
+    const char *quote = qn_json_is_other_notation(w) ? w->notation.quote : "\"";
+    const qn_expression parts[] = {text(w, quote), content, text(w, quote)};
     return group_of(w, QN_EXPRESSION_SEQUENCE, parts, 3);
 }
 
 qn_expression qn_json_constant_string(qn_json_writer *w, const char *bytes, size_t n_bytes)
 {
+    if (qn_json_holds_quote(w, bytes, n_bytes)) return qn_expression_group(w->e, QN_EXPRESSION_CHOICE);
     return qn_json_quoted(w, spelled_text(w, bytes, n_bytes));
+}
+
+qn_expression qn_json_constant_key(qn_json_writer *w, const char *bytes, size_t n_bytes)
+{
+    const bool is_bare = qn_json_is_other_notation(w) && qn_json_is_word(bytes, n_bytes);
+    return is_bare ? qn_expression_text(w->e, bytes, n_bytes) : qn_json_constant_string(w, bytes, n_bytes);
 }
 
 /* count times a rule, block by block. */
@@ -333,6 +346,16 @@ qn_expression qn_json_repeated(qn_json_writer *w, uint32_t rule, uint32_t min, u
                              : at_most(w, rule, block, max - min);
     const qn_expression parts[] = {exactly(w, rule, block, min), rest};
     return group_of(w, QN_EXPRESSION_SEQUENCE, parts, 2);
+}
+
+qn_expression qn_json_counted_string(qn_json_writer *w, uint32_t min, uint32_t max)
+{
+    if (qn_json_is_other_notation(w)) return qn_json_quoted(w, qn_json_unquoted_text(w, min, max));
+    const qn_expression character = qn_json_shared(w, QN_JSON_CHARACTER);
+    if (w->e->failed) return QN_NO_EXPRESSION;
+    if (min == 0 && max == QN_ANY_NUMBER)
+        return qn_json_quoted(w, qn_expression_repeat(w->e, character, min, max));
+    return qn_json_quoted(w, qn_json_repeated(w, w->rules[QN_JSON_CHARACTER] - 1, min, max));
 }
 
 /* ---- constants --------------------------------------------------------------------------------- */
@@ -383,7 +406,7 @@ static qn_expression constant_object(qn_json_writer *w, const json_t *value, int
          at = json_object_iter_next(object, at), first = false) {
         const char *key = json_object_iter_key(at);
         if (!first) qn_expression_append(w->e, all, qn_json_punctuation(w, ','));
-        qn_expression_append(w->e, all, qn_json_constant_string(w, key, strlen(key)));
+        qn_expression_append(w->e, all, qn_json_constant_key(w, key, strlen(key)));
         qn_expression_append(w->e, all, qn_json_punctuation(w, ':'));
         qn_expression_append(w->e, all, constant(w, json_object_iter_value(at), depth + 1));
     }

@@ -256,7 +256,7 @@ bool schema_is_impossible(schema_compiler *c, const schema_set *set)
     const schema_compiler before = *c;
     qn_expressions e = {0};
     qn_network n = {0};
-    c->w = (qn_json_writer){.e = &e};
+    c->w = (qn_json_writer){.e = &e}; /* JSON's own notation: values that another cannot write count too */
     c->e = &e;
     c->probing = true;
     c->rules = NULL;
@@ -295,7 +295,7 @@ static void begin(schema_compiler *c, qn_expressions *e, const json_t *schema,
 {
     *c = (schema_compiler){.e = e, .root = schema, .work = ALL_WORK, .err = err};
     if (options != NULL) c->options = *options;
-    c->w = (qn_json_writer){.e = e, .whitespace = c->options.whitespace};
+    c->w = (qn_json_writer){.e = e, .whitespace = c->options.whitespace, .notation = c->options.notation};
 }
 
 static qn_expression add_root(schema_compiler *c)

@@ -180,6 +180,9 @@ void schema_add_string_languages(schema_compiler *c, const flat_schemas *f, qn_l
 /* Adds a pattern's language. */
 void schema_add_pattern(schema_compiler *c, const json_t *where, const char *pattern, size_t n_bytes,
                         bool search, qn_languages *l);
+/* In a notation that is not JSON's: adds the language of what holds its quote, which none of the strings may;
+ * care gets its bit. */
+void schema_add_quote_language(schema_compiler *c, const json_t *where, qn_languages *l, uint32_t *care);
 qn_expression schema_spell(void *user, const qn_character_range *ranges, size_t n); /* user: the compiler */
 
 /* ---- json_schema_format.c ---- */

@@ -43,7 +43,8 @@ typedef struct object_demands {
     pattern_part patterns[MAX_PATTERNS];
     size_t n_patterns;
     uint32_t min, max;
-    bool closed; /* nothing is said of others, and that means no */
+    bool closed;       /* nothing is said of others, and that means no */
+    uint32_t word_bit; /* of the language of the names that are written bare; 0: there are none */
 } object_demands;
 
 /* ---- members ----------------------------------------------------------------------------------- */
@@ -252,6 +253,22 @@ static void add_name_demands(object_demands *o, qn_languages *l, uint32_t *care,
     }
 }
 
+/* The names of one kind as keys: bare words apart from what stands within quotes. */
+static qn_expression keys_of_kind(object_demands *o, const qn_product_automaton *p, uint32_t care,
+                                  uint32_t want)
+{
+    schema_compiler *c = o->c;
+    const qn_expression quoted = qn_json_quoted(
+        &c->w, qn_product_automaton_expression(p, care | o->word_bit, want, c->e, schema_spell, c));
+    if (o->word_bit == 0) return quoted;
+    const qn_expression both = qn_expression_group(c->e, QN_EXPRESSION_CHOICE);
+    qn_expression_append(
+        c->e, both,
+        qn_product_automaton_expression(p, care | o->word_bit, want | o->word_bit, c->e, schema_spell, c));
+    qn_expression_append(c->e, both, quoted);
+    return both;
+}
+
 /* "name": value for the names of one kind: those that match just these patterns. */
 static qn_expression kind_of_member(object_demands *o, const qn_product_automaton *p, uint32_t care,
                                     uint32_t want, const bool *matches)
@@ -262,10 +279,7 @@ static qn_expression kind_of_member(object_demands *o, const qn_product_automato
     for (size_t i = 0; i < set.n; i++)
         if (json_is_false(set.items[i])) return schema_nothing(c);
     const qn_expression all = qn_expression_group(c->e, QN_EXPRESSION_SEQUENCE);
-    const qn_expression key =
-        p == NULL
-            ? qn_json_shared(&c->w, QN_JSON_STRING)
-            : qn_json_quoted(&c->w, qn_product_automaton_expression(p, care, want, c->e, schema_spell, c));
+    const qn_expression key = p == NULL ? qn_json_shared(&c->w, QN_JSON_KEY) : keys_of_kind(o, p, care, want);
     qn_expression_append(c->e, all, key);
     qn_expression_append(c->e, all, qn_json_punctuation(&c->w, ':'));
     qn_expression_append(c->e, all, schema_rule_of(c, &set));
@@ -318,10 +332,27 @@ static bool forbids_others(object_demands *o)
 static qn_expression any_member(schema_compiler *c)
 {
     const qn_expression all = qn_expression_group(c->e, QN_EXPRESSION_SEQUENCE);
-    qn_expression_append(c->e, all, qn_json_shared(&c->w, QN_JSON_STRING));
+    qn_expression_append(c->e, all, qn_json_shared(&c->w, QN_JSON_KEY));
     qn_expression_append(c->e, all, qn_json_punctuation(&c->w, ':'));
     qn_expression_append(c->e, all, qn_json_shared(&c->w, QN_JSON_VALUE));
     return all;
+}
+
+/* Where keys may be bare: the languages of those that are, and of those that cannot be written. */
+static void add_spellings(object_demands *o, qn_languages *l, uint32_t *care)
+{
+    qn_expressions e = {0};
+    const json_t *where = o->f->items[0].schema;
+    if (!qn_json_is_other_notation(&o->c->w)) return;
+    schema_add_quote_language(o->c, where, l, care);
+    if (o->c->status != QUERN_OK) return;
+    if (l->n_languages == QN_MAX_LANGUAGES) {
+        schema_fail(o->c, QUERN_ERR_LIMIT, where, "too many patterns of names");
+        return;
+    }
+    o->word_bit = 1u << l->n_languages;
+    qn_languages_add(l, &e, qn_json_words(&e));
+    qn_expressions_deinit(&e);
 }
 
 /* Any of the properties without a name in the schema. */
@@ -350,6 +381,7 @@ static qn_expression other_member(object_demands *o)
         schema_add_pattern(o->c, o->f->items[part->owner].schema, part->pattern, strlen(part->pattern), true,
                            &l);
     }
+    if (o->c->status == QUERN_OK) add_spellings(o, &l, &care);
     if (o->c->status == QUERN_OK && !o->closed) {
         const quern_status s = qn_product_automaton_build(&p, &l, &o->c->work, &problem);
         if (s == QUERN_ERR_NOMEM) schema_no_memory(o->c);
@@ -413,7 +445,7 @@ static qn_expression member_text(object_demands *o, const member *m, bool is_sha
 {
     qn_expressions *e = o->c->e;
     const qn_expression all = qn_expression_group(e, QN_EXPRESSION_SEQUENCE);
-    qn_expression_append(e, all, qn_json_constant_string(&o->c->w, m->name, strlen(m->name)));
+    qn_expression_append(e, all, qn_json_constant_key(&o->c->w, m->name, strlen(m->name)));
     qn_expression_append(e, all, qn_json_punctuation(&o->c->w, ':'));
     qn_expression_append(e, all, schema_rule_of(o->c, &m->set));
     if (!is_shared) return all;

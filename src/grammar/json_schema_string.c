@@ -242,7 +242,47 @@ qn_expression schema_spell(void *user, const qn_character_range *ranges, size_t 
     return qn_json_character(&c->w, ranges, n);
 }
 
+void schema_add_quote_language(schema_compiler *c, const json_t *where, qn_languages *l, uint32_t *care)
+{
+    uint32_t bit;
+    qn_expressions e = {0};
+    const char *quote = c->w.notation.quote_text;
+    if (!qn_json_is_other_notation(&c->w) || !next_language(c, where, l, &bit)) return;
+    const qn_expression all = qn_expression_group(&e, QN_EXPRESSION_SEQUENCE);
+    for (int i = 0; i < 3; i++)
+        qn_expression_append(
+            &e, all,
+            i == 1 ? qn_expression_text(&e, quote, strlen(quote))
+                   : qn_expression_repeat(&e, qn_expression_any_character(&e), 0, QN_ANY_NUMBER));
+    qn_languages_add(l, &e, all);
+    *care |= bit;
+    qn_expressions_deinit(&e);
+    check_languages(c, where, l);
+}
+
 /* ---- strings ----------------------------------------------------------------------------------- */
+
+static qn_expression product_of(schema_compiler *c, const flat_schemas *f)
+{
+    qn_languages l = {0};
+    qn_product_automaton p = {0};
+    uint32_t care = 0, want = 0;
+    quern_error problem = {0};
+    qn_expression content = QN_NO_EXPRESSION;
+    schema_add_string_languages(c, f, &l, &care, &want);
+    const bool is_free = l.n_languages == 0;
+    if (c->status == QUERN_OK && !is_free) schema_add_quote_language(c, f->items[0].schema, &l, &care);
+    if (c->status == QUERN_OK && is_free) content = qn_json_shared(&c->w, QN_JSON_STRING);
+    else if (c->status == QUERN_OK && qn_product_automaton_build(&p, &l, &c->work, &problem) != QUERN_OK)
+        fail_pattern(c, f->items[0].schema, &problem);
+    else if (c->status == QUERN_OK)
+        content =
+            qn_json_quoted(&c->w, qn_product_automaton_expression(&p, care, want, c->e, schema_spell, c));
+    schema_spend(c, 4 * p.n_edges);
+    qn_product_automaton_deinit(&p);
+    qn_languages_deinit(&l);
+    return content;
+}
 
 /* The only pattern or format, if it is the only demand. */
 static bool find_only_text(schema_compiler *c, const flat_schemas *f, const json_t **pattern,
@@ -276,30 +316,11 @@ static qn_expression text_alone(schema_compiler *c, const flat_schemas *f, const
     if (qn_regex_add(&e, text, n_bytes, pattern != NULL ? QN_REGEX_SEARCH : QN_REGEX_WHOLE, &x, &problem) !=
         QUERN_OK)
         fail_pattern(c, where, &problem);
+    else if (qn_json_may_hold_quote(&c->w, &e)) spelled = product_of(c, f);
     else spelled = qn_json_quoted(&c->w, qn_json_spelled(&c->w, &e, x));
     schema_spend(c, 4 * e.n_nodes);
     qn_expressions_deinit(&e);
     return spelled;
-}
-
-static qn_expression product_of(schema_compiler *c, const flat_schemas *f)
-{
-    qn_languages l = {0};
-    qn_product_automaton p = {0};
-    uint32_t care = 0, want = 0;
-    quern_error problem = {0};
-    qn_expression content = QN_NO_EXPRESSION;
-    schema_add_string_languages(c, f, &l, &care, &want);
-    if (c->status == QUERN_OK && l.n_languages == 0) content = qn_json_shared(&c->w, QN_JSON_STRING);
-    else if (c->status == QUERN_OK && qn_product_automaton_build(&p, &l, &c->work, &problem) != QUERN_OK)
-        fail_pattern(c, f->items[0].schema, &problem);
-    else if (c->status == QUERN_OK)
-        content =
-            qn_json_quoted(&c->w, qn_product_automaton_expression(&p, care, want, c->e, schema_spell, c));
-    schema_spend(c, 4 * p.n_edges);
-    qn_product_automaton_deinit(&p);
-    qn_languages_deinit(&l);
-    return content;
 }
 
 qn_expression schema_string(schema_compiler *c, const flat_schemas *f)
@@ -320,7 +341,5 @@ qn_expression schema_string(schema_compiler *c, const flat_schemas *f)
     if (has_demands) return product_of(c, f);
     if (min > max) return schema_nothing(c);
     if (min == 0 && max == NO_MAXIMUM) return qn_json_shared(&c->w, QN_JSON_STRING);
-    qn_json_shared(&c->w, QN_JSON_CHARACTER); /* so that it has a rule */
-    if (c->e->failed) return QN_NO_EXPRESSION;
-    return qn_json_quoted(&c->w, qn_json_repeated(&c->w, c->w.rules[QN_JSON_CHARACTER] - 1, min, max));
+    return qn_json_counted_string(&c->w, min, max);
 }
