@@ -30,6 +30,19 @@ static qn_expression any_object(qn_call_writer *w)
     return value;
 }
 
+/* Values of the schema that are objects, whatever else it allows; without a schema, any. */
+static qn_expression object_value(qn_call_writer *w, const json_t *schema)
+{
+    json_t *object = schema != NULL ? json_copy((json_t *)(uintptr_t)schema) : json_object();
+    qn_expression value = QN_NO_EXPRESSION;
+    if (object == NULL || json_object_set_new(object, "type", json_string("object")) != 0 ||
+        json_object_set_new(object, "nullable", json_false()) != 0)
+        qn_call_fail(w, qn_fail(w->err, QUERN_ERR_NOMEM, "tools: no memory"));
+    else value = json_value(w, object);
+    json_decref(object);
+    return value;
+}
+
 static bool is_required(const json_t *parameters, const char *name)
 {
     size_t i;
@@ -147,8 +160,8 @@ qn_expression qn_call_arguments(qn_call_writer *w, const json_t *function)
     const qn_output_format *f = w->p->format;
     const json_t *parameters = parameters_of(function);
     const qn_expression s = qn_call_sequence(w);
-    if (f->syntax == QN_CALLS_BARE_KEYS) return qn_call_up_to(w, f->arguments_end);
-    if (f->syntax == QN_CALLS_PARAMETERS) qn_call_append(w, s, all_parameters(w, parameters));
+    if (f->syntax == QN_CALLS_BARE_KEYS) qn_call_append(w, s, object_value(w, parameters));
+    else if (f->syntax == QN_CALLS_PARAMETERS) qn_call_append(w, s, all_parameters(w, parameters));
     else if (f->syntax == QN_CALLS_PYTHON) qn_call_append(w, s, python_arguments(w, parameters));
     else qn_call_append(w, s, parameters != NULL ? json_value(w, parameters) : any_object(w));
     qn_call_append(w, s, qn_call_marker(w, f->arguments_end));

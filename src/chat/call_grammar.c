@@ -36,7 +36,8 @@ static qn_expression named_call(qn_call_writer *w, const json_t *function)
         qn_call_append(w, id, call_id(w));
         qn_call_append(w, s, qn_call_optional(w, id));
     }
-    qn_call_append(w, s, qn_call_marker(w, f->arguments_begin));
+    if (f->syntax != QN_CALLS_BARE_KEYS) /* there it is the brace of the arguments themselves */
+        qn_call_append(w, s, qn_call_marker(w, f->arguments_begin));
     qn_call_append(w, s, qn_call_arguments(w, function));
     return s;
 }
@@ -184,17 +185,32 @@ static bool find_controls(qn_call_writer *w)
     return true;
 }
 
+/* How values are written: as JSON, or as the format does. That of BARE_KEYS has no white space. */
+static bool find_notation(qn_call_writer *w)
+{
+    const qn_output_format *f = w->p->format;
+    w->schema_options =
+        (qn_json_schema_options){.whitespace = w->p->whitespace, .named_only = true, .lenient = true};
+    if (f->syntax != QN_CALLS_BARE_KEYS) return true;
+    qn_call_spell(w, f->quote, &w->quote);
+    w->schema_options.whitespace = QN_JSON_COMPACT;
+    w->schema_options.notation = (qn_json_notation){.quote = w->quote.data, .quote_text = f->quote};
+    return !w->quote.failed;
+}
+
 typedef qn_expression build_fn(qn_call_writer *w);
 
 static quern_status build(qn_network *n, qn_call_writer *w, build_fn *make)
 {
-    quern_status s = find_controls(w) ? QUERN_OK : qn_fail(w->err, QUERN_ERR_NOMEM, "tools: no memory");
+    const bool ok = find_controls(w) && find_notation(w);
+    quern_status s = ok ? QUERN_OK : qn_fail(w->err, QUERN_ERR_NOMEM, "tools: no memory");
     if (s == QUERN_OK) {
         w->e.root = qn_expression_new_rule(&w->e);
         qn_expression_define(&w->e, w->e.root, make(w));
         s = w->status != QUERN_OK ? w->status : qn_network_build(n, &w->e, "tools", NULL, NULL, w->err);
     }
     qn_expressions_deinit(&w->e);
+    qn_buffer_deinit(&w->quote);
     qn_free(w->controls);
     return s;
 }
@@ -203,8 +219,6 @@ quern_status qn_call_grammar_build(qn_network *n, const qn_call_grammar_params *
                                    quern_error *err)
 {
     qn_call_writer w = {.p = params, .vocab = vocab, .err = err};
-    w.schema_options =
-        (qn_json_schema_options){.whitespace = params->whitespace, .named_only = true, .lenient = true};
     memset(n, 0, sizeof *n);
     quern_status s = check(params, err);
     if (s == QUERN_OK) s = build(n, &w, answer);

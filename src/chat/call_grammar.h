@@ -20,7 +20,8 @@ typedef struct qn_call_grammar_params {
 
 /* The markers of a format are control tokens where the vocabulary has such (token_table.h); vocab NULL: none
  * are. Keywords of a tool's schema that cannot be held are left out. Arguments in the syntax BARE_KEYS are
- * any text up to their end.
+ * objects in that notation (json_expression.h), without white space: keys that are no words stand within
+ * quotes, and what holds the quote itself cannot come, neither as a string nor as a key.
  *
  * QUERN_ERR_ARGUMENT: no tools, or none of that name, or a parameter schema that is none;
  * QUERN_ERR_UNSUPPORTED: the format has no calls; QUERN_ERR_LIMIT, _NOMEM. */

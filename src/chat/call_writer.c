@@ -59,23 +59,27 @@ static bool ends_answer(const qn_call_writer *w, const char *at)
     return false;
 }
 
-qn_expression qn_call_marker(qn_call_writer *w, const char *source)
+void qn_call_spell(const qn_call_writer *w, const char *source, qn_buffer *out)
 {
-    const qn_expression s = qn_call_sequence(w);
-    for (const char *at = source != NULL ? source : ""; *at != '\0';) {
+    for (const char *at = source; *at != '\0';) {
         const qn_string control = control_at(w, at);
         if (*at == '<' && ends_answer(w, at)) break;
-        if (control.n_bytes > 0) {
-            qn_call_append(w, s, qn_call_text(w, (const char[]){QN_CONTROL_BYTE, '\0'}));
-            qn_call_append(w, s, qn_expression_text(&w->e, control.bytes, control.n_bytes));
-            at += control.n_bytes;
-            continue;
-        }
-        const char *begin = at++;
-        while (*at != '\0' && *at != '<' && control_at(w, at).n_bytes == 0) at++;
-        qn_call_append(w, s, qn_expression_text(&w->e, begin, (size_t)(at - begin)));
+        if (control.n_bytes > 0) qn_buffer_putc(out, QN_CONTROL_BYTE);
+        const size_t n_bytes = control.n_bytes > 0 ? control.n_bytes : 1;
+        qn_buffer_append(out, at, n_bytes);
+        at += n_bytes;
     }
-    return s;
+}
+
+qn_expression qn_call_marker(qn_call_writer *w, const char *source)
+{
+    qn_buffer spelled = {0};
+    qn_call_spell(w, source != NULL ? source : "", &spelled);
+    if (spelled.failed) w->e.failed = w->e.no_memory = true;
+    const qn_expression x =
+        qn_expression_text(&w->e, spelled.data != NULL ? spelled.data : "", spelled.n_bytes);
+    qn_buffer_deinit(&spelled);
+    return x;
 }
 
 qn_expression qn_call_up_to(qn_call_writer *w, const char *source)

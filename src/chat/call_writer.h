@@ -12,6 +12,7 @@ typedef struct qn_call_writer {
     qn_string *controls; /* [n_controls] texts of control tokens */
     size_t n_controls;
     qn_json_schema_options schema_options;
+    qn_buffer quote;     /* of BARE_KEYS, as it is written: schema_options refers to it */
     quern_status status; /* the first that is not QUERN_OK; *err is filled */
     quern_error *err;
 } qn_call_writer;
@@ -27,6 +28,8 @@ qn_expression qn_call_any_text(qn_call_writer *w);
 /* A text of the format (NULL: the empty one), with control tokens as such; what follows an end of the answer
  * is left out. */
 qn_expression qn_call_marker(qn_call_writer *w, const char *source);
+/* The same as bytes, put behind those that are there. */
+void qn_call_spell(const qn_call_writer *w, const char *source, qn_buffer *out);
 /* Any text up to the first occurrence of a text of the format, and that text. */
 qn_expression qn_call_up_to(qn_call_writer *w, const char *source);
 /* Any text in which a text of the format does not occur. */

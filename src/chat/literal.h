@@ -8,7 +8,8 @@
 
 #include "base/buffer.h"
 
-enum { QN_LITERAL_MAX_DEPTH = 64, QN_LITERAL_MAX_WORD = 256, QN_LITERAL_MAX_QUOTE = 8 };
+/* Depth: what jansson reads (JSON_PARSER_MAX_DEPTH). */
+enum { QN_LITERAL_MAX_DEPTH = 2048, QN_LITERAL_MAX_WORD = 256, QN_LITERAL_MAX_QUOTE = 8 };
 
 typedef enum qn_literal_state {
     QN_LITERAL_MORE,
