@@ -123,7 +123,7 @@ static void what_is_allowed_is_read_back(void **state)
     static char text[1 << 14];
     for (size_t i = 0; i < qn_n_output_formats; i++) {
         const qn_output_format *format = &qn_output_formats[i];
-        if (format->syntax == QN_CALLS_NONE || format->syntax == QN_CALLS_BARE_KEYS) continue;
+        if (format->syntax == QN_CALLS_NONE) continue;
         const qn_call_grammar_params p = params_for(format);
         qn_network n;
         qn_automaton *a = open_language(&n, &p);
