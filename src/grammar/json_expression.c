@@ -216,14 +216,30 @@ static qn_expression single_character(qn_json_writer *w, uint32_t character)
     return qn_expression_text(w->e, bytes, qn_utf8_encode(character, bytes));
 }
 
+/* In another notation: automata have the same few sets of characters at each of their states. */
+static qn_expression shared_characters(qn_json_writer *w, const qn_character_range *ranges, size_t n)
+{
+    for (size_t i = 0; i < w->n_classes && i < QN_JSON_SHARED_CLASSES; i++)
+        if (w->classes[i].n == n && memcmp(w->classes[i].ranges, ranges, n * sizeof *ranges) == 0)
+            return qn_expression_rule(w->e, w->classes[i].rule);
+    const qn_expression raw = raw_characters(w, ranges, n, 0, 0x10ffff);
+    if (n == 0 || n > QN_JSON_SHARED_RANGES) return raw;
+    qn_json_class *class = &w->classes[w->n_classes++ % QN_JSON_SHARED_CLASSES];
+    memcpy(class->ranges, ranges, n * sizeof *ranges);
+    class->n = n;
+    class->rule = qn_expression_new_rule(w->e);
+    qn_expression_define(w->e, class->rule, raw);
+    return qn_expression_rule(w->e, class->rule);
+}
+
 qn_expression qn_json_character(qn_json_writer *w, const qn_character_range *ranges, size_t n)
 {
     uint64_t escaped = 0;
     if (n == 1 && ranges[0].first == ranges[0].last && !needs_escape(w, ranges[0].first))
         return single_character(w, ranges[0].first);
+    if (qn_json_is_other_notation(w)) return shared_characters(w, ranges, n);
     for (int bit = 0; bit < N_ESCAPED; bit++)
-        if (needs_escape(w, escaped_character(bit)) && in_ranges(ranges, n, escaped_character(bit)))
-            escaped |= (uint64_t)1 << bit;
+        if (in_ranges(ranges, n, escaped_character(bit))) escaped |= (uint64_t)1 << bit;
     const bool all_beyond = has_all_beyond_ascii(ranges, n);
     const qn_expression raw = raw_characters(w, ranges, n, 0, all_beyond ? 0x7f : 0x10ffff);
     if (escaped == 0 && !all_beyond) return raw;

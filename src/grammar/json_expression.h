@@ -55,7 +55,13 @@ typedef enum qn_json_rule {
     QN_JSON_N_RULES,
 } qn_json_rule;
 
-enum { QN_JSON_SHARED_ESCAPES = 8 };
+enum { QN_JSON_SHARED_ESCAPES = 8, QN_JSON_SHARED_CLASSES = 8, QN_JSON_SHARED_RANGES = 16 };
+
+typedef struct qn_json_class { /* a set of characters that has a rule */
+    qn_character_range ranges[QN_JSON_SHARED_RANGES];
+    size_t n;
+    uint32_t rule;
+} qn_json_class;
 
 typedef struct qn_json_writer { /* zeroed but for e, whitespace and notation: valid */
     qn_expressions *e;
@@ -68,6 +74,8 @@ typedef struct qn_json_writer { /* zeroed but for e, whitespace and notation: va
     /* of another notation, likewise number + 1: see json_notation.c */
     uint32_t character_rules[QN_JSON_MAX_QUOTE];
     uint32_t block_rules[QN_JSON_MAX_QUOTE][QN_JSON_MAX_QUOTE];
+    qn_json_class classes[QN_JSON_SHARED_CLASSES]; /* the latest: number i is at i modulo so many */
+    size_t n_classes;
 } qn_json_writer;
 
 /* Each returns QN_NO_EXPRESSION, e->failed set, when the set of expressions is full or memory ends. */

@@ -28,7 +28,8 @@ typedef struct qn_json_schema_options { /* zeroed: compact, strict, by the lette
     qn_json_whitespace whitespace;
     bool named_only; /* an object that names properties and is silent about others has no others */
     bool lenient; /* what cannot be expressed is left out, for who checks the text afterwards: more texts */
-    qn_json_notation notation; /* its texts must outlive the call */
+    qn_json_notation notation; /* its texts must outlive the call. Where it is not JSON's, lenient also leaves
+                                * out patterns that are too complex together with what its strings lack. */
 } qn_json_schema_options;
 
 /* The language of a schema as a network of its own. options NULL: the defaults. The schema is not changed and

@@ -262,19 +262,36 @@ void schema_add_quote_language(schema_compiler *c, const json_t *where, qn_langu
 
 /* ---- strings ----------------------------------------------------------------------------------- */
 
+/* JSON may need no product where another notation does: so there, if something may be left out, what is too
+ * complex is, and something is kept of the work that may be done. */
+static quern_status build_product(schema_compiler *c, qn_product_automaton *p, const qn_languages *l,
+                                  bool *left_out, quern_error *problem)
+{
+    const bool may_leave_out = c->options.lenient && qn_json_is_other_notation(&c->w);
+    const uint64_t kept = may_leave_out ? c->work / 4 : 0;
+    uint64_t work = c->work - kept;
+    const quern_status s = qn_product_automaton_build(p, l, &work, problem);
+    c->work = work + kept;
+    *left_out = s == QUERN_ERR_LIMIT && may_leave_out;
+    return *left_out ? QUERN_OK : s;
+}
+
 static qn_expression product_of(schema_compiler *c, const flat_schemas *f)
 {
+    quern_status s = QUERN_OK;
     qn_languages l = {0};
     qn_product_automaton p = {0};
     uint32_t care = 0, want = 0;
     quern_error problem = {0};
     qn_expression content = QN_NO_EXPRESSION;
     schema_add_string_languages(c, f, &l, &care, &want);
-    const bool is_free = l.n_languages == 0;
-    if (c->status == QUERN_OK && !is_free) schema_add_quote_language(c, f->items[0].schema, &l, &care);
+    bool is_free = l.n_languages == 0;
+    if (c->status == QUERN_OK && !is_free) {
+        schema_add_quote_language(c, f->items[0].schema, &l, &care);
+        if (c->status == QUERN_OK) s = build_product(c, &p, &l, &is_free, &problem);
+    }
     if (c->status == QUERN_OK && is_free) content = qn_json_shared(&c->w, QN_JSON_STRING);
-    else if (c->status == QUERN_OK && qn_product_automaton_build(&p, &l, &c->work, &problem) != QUERN_OK)
-        fail_pattern(c, f->items[0].schema, &problem);
+    else if (c->status == QUERN_OK && s != QUERN_OK) fail_pattern(c, f->items[0].schema, &problem);
     else if (c->status == QUERN_OK)
         content =
             qn_json_quoted(&c->w, qn_product_automaton_expression(&p, care, want, c->e, schema_spell, c));

@@ -359,6 +359,19 @@ static void arguments_are_objects_without_white_space(void **state)
     check("{\"anyOf\":[{\"type\":\"string\"},{\"required\":[\"a\"]}]}", "{a:1}", true);
 }
 
+static void patterns_that_are_too_large_are_left_out(void **state)
+{
+    (void)state;
+    static const char two[] = "{\"properties\":{\"a\":{\"type\":\"string\",\"pattern\":\"^.{2,2000}$\"},"
+                              "\"b\":{\"type\":\"string\",\"pattern\":\"^.{2,2000}$\"}}}",
+                      large[] = "{\"properties\":{\"a\":{\"type\":\"string\",\"pattern\":\"^.{2,50000}$\"},"
+                                "\"b\":{\"type\":\"string\",\"pattern\":\"^x\"}}}";
+    check(two, "{a:" QUOTE "<|" QUOTE ",b:" QUOTE "12" QUOTE "}", true);
+    check(two, "{a:" QUOTE "<" QUOTE "}", false);
+    check(large, "{a:" QUOTE "<" QUOTE ",b:" QUOTE "x" QUOTE "}", true);
+    check(large, "{a:" QUOTE "12" QUOTE ",b:" QUOTE "y" QUOTE "}", false);
+}
+
 static void the_quote_cannot_be_forged(void **state)
 {
     (void)state;
@@ -449,6 +462,7 @@ int main(void)
                                        cmocka_unit_test(what_holds_to_the_schema_is_allowed),
                                        cmocka_unit_test(schemas_of_the_reference_hold),
                                        cmocka_unit_test(arguments_are_objects_without_white_space),
+                                       cmocka_unit_test(patterns_that_are_too_large_are_left_out),
                                        cmocka_unit_test(the_quote_cannot_be_forged),
                                        cmocka_unit_test(deep_arguments_are_read),
                                        cmocka_unit_test(failing_memory_is_told)};
