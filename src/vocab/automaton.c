@@ -3,6 +3,7 @@
 #include "vocab/automaton.h"
 
 #include "base/alloc.h"
+#include "vocab/ascii.h"
 #include "vocab/pattern.h"
 
 #include <stdlib.h>
@@ -240,10 +241,36 @@ static void make_states(builder *b)
             a->steps[(state << a->stride_bits) + class] = to;
         }
     }
-    for (size_t before = 0; before < a->n_classes; before++)
-        for (size_t class = 1; class < a->n_classes; class ++)
+    a->begins_with_any = true;
+    for (size_t class = 1; class < a->n_classes; class ++) {
+        for (size_t before = 0; before < a->n_classes; before++)
             a->begins[class] |=
                 a->steps[((size_t)a->starts[before] << a->stride_bits) + class] >> 1 != QN_AUTOMATON_DEAD;
+        a->begins_with_any &= a->begins[class];
+    }
+}
+
+static bool stays(const qn_automaton *a, size_t state, char first, char last)
+{
+    for (int c = first; c <= last; c++)
+        if (a->steps[(state << a->stride_bits) + a->ascii[c]] >> 1 != state) return false;
+    return true;
+}
+
+/* A match that ends within a run is given up for one that ends after it: there must be one then. */
+static bool find_runs(builder *b)
+{
+    qn_automaton *a = b->a;
+    a->runs = qn_calloc(a->n_states, sizeof *a->runs);
+    if (a->runs == NULL) return false;
+    for (size_t state = 1; state < a->n_states; state++) {
+        bool always_ends = true;
+        for (size_t class = 0; class < a->n_classes; class ++)
+            always_ends &= a->steps[(state << a->stride_bits) + class] & 1;
+        if (!always_ends || !stays(a, state, 'a', 'z')) continue;
+        a->runs[state] = stays(a, state, 'A', 'Z') ? QN_RUN_LETTERS : QN_RUN_SMALL_LETTERS;
+    }
+    return true;
 }
 
 quern_status qn_automaton_init(qn_automaton *a, const char *pattern, const uint8_t *categories,
@@ -260,6 +287,7 @@ quern_status qn_automaton_init(qn_automaton *a, const char *pattern, const uint8
         if (wrong == NULL) fill_classes(b, classes);
         if (wrong == NULL && !make_pages(b, classes)) b->no_memory = true;
         if (wrong == NULL && !b->failed && !b->no_memory) make_states(b);
+        if (wrong == NULL && !b->failed && !b->no_memory && !find_runs(b)) b->no_memory = true;
         if (b->failed && wrong == NULL) wrong = pattern;
     }
     const bool no_memory = b == NULL || classes == NULL || b->no_memory;
@@ -277,10 +305,23 @@ void qn_automaton_deinit(qn_automaton *a)
 {
     qn_free(a->pages);
     qn_free(a->steps);
+    qn_free(a->runs);
     memset(a, 0, sizeof *a);
 }
 
 /* ---- matching ---------------------------------------------------------------------------------- */
+
+/* Passes over the letters of the eight bytes that follow. False: there are not eight, or no letter. */
+static inline bool pass_run(const qn_automaton *a, size_t state, const char *text, size_t n_bytes,
+                            qn_automaton_place *at)
+{
+    if (n_bytes - at->at < QN_ASCII_STEP) return false;
+    const size_t n = qn_ascii_letters(text + at->at, a->runs[state] == QN_RUN_LETTERS);
+    if (n == 0) return false;
+    at->at += n;
+    at->before = a->ascii[(uint8_t)text[at->at - 1]];
+    return true;
+}
 
 bool qn_automaton_match(const qn_automaton *a, const char *text, size_t n_bytes, qn_automaton_place *place)
 {
@@ -290,6 +331,8 @@ bool qn_automaton_match(const qn_automaton *a, const char *text, size_t n_bytes,
     size_t state = a->starts[at.before];
     do {
         size_t length;
+        while (a->runs[state] != QN_RUN_NONE && pass_run(a, state, text, n_bytes, &at)) {
+        }
         const uint8_t class = qn_automaton_class(a, text + at.at, n_bytes - at.at, &length);
         const uint16_t to = steps[(state << a->stride_bits) + class];
         if (to & 1) *place = at;
@@ -298,4 +341,92 @@ bool qn_automaton_match(const qn_automaton *a, const char *text, size_t n_bytes,
         at.before = class;
     } while (state != QN_AUTOMATON_DEAD);
     return place->at > begin;
+}
+
+/* ---- one after the other ----------------------------------------------------------------------- */
+
+/* What is known while `next` searches a match of `a`: the states of both, and whether it began to search at
+ * the start of the match. Each is visited once. */
+typedef struct search {
+    const qn_automaton *a, *next;
+    uint8_t characters[128]; /* one for each pair of classes */
+    size_t n_characters;
+    bool *is_known; /* [a->n_states][next->n_states][2] */
+    uint32_t *open; /* indices of is_known that are to be followed */
+    size_t n_open;
+    bool may_cut;
+} search;
+
+static void choose_characters(search *s)
+{
+    for (uint8_t c = 0; c < 128; c++) {
+        bool is_new = true;
+        for (size_t i = 0; i < s->n_characters && is_new; i++)
+            is_new = s->a->ascii[s->characters[i]] != s->a->ascii[c] ||
+                     s->next->ascii[s->characters[i]] != s->next->ascii[c];
+        if (is_new) s->characters[s->n_characters++] = c;
+    }
+}
+
+static uint16_t step_of(const qn_automaton *a, size_t state, uint8_t class)
+{
+    return a->steps[(state << a->stride_bits) + class];
+}
+
+static void note(search *s, size_t state, size_t next_state, bool at_start)
+{
+    const size_t at = (state * s->next->n_states + next_state) * 2 + at_start;
+    if (s->is_known[at]) return;
+    s->is_known[at] = true;
+    s->open[s->n_open++] = (uint32_t)at;
+}
+
+static bool may_end(const qn_automaton *a, size_t state)
+{
+    for (size_t class = 0; class < a->n_classes; class ++)
+        if (step_of(a, state, (uint8_t) class) & 1) return true;
+    return false;
+}
+
+/* The dead state of `next` stands for a search that has not begun: it may begin after each character. */
+static void follow_search(search *s, uint32_t at)
+{
+    const bool at_start = at % 2;
+    const size_t next_state = at / 2 % s->next->n_states, state = at / 2 / s->next->n_states;
+    const bool at_end = step_of(s->next, next_state, QN_AUTOMATON_END) & 1;
+    if (at_end && !at_start && may_end(s->a, state)) s->may_cut = true;
+    for (size_t i = 0; i < s->n_characters; i++) {
+        const uint8_t c = s->characters[i];
+        const size_t to = step_of(s->a, state, s->a->ascii[c]) >> 1;
+        if (to == QN_AUTOMATON_DEAD) continue;
+        if (next_state == QN_AUTOMATON_DEAD) {
+            note(s, to, QN_AUTOMATON_DEAD, false);
+            note(s, to, s->next->starts[s->next->ascii[c]], false);
+            continue;
+        }
+        const uint16_t next_to = step_of(s->next, next_state, s->next->ascii[c]);
+        if (next_to & 1) s->may_cut = true;
+        if (next_to >> 1 != QN_AUTOMATON_DEAD) note(s, to, next_to >> 1, at_start);
+    }
+}
+
+bool qn_automaton_may_cut(const qn_automaton *a, const qn_automaton *next)
+{
+    search s = {.a = a, .next = next};
+    const size_t n_known = a->n_states * next->n_states * 2;
+    s.is_known = qn_calloc(n_known, sizeof *s.is_known);
+    s.open = qn_malloc(n_known * sizeof *s.open);
+    if (s.is_known != NULL && s.open != NULL) {
+        choose_characters(&s);
+        for (size_t before = 0; before < a->n_classes; before++) {
+            note(&s, a->starts[before], QN_AUTOMATON_DEAD, false);
+            note(&s, a->starts[before], next->starts[QN_AUTOMATON_END], true);
+        }
+        while (s.n_open > 0 && !s.may_cut) follow_search(&s, s.open[--s.n_open]);
+    } else {
+        s.may_cut = true;
+    }
+    qn_free(s.is_known);
+    qn_free(s.open);
+    return s.may_cut;
 }

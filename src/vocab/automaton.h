@@ -21,13 +21,18 @@ enum {
     QN_AUTOMATON_DEAD = 0 /* the state that nothing leaves */
 };
 
+/* Whether a state stays what it is over letters of ASCII, so that a run of them need not be walked. */
+typedef enum qn_automaton_run { QN_RUN_NONE, QN_RUN_SMALL_LETTERS, QN_RUN_LETTERS } qn_automaton_run;
+
 typedef struct qn_automaton { /* zeroed: valid to deinit */
     uint8_t ascii[128];       /* classes */
     uint8_t *pages;           /* [n_pages][QN_AUTOMATON_PAGE] classes */
     uint16_t page_of[QN_AUTOMATON_DIRECT / QN_AUTOMATON_PAGE];
     uint8_t beyond[32];   /* classes by category */
     bool begins[256];     /* whether a match can begin with a character of the class */
+    bool begins_with_any; /* all of them true */
     uint16_t *steps;      /* [n_states][stride] next state << 1 | a match ended before this character */
+    uint8_t *runs;        /* [n_states] qn_automaton_run */
     uint16_t starts[256]; /* first states by class of the character before; END: none */
     size_t n_pages, n_states, n_classes;
     unsigned stride_bits;
@@ -47,7 +52,8 @@ static inline uint8_t qn_automaton_class(const qn_automaton *a, const char *text
                                          size_t *length)
 {
     uint32_t c;
-    if (n_bytes > 0 && (uint8_t)text[0] < 0x80) return *length = 1, a->ascii[(uint8_t)text[0]];
+    if (n_bytes == 0) return *length = 0, QN_AUTOMATON_END;
+    if ((uint8_t)text[0] < 0x80) return *length = 1, a->ascii[(uint8_t)text[0]];
     *length = qn_utf8_decode(text, n_bytes, &c);
     if (*length == 0) return QN_AUTOMATON_END;
     if (c >= QN_AUTOMATON_DIRECT) return qn_automaton_class_beyond(a, c);
@@ -63,6 +69,7 @@ typedef struct qn_automaton_place {
 static inline void qn_automaton_skip(const qn_automaton *a, const char *text, size_t n_bytes,
                                      qn_automaton_place *place)
 {
+    if (a->begins_with_any) return;
     for (size_t length;;) {
         const uint8_t class = qn_automaton_class(a, text + place->at, n_bytes - place->at, &length);
         if (class == QN_AUTOMATON_END || a->begins[class]) return;
@@ -73,5 +80,9 @@ static inline void qn_automaton_skip(const qn_automaton *a, const char *text, si
 
 /* Moves to the end of the match that begins at *place. False: there is none (an empty one is none). */
 bool qn_automaton_match(const qn_automaton *a, const char *text, size_t n_bytes, qn_automaton_place *place);
+
+/* Whether `next` may cut a text of ASCII that is a whole match of `a`. True where that is not sure, or where
+ * there is no memory to find out. */
+bool qn_automaton_may_cut(const qn_automaton *a, const qn_automaton *next);
 
 #endif

@@ -4,6 +4,7 @@
 #include "vocab/pretokenizer.h"
 
 #include "base/alloc.h"
+#include "vocab/ascii.h"
 #include "vocab/automaton.h"
 
 #include <string.h>
@@ -159,7 +160,17 @@ const qn_pretokenizer_row *qn_pretokenizer_find(const char *name, size_t n_bytes
 struct qn_pretokenizer {
     size_t n_levels;
     qn_automaton levels[QN_PRETOKENIZER_PATTERNS];
+    size_t next_level[QN_PRETOKENIZER_PATTERNS]; /* that may cut a match of ASCII of this level */
 };
+
+static void find_next_levels(qn_pretokenizer *p)
+{
+    for (size_t i = 0; i < p->n_levels; i++) {
+        size_t next = i + 1;
+        while (next < p->n_levels && !qn_automaton_may_cut(&p->levels[i], &p->levels[next])) next++;
+        p->next_level[i] = next;
+    }
+}
 
 quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, quern_error *err)
 {
@@ -173,6 +184,7 @@ quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer
     }
     for (size_t i = 0; s == QUERN_OK && i < QN_PRETOKENIZER_PATTERNS && row->patterns[i] != NULL; i++)
         s = qn_automaton_init(&p->levels[p->n_levels++], row->patterns[i], categories, err);
+    if (s == QUERN_OK) find_next_levels(p);
     qn_free(categories);
     if (s != QUERN_OK) {
         qn_pretokenizer_destroy(p);
@@ -202,6 +214,16 @@ static size_t invalid_bytes(const char *text, size_t n_bytes)
     return n;
 }
 
+static bool split(const splitter *s, size_t level, const char *text, size_t n_bytes);
+
+/* A match of the level goes on to those that may cut it, which for ASCII are few. */
+static inline bool split_match(const splitter *s, size_t level, const char *text, size_t n_bytes)
+{
+    const size_t next = s->p->next_level[level];
+    if (next == level + 1 || !qn_ascii_is(text, n_bytes)) return split(s, level + 1, text, n_bytes);
+    return split(s, next, text, n_bytes);
+}
+
 /* What a level matches and what lies between go to the next. As deep as there are levels. */
 static bool split(const splitter *s, size_t level, const char *text, size_t n_bytes)
 {
@@ -221,7 +243,7 @@ static bool split(const splitter *s, size_t level, const char *text, size_t n_by
         }
         if (begin > done && !split(s, level + 1, text + done, begin - done)) return false;
         if (matched) {
-            if (!split(s, level + 1, text + begin, place.at - begin)) return false;
+            if (!split_match(s, level, text + begin, place.at - begin)) return false;
         } else { /* the end, or invalid bytes, which are a word of any level */
             const size_t n = invalid_bytes(text + begin, n_bytes - begin);
             if (n > 0 && !s->fn(s->user, text + begin, n)) return false;
