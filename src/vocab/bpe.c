@@ -14,12 +14,14 @@
 #include "vocab/merges.h"
 #include "vocab/normalize.h"
 #include "vocab/pretokenizer.h"
+#include "vocab/short_words.h"
 
 #include <string.h>
 
 typedef struct bpe {
     qn_merges merges;
     qn_pretokenizer *pretokenizer;
+    qn_short_words short_words; /* where a word that is a token needs no merges */
     bool ignore_merges, nfc;
 } bpe;
 
@@ -67,7 +69,10 @@ static quern_status open_byte_level(qn_vocab *v, const qn_gguf *g, const qn_log 
     bpe *b = v->kind_data = qn_calloc(1, sizeof *b);
     if (b == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     const quern_status s = open_pretokenizer(b, v, g, log, err);
-    return s != QUERN_OK ? s : qn_merges_read(&b->merges, v, g, true, err);
+    if (s != QUERN_OK) return s;
+    if (b->ignore_merges && !qn_short_words_init(&b->short_words, v))
+        return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
+    return qn_merges_read(&b->merges, v, g, true, err);
 }
 
 static quern_status open_raw(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
@@ -85,6 +90,7 @@ static void close_bpe(qn_vocab *v)
     if (b == NULL) return;
     qn_pretokenizer_destroy(b->pretokenizer);
     qn_merges_deinit(&b->merges);
+    qn_short_words_deinit(&b->short_words);
     qn_free(b);
 }
 
@@ -93,7 +99,9 @@ static void close_bpe(qn_vocab *v)
 /* The id of a whole word, or -1. */
 static quern_token whole_word(const qn_vocab *v, const char *word, size_t n_bytes)
 {
+    const bpe *b = v->kind_data;
     char text[2 * 256]; /* longer tokens are found by merging */
+    if (n_bytes <= QN_SHORT_WORD_BYTES) return qn_short_words_find(&b->short_words, word, n_bytes);
     if (n_bytes > sizeof text / 2) return -1;
     size_t n = 0;
     for (size_t i = 0; i < n_bytes; i++)

@@ -39,22 +39,30 @@ static inline uint64_t qn_word_load(const char *bytes)
     return word;
 }
 
-/* Words of the same length have the same key only if they are equal. n_bytes is 1 to 24. */
-static inline void qn_word_key(uint64_t key[3], const char *word, size_t n_bytes)
+/* Words of the same length have the same key only if they are equal. n_bytes is 1 to 8. */
+static inline uint64_t qn_word_short_key(const char *word, size_t n_bytes)
 {
-    key[1] = key[2] = 0;
-    if (n_bytes >= 8) {
-        key[0] = qn_word_load(word);
-        key[1] = qn_word_load(word + (n_bytes <= 16 ? n_bytes - 8 : 8));
-        if (n_bytes > 16) key[2] = qn_word_load(word + n_bytes - 8);
-    } else if (n_bytes >= 4) {
+    if (n_bytes == 8) return qn_word_load(word);
+    if (n_bytes >= 4) {
         uint32_t begin, end;
         memcpy(&begin, word, 4);
         memcpy(&end, word + n_bytes - 4, 4);
-        key[0] = (uint64_t)end << 32 | begin;
+        return (uint64_t)end << 32 | begin;
+    }
+    const unsigned char *b = (const unsigned char *)word;
+    return (uint64_t)b[n_bytes - 1] << 16 | (uint64_t)b[n_bytes / 2] << 8 | b[0];
+}
+
+/* The same for 1 to 24 bytes. */
+static inline void qn_word_key(uint64_t key[3], const char *word, size_t n_bytes)
+{
+    key[1] = key[2] = 0;
+    if (n_bytes > 8) {
+        key[0] = qn_word_load(word);
+        key[1] = qn_word_load(word + (n_bytes <= 16 ? n_bytes - 8 : 8));
+        if (n_bytes > 16) key[2] = qn_word_load(word + n_bytes - 8);
     } else {
-        const unsigned char *b = (const unsigned char *)word;
-        key[0] = (uint64_t)b[n_bytes - 1] << 16 | (uint64_t)b[n_bytes / 2] << 8 | b[0];
+        key[0] = qn_word_short_key(word, n_bytes);
     }
 }
 

@@ -138,6 +138,59 @@ static void normal_form_where_trained_so(void **state)
     test_vocab_close(&t);
 }
 
+/* Words of up to eight bytes are looked up elsewhere than longer ones. */
+static void words_that_are_tokens_need_no_merges(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int32_t type;
+    } words[] = {{"a", 1},
+                 {"b", 1},
+                 {"c", 1},
+                 {"abc", 1},
+                 {"abca", 3},
+                 {"bca", 3},
+                 {"bca", 1}, /* the first of equal texts counts, and that is a control token */
+                 {"cab", 1},
+                 {"cab", 1},
+                 {"aaaabbbb", 1},
+                 {"aaaabbbbc", 1},
+                 {"\xc3\x83\xc2\xa9", 1}, /* U+00E9, as two bytes */
+                 {"c c", 1}};             /* a blank is no character of the alphabet */
+    enum { N = sizeof words / sizeof *words };
+    const qn_string no_merges[] = {{"x y", 3}};
+    qn_string tokens[N];
+    int32_t types[N];
+    for (size_t i = 0; i < N; i++) {
+        tokens[i] = (qn_string){words[i].text, strlen(words[i].text)};
+        types[i] = words[i].type;
+    }
+    for (int ignores = 0; ignores < 2; ignores++) {
+        qn_gguf_writer *w;
+        test_vocab t;
+        assert_int_equal(qn_gguf_writer_create(&w, NULL), QUERN_OK);
+        qn_gguf_writer_set_string(w, "tokenizer.ggml.model", "gpt2");
+        qn_gguf_writer_set_string(w, "tokenizer.ggml.pre", ignores ? "llama-bpe" : "gpt-2");
+        qn_gguf_writer_set_strings(w, "tokenizer.ggml.tokens", tokens, N);
+        qn_gguf_writer_set_array(w, "tokenizer.ggml.token_type", QN_GGUF_I32, types, N);
+        qn_gguf_writer_set_strings(w, "tokenizer.ggml.merges", no_merges, 1);
+        assert_int_equal(test_vocab_open_writer(&t, w, NULL), QUERN_OK);
+        check_texts(t.vocab, "abc", 0, ignores ? "abc|" : "a|b|c|");
+        check_texts(t.vocab, "abca", 0, "a|b|c|a|");
+        check_texts(t.vocab, "bca", 0, "b|c|a|");
+        check_texts(t.vocab, "aaaabbbb", 0, ignores ? "aaaabbbb|" : "a|a|a|a|b|b|b|b|");
+        check_texts(t.vocab, "aaaabbbbc", 0, ignores ? "aaaabbbbc|" : "a|a|a|a|b|b|b|b|c|");
+        check_texts(t.vocab, "\xc3\xa9", 0, ignores ? "\xc3\x83\xc2\xa9|" : "");
+        check_texts(t.vocab, "c c", 0, "c|c|");
+        size_t n;
+        quern_token *ids = test_tokenize(t.vocab, "cab", 3, 0, &n);
+        assert_int_equal(ids[0], ignores ? 7 : 2);
+        qn_free(ids);
+        test_vocab_close(&t);
+    }
+}
+
 static void a_missing_byte_becomes_unknown_or_nothing(void **state)
 {
     (void)state;
@@ -189,6 +242,7 @@ int main(void)
         cmocka_unit_test(pieces_of_any_bytes_join_to_them),
         cmocka_unit_test(remembered_words_change_nothing),
         cmocka_unit_test(normal_form_where_trained_so),
+        cmocka_unit_test(words_that_are_tokens_need_no_merges),
         cmocka_unit_test(a_missing_byte_becomes_unknown_or_nothing),
         cmocka_unit_test(raw_utf8_kind),
     };
