@@ -35,6 +35,14 @@ static inline size_t qn_ascii_letters(const char *text, bool any_case)
     return qn_ascii_before(~(from_a & ~beyond_z & ~bytes) & QN_ASCII_EACH(0x80));
 }
 
+/* How many of the eight bytes come before a blank or a control character of ASCII. */
+static inline size_t qn_ascii_above_blank(const char *text)
+{
+    const uint64_t bytes = qn_ascii_load(text);
+    const uint64_t above = (bytes & QN_ASCII_EACH(0x7f)) + QN_ASCII_EACH(0x7f - ' ');
+    return qn_ascii_before(~(above | bytes) & QN_ASCII_EACH(0x80));
+}
+
 /* Whether all bytes are ASCII. */
 static inline bool qn_ascii_is(const char *text, size_t n_bytes)
 {

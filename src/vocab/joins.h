@@ -65,6 +65,16 @@ static inline bool qn_joins_ascii(const qn_joins *j, unsigned left, unsigned rig
     return j->ascii[left][right / 64] >> right % 64 & 1;
 }
 
+/* How many bytes of ASCII, of which the text begins with one, tokens hold one after the other. */
+static inline size_t qn_joins_ascii_run(const qn_joins *j, const char *text, size_t n_bytes)
+{
+    size_t n = 1;
+    while (n < n_bytes && (uint8_t)text[n] < 0x80 &&
+           qn_joins_ascii(j, (uint8_t)text[n - 1], (uint8_t)text[n]))
+        n++;
+    return n;
+}
+
 /* Whether a token may hold the two as neighbours. */
 static inline bool qn_joins_may(const qn_joins *j, qn_character left, qn_character right)
 {

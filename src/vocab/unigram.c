@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/utf8.h"
+#include "vocab/ascii.h"
 #include "vocab/character_map.h"
 #include "vocab/trie.h"
 #include "vocab/vocab_private.h"
@@ -26,8 +27,7 @@ static const double UNKNOWN_PENALTY = 10.0;
 
 typedef struct unigram {
     qn_character_map map;
-    qn_trie trie;
-    double *scores; /* [n_tokens] */
+    qn_trie trie; /* weights are the scores */
     double unknown_score;
     qn_joins joins;
     bool merges_blanks, marks_at_end, word_by_word;
@@ -36,23 +36,21 @@ typedef struct unigram {
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
-static quern_status read_scores(const qn_vocab *v, unigram *u, const qn_gguf *g, quern_error *err)
+static quern_status find_scores(const qn_vocab *v, const qn_gguf *g, const qn_gguf_value **scores,
+                                quern_error *err)
 {
-    const qn_gguf_value *scores = qn_gguf_find(g, "tokenizer.ggml.scores");
-    if (scores == NULL || scores->kind != QN_GGUF_ARRAY || !qn_gguf_kind_is_float(scores->element_kind) ||
-        scores->count < v->n_tokens)
-        return qn_fail(err, QUERN_ERR_FORMAT, "tokenizer.ggml.scores: must be an array of %zu floats",
-                       v->n_tokens);
-    u->scores = qn_calloc(v->n_tokens, sizeof *u->scores);
-    if (u->scores == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
-    double least = 0.0;
-    for (size_t i = 0; i < v->n_tokens; i++) {
-        const double score = qn_gguf_element_float(scores, i);
-        u->scores[i] = v->kinds[i] == QN_TOKEN_USER_DEFINED ? 0.0 : isfinite(score) ? score : -1e9;
-        if (v->kinds[i] == QN_TOKEN_NORMAL && u->scores[i] < least) least = u->scores[i];
-    }
-    u->unknown_score = least - UNKNOWN_PENALTY;
-    return QUERN_OK;
+    *scores = qn_gguf_find(g, "tokenizer.ggml.scores");
+    if (*scores != NULL && (*scores)->kind == QN_GGUF_ARRAY &&
+        qn_gguf_kind_is_float((*scores)->element_kind) && (*scores)->count >= v->n_tokens)
+        return QUERN_OK;
+    return qn_fail(err, QUERN_ERR_FORMAT, "tokenizer.ggml.scores: must be an array of %zu floats",
+                   v->n_tokens);
+}
+
+static float score_of(const qn_vocab *v, const qn_gguf_value *scores, size_t i)
+{
+    const float score = (float)qn_gguf_element_float(scores, i);
+    return v->kinds[i] == QN_TOKEN_USER_DEFINED ? 0.0f : isfinite(score) ? score : -1e9f;
 }
 
 static bool has_mark_inside(qn_string text)
@@ -62,18 +60,22 @@ static bool has_mark_inside(qn_string text)
     return false;
 }
 
-static quern_status build_trie(const qn_vocab *v, unigram *u, quern_error *err)
+static quern_status build_trie(const qn_vocab *v, unigram *u, const qn_gguf_value *scores, quern_error *err)
 {
+    double least = 0.0;
     qn_trie_entry *entries = qn_calloc(v->n_tokens, sizeof *entries);
     if (entries == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     size_t n = 0, n_bytes = 0;
     u->word_by_word = !u->marks_at_end && qn_vocab_plain_id(v, QN_META_SPACE, MARK_BYTES) >= 0;
     for (size_t i = 0; i < v->n_tokens; i++) {
+        const float score = score_of(v, scores, i);
+        if (v->kinds[i] == QN_TOKEN_NORMAL && score < least) least = score;
         if (!qn_vocab_is_plain(v, (quern_token)i) || v->tokens[i].n_bytes > TOKEN_MAX_BYTES) continue;
-        entries[n++] = (qn_trie_entry){v->tokens[i], (int32_t)i};
+        entries[n++] = (qn_trie_entry){v->tokens[i], (int32_t)i, score};
         n_bytes += v->tokens[i].n_bytes;
         if (has_mark_inside(v->tokens[i])) u->word_by_word = false;
     }
+    u->unknown_score = least - UNKNOWN_PENALTY;
     const bool ok = qn_joins_init(&u->joins, n_bytes, false) && qn_trie_init(&u->trie, entries, n);
     for (size_t i = 0; ok && i < n; i++)
         qn_joins_add(&u->joins, entries[i].text.bytes, entries[i].text.n_bytes);
@@ -85,7 +87,7 @@ static quern_status read_map(unigram *u, const qn_gguf *g, quern_error *err)
 {
     static const char key[] = "tokenizer.ggml.precompiled_charsmap";
     const qn_gguf_value *map = qn_gguf_find(g, key);
-    if (map == NULL) return QUERN_OK;
+    if (map == NULL) return qn_character_map_init(&u->map, NULL, 0, err);
     if (map->kind != QN_GGUF_ARRAY || (map->element_kind != QN_GGUF_I8 && map->element_kind != QN_GGUF_U8))
         return qn_fail(err, QUERN_ERR_FORMAT, "%s: must be an array of bytes", key);
     return qn_character_map_init(&u->map, map->data, map->n_bytes, err);
@@ -105,6 +107,7 @@ static void find_separators(unigram *u)
 static quern_status open_unigram(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
 {
     (void)log;
+    const qn_gguf_value *scores = NULL;
     unigram *u = v->kind_data = qn_calloc(1, sizeof *u);
     if (u == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     if (v->n_tokens > 2)
@@ -116,8 +119,8 @@ static quern_status open_unigram(qn_vocab *v, const qn_gguf *g, const qn_log *lo
     if (s == QUERN_OK)
         s = qn_gguf_get_bool(g, "tokenizer.ggml.treat_whitespace_as_suffix", false, &u->marks_at_end, err);
     if (s == QUERN_OK) s = read_map(u, g, err);
-    if (s == QUERN_OK) s = read_scores(v, u, g, err);
-    if (s == QUERN_OK) s = build_trie(v, u, err);
+    if (s == QUERN_OK) s = find_scores(v, g, &scores, err);
+    if (s == QUERN_OK) s = build_trie(v, u, scores, err);
     if (s == QUERN_OK && u->word_by_word && u->merges_blanks) find_separators(u);
     return s;
 }
@@ -128,37 +131,49 @@ static void close_unigram(qn_vocab *v)
     if (u == NULL) return;
     qn_trie_deinit(&u->trie);
     qn_joins_deinit(&u->joins);
-    qn_free(u->scores);
     qn_free(u);
 }
 
 /* ---- the best cut ------------------------------------------------------------------------------ */
 
+/* Follows the tokens that begin at `begin` from a node on, up to `end`, and notes the ways that are better.
+ */
+static inline uint32_t follow_tokens(const qn_trie *t, qn_lattice_place *best, const char *text, size_t begin,
+                                     size_t *at, size_t end, uint32_t node)
+{
+    const double so_far = best[begin].score;
+    while (*at < end) {
+        node = qn_trie_step(t, node, (uint8_t)text[*at]);
+        if (node == QN_TRIE_NONE) break;
+        ++*at;
+        const double score = so_far + (double)t->units[node].weight; /* -INFINITY where no token ends */
+        if (score > best[*at].score) best[*at] = (qn_lattice_place){score, (uint32_t)begin, node};
+    }
+    return node;
+}
+
+enum { UNKNOWN = QN_TRIE_ROOT /* what no node stands for */ };
+
 /* The best way to reach each byte of the stretch. False: no memory. */
 static bool search(qn_encoder *e, const char *text, size_t n_bytes)
 {
     const unigram *u = e->vocab->kind_data;
+    const qn_trie *t = &u->trie;
     if (!qn_grow(&e->places, &e->place_capacity, n_bytes + 1, SIZE_MAX / sizeof *e->places,
                  sizeof *e->places))
         return false;
     qn_lattice_place *best = e->places;
-    for (size_t i = 0; i <= n_bytes; i++) best[i].score = i == 0 ? 0.0 : -INFINITY;
-    for (size_t i = 0, length; i < n_bytes; i += length) {
-        uint32_t c, node = QN_TRIE_ROOT;
-        bool covered = false;
-        length = qn_max_size(1, qn_utf8_decode(text + i, n_bytes - i, &c));
-        for (size_t end = i; end < n_bytes;) {
-            node = qn_trie_step(&u->trie, node, (uint8_t)text[end++]);
-            if (node == QN_TRIE_NONE) break;
-            const quern_token id = u->trie.nodes[node].value;
-            if (id < 0) continue;
-            covered |= end == i + length;
-            const double score = best[i].score + u->scores[id];
-            if (score > best[end].score) best[end] = (qn_lattice_place){score, (uint32_t)i, id};
-        }
+    best[0].score = 0.0;
+    for (size_t i = 1; i <= n_bytes; i++) best[i].score = -INFINITY;
+    for (size_t i = 0, end; i < n_bytes; i = end) {
+        uint32_t c;
+        size_t at = i;
+        end = i + qn_max_size(1, qn_utf8_decode(text + i, n_bytes - i, &c));
+        const uint32_t node = follow_tokens(t, best, text, i, &at, end, QN_TRIE_ROOT);
         const double unknown = best[i].score + u->unknown_score;
-        if (!covered && unknown > best[i + length].score)
-            best[i + length] = (qn_lattice_place){unknown, (uint32_t)i, e->vocab->special.unk};
+        if ((node == QN_TRIE_NONE || isinf(t->units[node].weight)) && unknown > best[end].score)
+            best[end] = (qn_lattice_place){unknown, (uint32_t)i, UNKNOWN};
+        if (node != QN_TRIE_NONE) follow_tokens(t, best, text, i, &at, n_bytes, node);
     }
     return true;
 }
@@ -166,11 +181,13 @@ static bool search(qn_encoder *e, const char *text, size_t n_bytes)
 /* Pushes the tokens of the best way, which is found from its end. */
 static bool push_best(qn_encoder *e, size_t n_bytes)
 {
+    const unigram *u = e->vocab->kind_data;
     const quern_token unknown = e->vocab->special.unk;
     const size_t first = e->n_tokens;
     bool after_unknown = false;
     for (size_t at = n_bytes; at > 0; at = e->places[at].begin) {
-        const quern_token id = e->places[at].id;
+        const uint32_t node = e->places[at].node;
+        const quern_token id = node == UNKNOWN ? unknown : u->trie.values[node];
         const bool is_unknown = id == unknown;
         if (id >= 0 && !(is_unknown && after_unknown) && !qn_encoder_push(e, id)) return false;
         after_unknown = is_unknown;
@@ -199,43 +216,66 @@ static bool cut_best_after_unknown(qn_encoder *e, const char *text, size_t n_byt
     return true;
 }
 
-/* What is remembered: words as they are written, and parts of them as they are normalized. */
-enum { WRITTEN, PART, PART_AFTER_UNKNOWN };
+/* The part has a U+2581 in front that is not written. */
+static bool cut_best_marked(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    qn_buffer_clear(&e->text);
+    const bool ok =
+        qn_buffer_append(&e->text, QN_META_SPACE, MARK_BYTES) && qn_buffer_append(&e->text, text, n_bytes);
+    return ok && cut_best(e, e->text.data, e->text.n_bytes);
+}
 
-static bool encode_part(qn_encoder *e, const char *part, size_t n_bytes, bool *after_unknown)
+/* What is remembered: words as they are written, and parts of them as they are normalized. */
+enum { WRITTEN, PART, PART_AFTER_UNKNOWN, PART_MARKED };
+
+/* marked: the part has a U+2581 in front that is not written. */
+static bool encode_part(qn_encoder *e, const char *part, size_t n_bytes, bool marked, bool *after_unknown)
 {
     const quern_token unknown = e->vocab->special.unk;
     const size_t first = e->n_tokens;
-    const bool ok = *after_unknown
+    if (marked && n_bytes == 0) { /* it stands alone */
+        part = QN_META_SPACE;
+        n_bytes = MARK_BYTES;
+        marked = false;
+    }
+    const bool ok = marked ? qn_encoder_word(e, part, n_bytes, PART_MARKED, cut_best_marked)
+                    : *after_unknown
                         ? qn_encoder_word(e, part, n_bytes, PART_AFTER_UNKNOWN, cut_best_after_unknown)
                         : qn_encoder_word(e, part, n_bytes, PART, cut_best);
     if (ok && e->n_tokens > first) *after_unknown = unknown >= 0 && e->tokens[e->n_tokens - 1] == unknown;
     return ok;
 }
 
-/* Cut where no token crosses, each part for itself. */
-static bool cut_parts(qn_encoder *e, const char *text, size_t n_bytes)
+/* Cut where no token crosses, each part for itself. marked: there is a U+2581 in front that is not written;
+ * the text must then not lie in e->text. */
+static bool cut_parts(qn_encoder *e, const char *text, size_t n_bytes, bool marked)
 {
-    const unigram *u = e->vocab->kind_data;
+    const qn_joins *j = &((const unigram *)e->vocab->kind_data)->joins;
     bool after_unknown = false;
+    qn_character left =
+        marked ? qn_joins_character(j, QN_META_SPACE, MARK_BYTES) : qn_joins_character(j, text, n_bytes);
     size_t begin = 0;
-    qn_character left = qn_joins_character(&u->joins, text, n_bytes);
-    for (size_t i = left.n_bytes; i < n_bytes;) {
-        const qn_character right = qn_joins_character(&u->joins, text + i, n_bytes - i);
-        if (!qn_joins_may(&u->joins, left, right)) {
-            if (!encode_part(e, text + begin, i - begin, &after_unknown)) return false;
+    for (size_t i = marked ? 0 : left.n_bytes; i < n_bytes;) {
+        const qn_character right = qn_joins_character(j, text + i, n_bytes - i);
+        if (!qn_joins_may(j, left, right)) {
+            if (!encode_part(e, text + begin, i - begin, marked, &after_unknown)) return false;
             begin = i;
+            marked = false;
         }
         i += right.n_bytes;
         left = right;
+        if (right.code >= 0x80) continue;
+        i += qn_joins_ascii_run(j, text + i - 1, n_bytes - i + 1) - 1;
+        const uint8_t last = (uint8_t)text[i - 1];
+        left = (qn_character){last, 1, last, last};
     }
-    return encode_part(e, text + begin, n_bytes - begin, &after_unknown);
+    return encode_part(e, text + begin, n_bytes - begin, marked, &after_unknown);
 }
 
 /* Encodes what lies in e->text and empties it. */
 static bool encode_stretch(qn_encoder *e)
 {
-    const bool ok = e->text.n_bytes == 0 || cut_parts(e, e->text.data, e->text.n_bytes);
+    const bool ok = e->text.n_bytes == 0 || cut_parts(e, e->text.data, e->text.n_bytes, false);
     qn_buffer_clear(&e->text);
     return ok;
 }
@@ -275,22 +315,25 @@ static bool put_piece(qn_encoder *e, const char *piece, size_t n_bytes, bool *in
     return true;
 }
 
-/* Bytes that no replacement can begin with, and that are whole characters of ASCII. */
-static size_t plain_run(const unigram *u, const char *text, size_t n_bytes)
+/* How many bytes may be taken at once: of characters that stand for themselves, up to the one with which the
+ * word becomes too long. */
+static size_t kept_bytes(const qn_encoder *e, const char *text, size_t n_bytes)
 {
-    size_t n = 0;
-    while (n < n_bytes && (text[n] & 0x80) == 0 && !u->map.begins[(uint8_t)text[n]]) n++;
-    return n;
+    const unigram *u = e->vocab->kind_data;
+    const size_t room = QN_WORD_MAX_BYTES - qn_min_size(e->text.n_bytes, QN_WORD_MAX_BYTES);
+    const size_t n = qn_character_map_kept(&u->map, text, qn_min_size(n_bytes, room));
+    const bool last_depends = n > 0 && n == room && n < n_bytes && (uint8_t)text[n - 1] < 0x80;
+    return last_depends && (uint8_t)text[n] >= 0x80 ? n - 1 : n; /* what follows was not seen */
 }
 
-static bool encode_written(qn_encoder *e, const char *text, size_t n_bytes)
+static bool encode_normalized(qn_encoder *e, const char *text, size_t n_bytes)
 {
     const unigram *u = e->vocab->kind_data;
     bool in_word = false, is_marked = false;
     qn_buffer_clear(&e->text);
     for (size_t i = 0; i < n_bytes;) {
         const char *piece = text + i;
-        size_t used = plain_run(u, text + i, n_bytes - i), n = used;
+        size_t used = kept_bytes(e, text + i, n_bytes - i), n = used;
         if (used == 0) {
             uint32_t c;
             used = qn_character_map_find(&u->map, text + i, n_bytes - i, &piece);
@@ -308,16 +351,34 @@ static bool encode_written(qn_encoder *e, const char *text, size_t n_bytes)
     return encode_stretch(e);
 }
 
+/* What stands between two separators. Mostly it is a word that its mark alone is missing from. */
+static bool encode_written(qn_encoder *e, const char *text, size_t n_bytes)
+{
+    const unigram *u = e->vocab->kind_data;
+    const bool is_word =
+        n_bytes < QN_WORD_MAX_BYTES / 2 && qn_character_map_kept(&u->map, text, n_bytes) == n_bytes;
+    return is_word ? cut_parts(e, text, n_bytes, true) : encode_normalized(e, text, n_bytes);
+}
+
+/* How many bytes come before the next separator. All separators are blanks or control characters of ASCII. */
+static size_t written_bytes(const unigram *u, const char *text, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i++) {
+        if (i + QN_ASCII_STEP <= n_bytes && (i += qn_ascii_above_blank(text + i)) == n_bytes) break;
+        if (u->separates[(uint8_t)text[i]]) return i;
+    }
+    return n_bytes;
+}
+
 static bool encode_unigram(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
 {
     const unigram *u = e->vocab->kind_data;
     (void)at_start;
+    if (!u->separates[' ']) return encode_normalized(e, text, n_bytes);
     for (size_t i = 0; i < n_bytes;) {
-        size_t end = i;
-        while (end < n_bytes && !u->separates[(uint8_t)text[end]]) end++;
-        if (end == n_bytes && i == 0) return encode_written(e, text, n_bytes);
-        if (end > i && !qn_encoder_word(e, text + i, end - i, WRITTEN, encode_written)) return false;
-        i = end + 1;
+        const size_t n = written_bytes(u, text + i, n_bytes - i);
+        if (n > 0 && !qn_encoder_word(e, text + i, n, WRITTEN, encode_written)) return false;
+        i += n + 1;
     }
     return true;
 }

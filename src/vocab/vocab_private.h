@@ -25,11 +25,10 @@ enum {                             /* bits of qn_vocab.flags */
        QN_TOKEN_STRIPS_BEFORE = 4, /* and that which comes before it */
 };
 
-/* A byte of a text: the best way to it ends with token id, which begins at `begin`. */
+/* A byte of a text: the best way to it ends with the token of a node of the trie, which begins at `begin`. */
 typedef struct qn_lattice_place {
     double score;
-    uint32_t begin;
-    quern_token id;
+    uint32_t begin, node;
 } qn_lattice_place;
 
 /* One call of qn_vocab_tokenize. */

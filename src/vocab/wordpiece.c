@@ -52,7 +52,8 @@ static quern_status build_trie(const qn_vocab *v, qn_trie *trie, quern_error *er
     qn_trie_entry *entries = qn_calloc(v->n_tokens, sizeof *entries);
     size_t n = 0;
     for (size_t i = 0; entries != NULL && i < v->n_tokens; i++)
-        if (qn_vocab_is_plain(v, (quern_token)i)) entries[n++] = (qn_trie_entry){v->tokens[i], (int32_t)i};
+        if (qn_vocab_is_plain(v, (quern_token)i))
+            entries[n++] = (qn_trie_entry){v->tokens[i], (int32_t)i, 0.0f};
     const bool ok = entries != NULL && qn_trie_init(trie, entries, n);
     qn_free(entries);
     return ok ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
@@ -90,15 +91,15 @@ static void close_wordpiece(qn_vocab *v)
 static quern_token longest_token(const qn_trie *trie, const char *text, size_t n_bytes, bool continues,
                                  size_t *token_bytes)
 {
-    quern_token id = -1;
+    uint32_t longest = QN_TRIE_ROOT;
     if (continues && n_bytes >= MARK_BYTES && memcmp(text, QN_META_SPACE, MARK_BYTES) == 0) return -1;
     uint32_t node = QN_TRIE_ROOT;
     for (size_t i = 0; i < n_bytes; i++) {
         node = qn_trie_step(trie, node, (uint8_t)text[i]);
         if (node == QN_TRIE_NONE) break;
-        if (trie->nodes[node].value >= 0) id = trie->nodes[node].value, *token_bytes = i + 1;
+        if (trie->units[node].weight == 0.0f) longest = node, *token_bytes = i + 1;
     }
-    return id;
+    return trie->values[longest];
 }
 
 /* The word has the mark in front. */
