@@ -101,7 +101,7 @@ static quern_token whole_word(const qn_vocab *v, const char *word, size_t n_byte
 {
     const bpe *b = v->kind_data;
     char text[2 * 256]; /* longer tokens are found by merging */
-    if (n_bytes <= QN_SHORT_WORD_BYTES) return qn_short_words_find(&b->short_words, word, n_bytes);
+    if (n_bytes <= QN_WORD_SHORT_BYTES) return qn_short_words_find(&b->short_words, word, n_bytes);
     if (n_bytes > sizeof text / 2) return -1;
     size_t n = 0;
     for (size_t i = 0; i < n_bytes; i++)

@@ -25,6 +25,7 @@ void qn_joins_deinit(qn_joins *j)
 
 static void add_pair(qn_joins *j, qn_character left, qn_character right)
 {
+    j->has_loose |= left.code >= QN_LOOSE_BYTE || right.code >= QN_LOOSE_BYTE;
     if (left.code >= QN_LOOSE_BYTE) {
         j->loose[left.last * 32 + right.first / 8] |= (uint8_t)(1u << right.first % 8);
     } else if (right.code >= QN_LOOSE_BYTE) {

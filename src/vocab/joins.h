@@ -29,6 +29,7 @@ typedef struct qn_joins {
     uint8_t cut[65536 / 8];   /* bit (hash of left and a loose byte at the right) */
     uint64_t *bits;           /* [n_bits / 64] */
     size_t n_bits;            /* a power of two */
+    bool has_loose;           /* some text begins or ends within a character */
     bool has_meta_space;      /* U+2581 counts as a blank */
 } qn_joins;
 
@@ -65,24 +66,29 @@ static inline bool qn_joins_ascii(const qn_joins *j, unsigned left, unsigned rig
     return j->ascii[left][right / 64] >> right % 64 & 1;
 }
 
-/* How many bytes of ASCII, of which the text begins with one, tokens hold one after the other. */
-static inline size_t qn_joins_ascii_run(const qn_joins *j, const char *text, size_t n_bytes)
+/* Whether a token that begins or ends within a character may hold the two as neighbours: the left one with
+ * its last byte, the right one with its first. */
+static inline bool qn_joins_loosely(const qn_joins *j, uint32_t left, uint8_t left_last, uint8_t right_first)
 {
-    size_t n = 1;
-    while (n < n_bytes && (uint8_t)text[n] < 0x80 &&
-           qn_joins_ascii(j, (uint8_t)text[n - 1], (uint8_t)text[n]))
-        n++;
-    return n;
+    const size_t cut = qn_joins_cut_bit(left, right_first);
+    return (j->cut[cut / 8] >> cut % 8 & 1) ||
+           (j->loose[left_last * 32 + right_first / 8] >> right_first % 8 & 1);
 }
 
-/* Whether a token may hold the two as neighbours. */
+/* Whether a token may hold two characters as neighbours, given by their codes, the last byte of the left one
+ * and the first of the right one. */
+static inline bool qn_joins_codes(const qn_joins *j, uint32_t left, uint8_t left_last, uint32_t right,
+                                  uint8_t right_first)
+{
+    if ((left | right) < 128) return qn_joins_ascii(j, left, right);
+    const size_t bit = qn_joins_bit(j, left, right);
+    return (j->bits[bit / 64] >> bit % 64 & 1) ||
+           (j->has_loose && qn_joins_loosely(j, left, left_last, right_first));
+}
+
 static inline bool qn_joins_may(const qn_joins *j, qn_character left, qn_character right)
 {
-    if ((left.code | right.code) < 128) return qn_joins_ascii(j, left.code, right.code);
-    const size_t bit = qn_joins_bit(j, left.code, right.code);
-    const size_t cut = qn_joins_cut_bit(left.code, right.first);
-    return (j->bits[bit / 64] >> bit % 64 & 1) || (j->cut[cut / 8] >> cut % 8 & 1) ||
-           (j->loose[left.last * 32 + right.first / 8] >> right.first % 8 & 1);
+    return qn_joins_codes(j, left.code, left.last, right.code, right.first);
 }
 
 #endif

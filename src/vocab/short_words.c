@@ -19,14 +19,14 @@ static qn_short_word *slot_of(const qn_short_words *w, uint64_t key, size_t n_by
 }
 
 /* The bytes that a stored text stands for; 0: too many, or a character that stands for none. */
-static size_t decode_short(qn_string text, char out[QN_SHORT_WORD_BYTES])
+static size_t decode_short(qn_string text, char out[QN_WORD_SHORT_BYTES])
 {
     size_t n = 0;
     for (size_t i = 0; i < text.n_bytes;) {
         uint32_t c;
         const size_t length = qn_utf8_decode(text.bytes + i, text.n_bytes - i, &c);
         const int byte = length > 0 ? qn_byte_from_character(c) : -1;
-        if (byte < 0 || n == QN_SHORT_WORD_BYTES) return 0;
+        if (byte < 0 || n == QN_WORD_SHORT_BYTES) return 0;
         out[n++] = (char)byte;
         i += length;
     }
@@ -36,15 +36,15 @@ static size_t decode_short(qn_string text, char out[QN_SHORT_WORD_BYTES])
 bool qn_short_words_init(qn_short_words *w, const qn_vocab *v)
 {
     size_t count = 0;
-    for (size_t i = 0; i < v->n_tokens; i++) count += v->tokens[i].n_bytes <= 2 * QN_SHORT_WORD_BYTES;
+    for (size_t i = 0; i < v->n_tokens; i++) count += v->tokens[i].n_bytes <= 2 * QN_WORD_SHORT_BYTES;
     w->n_slots = count + count / 2 + 2;
     w->seed = v->index.key;
     w->slots = qn_alloc_pages(w->n_slots * sizeof *w->slots);
     if (w->slots == NULL) return false;
     for (size_t i = 0; i < v->n_tokens; i++) {
-        char word[QN_SHORT_WORD_BYTES];
+        char word[QN_WORD_SHORT_BYTES];
         const size_t n =
-            v->tokens[i].n_bytes <= 2 * QN_SHORT_WORD_BYTES ? decode_short(v->tokens[i], word) : 0;
+            v->tokens[i].n_bytes <= 2 * QN_WORD_SHORT_BYTES ? decode_short(v->tokens[i], word) : 0;
         if (n == 0) continue;
         const uint64_t key = qn_word_short_key(word, n);
         qn_short_word *s = slot_of(w, key, n);

@@ -8,8 +8,6 @@
 
 #include "vocab/vocab_private.h"
 
-enum { QN_SHORT_WORD_BYTES = 8 };
-
 typedef struct qn_short_word {
     uint64_t key;     /* of qn_word_short_key: with n_bytes it tells words apart */
     uint32_t n_bytes; /* 0: empty */

@@ -22,10 +22,10 @@ bool qn_encoder_new_word(qn_encoder *e, const char *word, size_t n_bytes, uint8_
     return true;
 }
 
-bool qn_encoder_repeat(qn_encoder *e, const qn_word_slot *slot)
+bool qn_encoder_repeat(qn_encoder *e, const qn_word_ids *ids)
 {
-    for (uint32_t i = 0; i < slot->n_tokens; i++)
-        if (!qn_encoder_push(e, e->tokens[slot->token + i])) return false;
+    for (uint32_t i = 0; i < ids->n_tokens; i++)
+        if (!qn_encoder_push(e, e->tokens[ids->token + i])) return false;
     return true;
 }
 

@@ -251,23 +251,23 @@ static bool encode_part(qn_encoder *e, const char *part, size_t n_bytes, bool ma
 static bool cut_parts(qn_encoder *e, const char *text, size_t n_bytes, bool marked)
 {
     const qn_joins *j = &((const unigram *)e->vocab->kind_data)->joins;
-    bool after_unknown = false;
-    qn_character left =
+    const qn_character first =
         marked ? qn_joins_character(j, QN_META_SPACE, MARK_BYTES) : qn_joins_character(j, text, n_bytes);
+    bool after_unknown = false;
+    uint32_t left = first.code;
+    uint8_t left_last = first.last;
     size_t begin = 0;
-    for (size_t i = marked ? 0 : left.n_bytes; i < n_bytes;) {
-        const qn_character right = qn_joins_character(j, text + i, n_bytes - i);
-        if (!qn_joins_may(j, left, right)) {
+    for (size_t i = marked ? 0 : first.n_bytes, n; i < n_bytes; i += n) {
+        uint32_t right;
+        n = qn_utf8_decode(text + i, n_bytes - i, &right);
+        if (n == 0) n = 1, right = QN_LOOSE_BYTE + (uint8_t)text[i];
+        if (!qn_joins_codes(j, left, left_last, right, (uint8_t)text[i])) {
             if (!encode_part(e, text + begin, i - begin, marked, &after_unknown)) return false;
             begin = i;
             marked = false;
         }
-        i += right.n_bytes;
         left = right;
-        if (right.code >= 0x80) continue;
-        i += qn_joins_ascii_run(j, text + i - 1, n_bytes - i + 1) - 1;
-        const uint8_t last = (uint8_t)text[i - 1];
-        left = (qn_character){last, 1, last, last};
+        left_last = (uint8_t)text[i + n - 1];
     }
     return encode_part(e, text + begin, n_bytes - begin, marked, &after_unknown);
 }

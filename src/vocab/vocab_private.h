@@ -57,14 +57,14 @@ static inline bool qn_encoder_push(qn_encoder *e, quern_token id)
 typedef bool qn_encode_word_fn(qn_encoder *e, const char *word, size_t n_bytes);
 bool qn_encoder_new_word(qn_encoder *e, const char *word, size_t n_bytes, uint8_t variant,
                          qn_encode_word_fn *encode);
-bool qn_encoder_repeat(qn_encoder *e, const qn_word_slot *slot);
+bool qn_encoder_repeat(qn_encoder *e, const qn_word_ids *ids);
 
 static inline bool qn_encoder_word(qn_encoder *e, const char *word, size_t n_bytes, uint8_t variant,
                                    qn_encode_word_fn *encode)
 {
-    const qn_word_slot *slot = qn_word_memory_find(&e->words, word, n_bytes, variant);
-    if (slot == NULL) return qn_encoder_new_word(e, word, n_bytes, variant, encode);
-    return slot->n_tokens == 1 ? qn_encoder_push(e, (quern_token)slot->token) : qn_encoder_repeat(e, slot);
+    const qn_word_ids *ids = qn_word_memory_find(&e->words, word, n_bytes, variant);
+    if (ids == NULL) return qn_encoder_new_word(e, word, n_bytes, variant, encode);
+    return ids->n_tokens == 1 ? qn_encoder_push(e, (quern_token)ids->token) : qn_encoder_repeat(e, ids);
 }
 
 /* How a text that merges from its characters is cut before merging. */

@@ -4,8 +4,9 @@
 #include "base/alloc.h"
 
 enum {
+    CACHE_LINE = 64,
     LEAST_TEXT_BYTES = 128, /* shorter texts hardly repeat a word */
-    MAX_PAIRS = 1 << 13,    /* of 64 bytes: what a second-level cache holds */
+    MAX_PAIRS = 1 << 13,    /* with both tables what a second-level cache holds */
 };
 
 bool qn_word_memory_init(qn_word_memory *m, size_t text_bytes)
@@ -14,29 +15,38 @@ bool qn_word_memory_init(qn_word_memory *m, size_t text_bytes)
     if (text_bytes < LEAST_TEXT_BYTES) return true;
     size_t n_pairs = 16;
     while (n_pairs < MAX_PAIRS && n_pairs < text_bytes / 32) n_pairs *= 2;
-    m->slots = qn_calloc(n_pairs * 2, sizeof *m->slots);
-    if (m->slots == NULL) return false;
+    const size_t n_longs = n_pairs, n_shorts = n_pairs * 2;
+    m->block = qn_calloc(n_longs * sizeof *m->longs + n_shorts * sizeof *m->shorts + CACHE_LINE, 1);
+    if (m->block == NULL) return false;
+    char *aligned = (char *)m->block + (CACHE_LINE - (uintptr_t)m->block % CACHE_LINE);
+    m->longs = (void *)aligned;
+    m->shorts = (void *)(m->longs + n_longs);
     m->n_pairs = n_pairs;
     return true;
 }
 
 void qn_word_memory_deinit(qn_word_memory *m)
 {
-    qn_free(m->slots);
+    qn_free(m->block);
     memset(m, 0, sizeof *m);
 }
 
 void qn_word_memory_add(qn_word_memory *m, const char *word, size_t n_bytes, uint8_t variant, uint32_t token,
                         size_t n_tokens)
 {
-    uint64_t key[3];
     if (n_bytes - 1 >= QN_WORD_MEMORY_BYTES || m->n_pairs == 0 || n_tokens > UINT16_MAX) return;
-    qn_word_key(key, word, n_bytes);
-    qn_word_slot *s = qn_word_pair(m, key, n_bytes);
+    const uint16_t mark = qn_word_mark(n_bytes, variant);
+    const qn_word_ids ids = {.token = token, .n_tokens = (uint16_t)n_tokens, .mark = mark};
+    if (n_bytes <= QN_WORD_SHORT_BYTES) {
+        const uint64_t key = qn_word_short_key(word, n_bytes);
+        qn_short_slot *s = qn_word_short_pair(m, key, mark);
+        s[1] = s[0];
+        s[0] = (qn_short_slot){key, ids};
+        return;
+    }
+    uint64_t key[3];
+    qn_word_long_key(key, word, n_bytes);
+    qn_long_slot *s = qn_word_long_pair(m, key, mark);
     s[1] = s[0];
-    s[0] = (qn_word_slot){.key = {key[0], key[1], key[2]},
-                          .token = token,
-                          .n_tokens = (uint16_t)n_tokens,
-                          .n_bytes = (uint8_t)n_bytes,
-                          .variant = variant};
+    s[0] = (qn_long_slot){{key[0], key[1], key[2]}, ids};
 }

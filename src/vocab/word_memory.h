@@ -1,8 +1,9 @@
 /* word_memory.h: words that were seen before in a text, and the ids they became.
  *
- * A table of pairs of slots, each pair one cache line: a word goes to the first of its pair and pushes what
- * was there to the second, so of the words that meet in a pair the two latest stay. It grows with the text,
- * up to half a megabyte. Words of up to 24 bytes are kept in 24 bytes of key, loaded without a loop. */
+ * Two tables of pairs of slots, one for words of up to 8 bytes, which most are, one for up to 24. A pair lies
+ * in one cache line: a word goes to its first slot and pushes what was there to the second, so of the words
+ * that meet in a pair the two latest stay. The tables grow with the text, up to half a megabyte together, of
+ * which short words take half. Keys are the bytes themselves, loaded without a loop. */
 #ifndef QN_VOCAB_WORD_MEMORY_H
 #define QN_VOCAB_WORD_MEMORY_H
 
@@ -11,20 +12,33 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { QN_WORD_MEMORY_BYTES = 24 /* longer words are not remembered */ };
+enum {
+    QN_WORD_SHORT_BYTES = 8,
+    QN_WORD_MEMORY_BYTES = 24 /* longer words are not remembered */
+};
 
-typedef struct qn_word_slot {
-    uint64_t key[3];
+typedef struct qn_word_ids {
     uint32_t token;    /* of one token its id, else where the ids lie in the output */
     uint16_t n_tokens; /* at most a few for each byte */
-    uint8_t n_bytes;   /* 0: empty */
-    uint8_t variant;   /* of the kind; ids of one word may differ between variants */
-} qn_word_slot;
-_Static_assert(sizeof(qn_word_slot) == 32, "two in a cache line");
+    uint16_t mark;     /* length and variant of the word (ids may differ between variants); 0: empty */
+} qn_word_ids;
+
+typedef struct qn_short_slot {
+    uint64_t key;
+    qn_word_ids ids;
+} qn_short_slot;
+
+typedef struct qn_long_slot {
+    uint64_t key[3];
+    qn_word_ids ids;
+} qn_long_slot;
+_Static_assert(sizeof(qn_short_slot) == 16 && sizeof(qn_long_slot) == 32, "pairs divide a cache line");
 
 typedef struct qn_word_memory { /* zeroed: valid, and remembers nothing */
-    qn_word_slot *slots;        /* [n_pairs][2] */
+    qn_long_slot *longs;        /* [n_pairs / 2][2] */
+    qn_short_slot *shorts;      /* [n_pairs][2] */
     size_t n_pairs;             /* a power of two, or 0 */
+    void *block;                /* where both lie */
 } qn_word_memory;
 
 bool qn_word_memory_init(qn_word_memory *m, size_t text_bytes); /* false: no memory */
@@ -53,44 +67,59 @@ static inline uint64_t qn_word_short_key(const char *word, size_t n_bytes)
     return (uint64_t)b[n_bytes - 1] << 16 | (uint64_t)b[n_bytes / 2] << 8 | b[0];
 }
 
-/* The same for 1 to 24 bytes. */
-static inline void qn_word_key(uint64_t key[3], const char *word, size_t n_bytes)
+/* The same for 9 to 24 bytes. */
+static inline void qn_word_long_key(uint64_t key[3], const char *word, size_t n_bytes)
 {
-    key[1] = key[2] = 0;
-    if (n_bytes > 8) {
-        key[0] = qn_word_load(word);
-        key[1] = qn_word_load(word + (n_bytes <= 16 ? n_bytes - 8 : 8));
-        if (n_bytes > 16) key[2] = qn_word_load(word + n_bytes - 8);
-    } else {
-        key[0] = qn_word_short_key(word, n_bytes);
-    }
+    key[0] = qn_word_load(word);
+    key[1] = qn_word_load(word + (n_bytes <= 16 ? n_bytes - 8 : 8));
+    key[2] = n_bytes > 16 ? qn_word_load(word + n_bytes - 8) : 0;
 }
 
-static inline qn_word_slot *qn_word_pair(const qn_word_memory *m, const uint64_t key[3], size_t n_bytes)
+static inline uint16_t qn_word_mark(size_t n_bytes, uint8_t variant)
+{
+    return (uint16_t)(n_bytes << 8 | variant);
+}
+
+static inline size_t qn_word_hash(uint64_t a, uint64_t b)
 {
     __extension__ typedef unsigned __int128 wide;
-    const wide product = (wide)(key[0] ^ 0x9e3779b97f4a7c15u ^ key[2] * 0xa0761d6478bd642fu) *
-                         (key[1] * 0xe7037ed1a0b428dbu ^ (0x8ebc6af09c88c6e3u + n_bytes));
-    return &m->slots[(((size_t)product ^ (size_t)(product >> 64)) & (m->n_pairs - 1)) * 2];
+    const wide product = (wide)(a ^ 0x9e3779b97f4a7c15u) * (b ^ 0xe7037ed1a0b428dbu);
+    return (size_t)product ^ (size_t)(product >> 64);
 }
 
-static inline bool qn_word_is(const qn_word_slot *s, const uint64_t key[3], size_t n_bytes, uint8_t variant)
+static inline qn_short_slot *qn_word_short_pair(const qn_word_memory *m, uint64_t key, uint16_t mark)
 {
-    return s->key[0] == key[0] && s->key[1] == key[1] && s->key[2] == key[2] && s->n_bytes == n_bytes &&
-           s->variant == variant;
+    return &m->shorts[(qn_word_hash(key, mark) & (m->n_pairs - 1)) * 2];
+}
+
+static inline qn_long_slot *qn_word_long_pair(const qn_word_memory *m, const uint64_t key[3], uint16_t mark)
+{
+    const size_t hash = qn_word_hash(key[0] ^ key[2] * 0xa0761d6478bd642fu, key[1] ^ mark);
+    return &m->longs[(hash & (m->n_pairs / 2 - 1)) * 2];
+}
+
+static inline bool qn_word_is(const qn_long_slot *s, const uint64_t key[3], uint16_t mark)
+{
+    return s->key[0] == key[0] && s->key[1] == key[1] && s->key[2] == key[2] && s->ids.mark == mark;
 }
 
 /* NULL: not seen, or not remembered. */
-static inline const qn_word_slot *qn_word_memory_find(const qn_word_memory *m, const char *word,
-                                                      size_t n_bytes, uint8_t variant)
+static inline const qn_word_ids *qn_word_memory_find(const qn_word_memory *m, const char *word,
+                                                     size_t n_bytes, uint8_t variant)
 {
-    uint64_t key[3];
     if (n_bytes - 1 >= QN_WORD_MEMORY_BYTES || m->n_pairs == 0) return NULL; /* 0 bytes wrap */
-    qn_word_key(key, word, n_bytes);
-    const qn_word_slot *s = qn_word_pair(m, key, n_bytes);
-    return qn_word_is(&s[0], key, n_bytes, variant)   ? &s[0]
-           : qn_word_is(&s[1], key, n_bytes, variant) ? &s[1]
-                                                      : NULL;
+    const uint16_t mark = qn_word_mark(n_bytes, variant);
+    if (n_bytes <= QN_WORD_SHORT_BYTES) {
+        const uint64_t key = qn_word_short_key(word, n_bytes);
+        const qn_short_slot *s = qn_word_short_pair(m, key, mark);
+        if (s[0].key == key && s[0].ids.mark == mark) return &s[0].ids;
+        return s[1].key == key && s[1].ids.mark == mark ? &s[1].ids : NULL;
+    }
+    uint64_t key[3];
+    qn_word_long_key(key, word, n_bytes);
+    const qn_long_slot *s = qn_word_long_pair(m, key, mark);
+    if (qn_word_is(&s[0], key, mark)) return &s[0].ids;
+    return qn_word_is(&s[1], key, mark) ? &s[1].ids : NULL;
 }
 
 #endif
