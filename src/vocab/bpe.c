@@ -5,9 +5,9 @@
  * normalized where the models were trained so, cut into words by the pre-tokenizer, and each word is
  * merged from its bytes.
  *
- * "gemma4": the stored texts are plain UTF-8 with U+2581 for a blank. The text is cut only before
- * and after line ends, and merged from its characters; those without a token become byte tokens. If a text
- * that is no token is left over, it is written as bytes. */
+ * "gemma4", and "gpt2" with a pre-tokenizer that says so: the stored texts are plain UTF-8 with U+2581 for a
+ * blank. The text is cut only before and after line ends, and merged from its characters; those without a
+ * token become byte tokens. If a text that is no token is left over, it is written as bytes. */
 #include "base/alloc.h"
 #include "base/utf8.h"
 #include "vocab/byte_alphabet.h"
@@ -61,6 +61,10 @@ static quern_status open_pretokenizer(bpe *b, qn_vocab *v, const qn_gguf *g, con
     b->nfc = row->nfc;
     v->special.add_bos = row->add_bos;
     v->clean_spaces = row->clean_spaces;
+    if (row->is_raw) {
+        v->kind = &qn_vocab_kind_bpe_raw;
+        return QUERN_OK;
+    }
     return qn_pretokenizer_create(&b->pretokenizer, row, err);
 }
 
@@ -70,6 +74,7 @@ static quern_status open_byte_level(qn_vocab *v, const qn_gguf *g, const qn_log 
     if (b == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     const quern_status s = open_pretokenizer(b, v, g, log, err);
     if (s != QUERN_OK) return s;
+    if (v->kind == &qn_vocab_kind_bpe_raw) return qn_merges_read(&b->merges, v, g, false, err);
     if (b->ignore_merges && !qn_short_words_init(&b->short_words, v))
         return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     return qn_merges_read(&b->merges, v, g, true, err);

@@ -69,6 +69,18 @@ static void add_range(reader *r, qn_character_set *set, uint32_t first, uint32_t
     r->p->n_ranges++;
 }
 
+/* The script of Chinese characters, as of Unicode 17. */
+static void add_han(reader *r, qn_character_set *set)
+{
+    static const qn_set_range han[] = {
+        {0x2e80, 0x2e99},   {0x2e9b, 0x2ef3},   {0x2f00, 0x2fd5},   {0x3005, 0x3005},   {0x3007, 0x3007},
+        {0x3021, 0x3029},   {0x3038, 0x303b},   {0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xf900, 0xfa6d},
+        {0xfa70, 0xfad9},   {0x16fe2, 0x16fe3}, {0x16ff0, 0x16ff6}, {0x20000, 0x2a6df}, {0x2a700, 0x2b81d},
+        {0x2b820, 0x2cead}, {0x2ceb0, 0x2ebe0}, {0x2ebf0, 0x2ee5d}, {0x2f800, 0x2fa1d}, {0x30000, 0x3134a},
+        {0x31350, 0x33479}};
+    for (size_t i = 0; i < sizeof han / sizeof *han; i++) add_range(r, set, han[i].first, han[i].last);
+}
+
 /* "Lu}" or "L}" after "\p{". */
 static void read_property(reader *r, qn_character_set *set)
 {
@@ -84,12 +96,17 @@ static void read_property(reader *r, qn_character_set *set)
         {"Lo}", BIT(LO)},
         {"L}", BIT(LU) | BIT(LL) | BIT(LT) | BIT(LM) | BIT(LO)},
         {"M}", BIT(MN) | BIT(MC) | BIT(ME)},
+        {"Nd}", BIT(ND)},
         {"N}", BIT(ND) | BIT(NL) | BIT(NO)},
         {"P}", BIT(PC) | BIT(PD) | BIT(PS) | BIT(PE) | BIT(PI) | BIT(PF) | BIT(PO)},
         {"S}", BIT(SM) | BIT(SC) | BIT(SK) | BIT(SO)},
         {"Z}", BIT(ZS) | BIT(ZL) | BIT(ZP)},
 #undef BIT
     };
+    if (skip(r, "Han}")) {
+        add_han(r, set);
+        return;
+    }
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++) {
         if (!skip(r, properties[i].name)) continue;
         set->categories |= properties[i].categories;

@@ -2,12 +2,11 @@
  * nodes (Thompson 1968, "Regular expression search algorithm").
  *
  * Known are: alternatives, groups ( ) and (?: ) and (?i: ), classes in brackets with ranges, \p{..} and a
- * leading
- * ^, the escapes \s \S \r \n \t \x{..}, the quantifiers ? * + {m} {m,n} of a single character or group, each
- * also possessive, (?!X) where X is one character, (?<!X) at the beginning, and $ as the end of the text.
- * Possessive quantifiers count as greedy ones: patterns must be such that this changes nothing. \s is the
- * Unicode property White_Space. Letters in (?i: ) are ASCII; the two that have a third form (U+017F, U+212A)
- * match it. */
+ * leading ^, the escapes \s \S \r \n \t \x{..}, the quantifiers ? * + {m} {m,n} of a single character or
+ * group, each also possessive, (?!X) where X is one character, (?<!X) at the beginning, and $ as the end of
+ * the text. \p{..} are general categories, and of the scripts Han. Possessive quantifiers count as greedy
+ * ones: patterns must be such that this changes nothing. \s is the Unicode property White_Space. Letters in
+ * (?i: ) are ASCII; the two that have a third form (U+017F, U+212A) match it. */
 #ifndef QN_VOCAB_PATTERN_H
 #define QN_VOCAB_PATTERN_H
 

@@ -29,10 +29,26 @@
 #define O200K(suffix, digits)                                                                                \
     "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" suffix "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" suffix \
     "|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* Kimi K2: likewise, but Chinese characters stay with none but their like */
+#define NOT_HAN(set) "(?:(?!\\p{Han})" set ")"
+#define KIMI_K2                                                                                              \
+    "\\p{Han}+|[^\\r\\n\\p{L}\\p{N}]?" NOT_HAN(UPPER) "*" NOT_HAN(                                           \
+        LOWER) "+" ANY_CASE_CONTRACTIONS                                                                     \
+               "?|[^\\r\\n\\p{L}\\p{N}]?" NOT_HAN(UPPER) "+" NOT_HAN(                                        \
+                   LOWER) "*" ANY_CASE_CONTRACTIONS                                                          \
+                          "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 /* DeepSeek V3: an ASCII mark stays with the letters after it */
 #define CJK_AND_KANA "[一-龥぀-ゟ゠-ヿ]+"
 #define MARKED_WORDS                                                                                         \
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+#define DEEPSEEK_V3 MARKED_WORDS "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* Scripts written without blanks, as AFMoE lists them: Chinese and Japanese, Thai, Lao, Khmer, Burmese,
+ * Korean */
+#define UNSPACED_SCRIPTS                                                                                     \
+    "[\\x{4e00}-\\x{9fff}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}"       \
+    "\\x{ff65}-\\x{ff9f}\\x{2f00}-\\x{2fdf}]+|[\\x{e00}-\\x{e7f}]+|[\\x{e80}-\\x{eff}]+"                     \
+    "|[\\x{1780}-\\x{17ff}]+|[\\x{1000}-\\x{109f}\\x{aa60}-\\x{aa7f}\\x{a9e0}-\\x{a9ff}]+"                   \
+    "|[\\x{ac00}-\\x{d7af}\\x{1100}-\\x{11ff}]+"
 #define NO_PUNCTUATION " ?[^(\\s|.,!?…。，、।۔،)]+"
 #define CJK_AND_HANGUL "[一-龥ࠀ-一가-퟿]+"
 /* The letters that have cases, as deepseek-llm lists them */
@@ -108,6 +124,10 @@ static const qn_pretokenizer_row rows[] = {
                   "| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
     {.names = {"gpt-4o", "llama4", "minimax-m2", "kanana2", "talkie"},
      .patterns = {O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}{1,3}")}},
+    {.names = {"tiny_aya", "cohere2moe"},
+     .patterns = {O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}{1,3}")},
+     .digits = QN_DIGITS_GROUPED_AT_WORD_END},
+    {.names = {"kimi-k2"}, .patterns = {KIMI_K2}},
     {.names = {"granite-embed-multi-97m"},
      .patterns = {O200K(ANY_CASE_CONTRACTIONS "?", "\\p{N}{1,3}")},
      .ignore_merges = true},
@@ -125,8 +145,8 @@ static const qn_pretokenizer_row rows[] = {
      .patterns = {"[\\r\\n]", "\\s?[" CASED_LETTERS "]+", "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "(?<!\\s)\\s++$",
                   CJK_AND_HANGUL, "\\p{N}+"}},
     {.names = {"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
-     .patterns = {"\\p{N}{1,3}", CJK_AND_KANA,
-                  MARKED_WORDS "| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+     .patterns = {"\\p{N}{1,3}", CJK_AND_KANA, DEEPSEEK_V3}},
+    {.names = {"afmoe"}, .patterns = {UNSPACED_SCRIPTS, DEEPSEEK_V3}, .digits = QN_DIGITS_GROUPED},
     {.names = {"spark2_5"},
      .patterns = {"\\p{N}{1,3}", CJK_AND_KANA, MARKED_WORDS "| ?[\\p{P}\\p{S}]+|[\\r\\n]|\\s+(?!\\S)|\\s+",
                   "\\p{N}"}},
@@ -140,6 +160,12 @@ static const qn_pretokenizer_row rows[] = {
     {.names = {"bloom", "gpt3-finnish"}, .patterns = {NO_PUNCTUATION}, .clean_spaces = true},
     {.names = {"poro-chat"}, .patterns = {NO_PUNCTUATION}},
     {.names = {"viking"}, .patterns = {NO_PUNCTUATION, "\\p{N}"}},
+    {.names = {"superbpe"}, .digits = QN_DIGITS_GROUPED_IN_NUMBERS},
+    {.names = {"gemma4", "granite-embed-multi-311m"},
+     .patterns = {"[^\\n]+|[\\n]+"},
+     .is_raw = true,
+     .clean_spaces = true},
+    {.names = {"sarvam-moe"}, .patterns = {"[^\\n]+|[\\n]+"}, .is_raw = true},
 };
 
 enum { N_ROWS = sizeof rows / sizeof *rows };
@@ -158,6 +184,7 @@ const qn_pretokenizer_row *qn_pretokenizer_find(const char *name, size_t n_bytes
 }
 
 struct qn_pretokenizer {
+    qn_digit_rule digits;
     size_t n_levels;
     qn_automaton levels[QN_PRETOKENIZER_PATTERNS];
     size_t next_level[QN_PRETOKENIZER_PATTERNS]; /* that may cut a match of ASCII of this level */
@@ -184,7 +211,10 @@ quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer
     }
     for (size_t i = 0; s == QUERN_OK && i < QN_PRETOKENIZER_PATTERNS && row->patterns[i] != NULL; i++)
         s = qn_automaton_init(&p->levels[p->n_levels++], row->patterns[i], categories, err);
-    if (s == QUERN_OK) find_next_levels(p);
+    if (s == QUERN_OK) {
+        p->digits = row->digits;
+        find_next_levels(p);
+    }
     qn_free(categories);
     if (s != QUERN_OK) {
         qn_pretokenizer_destroy(p);
@@ -254,9 +284,74 @@ static bool split(const splitter *s, size_t level, const char *text, size_t n_by
     return true;
 }
 
+/* ---- digits ------------------------------------------------------------------------------------ */
+
+enum { /* sets of general categories */
+       DIGITS = 1 << UTF8PROC_CATEGORY_ND,
+       NUMBERS = DIGITS | 1 << UTF8PROC_CATEGORY_NL | 1 << UTF8PROC_CATEGORY_NO,
+       WORD_CHARACTERS = DIGITS | 1 << UTF8PROC_CATEGORY_NL | 1 << UTF8PROC_CATEGORY_PC |
+                         1 << UTF8PROC_CATEGORY_LU | 1 << UTF8PROC_CATEGORY_LL | 1 << UTF8PROC_CATEGORY_LT |
+                         1 << UTF8PROC_CATEGORY_LM | 1 << UTF8PROC_CATEGORY_LO | 1 << UTF8PROC_CATEGORY_MN |
+                         1 << UTF8PROC_CATEGORY_MC | 1 << UTF8PROC_CATEGORY_ME
+};
+
+/* The length of the character that the text begins with, if its category is in the set, or 0. */
+static size_t length_in(int set, const char *text, size_t n_bytes)
+{
+    uint32_t c;
+    const size_t n = qn_utf8_decode(text, n_bytes, &c);
+    if (n == 1 && (c < '0' || c > '9') && set != WORD_CHARACTERS) return 0; /* the most frequent case */
+    return n > 0 && set >> utf8proc_category((utf8proc_int32_t)c) & 1 ? n : 0;
+}
+
+/* How many bytes the run of such characters has, and how many characters. */
+static size_t run_in(int set, const char *text, size_t n_bytes, size_t *n_characters)
+{
+    size_t at = 0;
+    *n_characters = 0;
+    for (size_t n; (n = length_in(set, text + at, n_bytes - at)) > 0; at += n) ++*n_characters;
+    return at;
+}
+
+/* Cuts a run of numbers before each place that three digits, or six and so on, and then none follow. */
+static bool split_number(const splitter *s, const char *text, size_t n_bytes)
+{
+    size_t begin = 0, n_left = 0; /* digits to the end of their run */
+    for (size_t i = 0, n; i < n_bytes; i += n) {
+        uint32_t c;
+        if (n_left == 0) run_in(DIGITS, text + i, n_bytes - i, &n_left);
+        if (n_left > 0 && n_left % 3 == 0 && i > begin) {
+            if (!split(s, 0, text + begin, i - begin)) return false;
+            begin = i;
+        }
+        if (n_left > 0) n_left--;
+        n = qn_utf8_decode(text + i, n_bytes - i, &c);
+    }
+    return split(s, 0, text + begin, n_bytes - begin);
+}
+
+static bool split_digits(const splitter *s, const char *text, size_t n_bytes)
+{
+    const int set = s->p->digits == QN_DIGITS_GROUPED_IN_NUMBERS ? NUMBERS : DIGITS;
+    size_t begin = 0;
+    for (size_t i = 0, n_characters; i < n_bytes;) {
+        const size_t n = run_in(set, text + i, n_bytes - i, &n_characters);
+        const bool goes_on = s->p->digits == QN_DIGITS_GROUPED_AT_WORD_END &&
+                             length_in(WORD_CHARACTERS, text + i + n, n_bytes - i - n) > 0;
+        if (n > 0 && !goes_on) {
+            if (i > begin && !split(s, 0, text + begin, i - begin)) return false;
+            if (!split_number(s, text + i, n)) return false;
+            begin = i + n;
+        }
+        i += n > 0 ? n : 1;
+    }
+    return begin == n_bytes || split(s, 0, text + begin, n_bytes - begin);
+}
+
 bool qn_pretokenizer_split(const qn_pretokenizer *p, const char *text, size_t n_bytes, qn_word_fn *fn,
                            void *user)
 {
     const splitter s = {p, fn, user};
+    if (p->digits != QN_DIGITS_AS_PATTERNS_SAY) return split_digits(&s, text, n_bytes);
     return split(&s, 0, text, n_bytes);
 }

@@ -12,13 +12,24 @@
 
 enum { QN_PRETOKENIZER_PATTERNS = 6, QN_PRETOKENIZER_NAMES = 16 };
 
+/* What is done before the first pattern: digits in groups of three, counted from the end of a run, which
+ * needs to know how long the run is before it can cut. */
+typedef enum qn_digit_rule {
+    QN_DIGITS_AS_PATTERNS_SAY,
+    QN_DIGITS_GROUPED,             /* \\p{Nd}{1,3}(?=(?:\\p{Nd}{3})*(?!\\p{Nd})) */
+    QN_DIGITS_GROUPED_AT_WORD_END, /* \\d{1,3}(?=(?:\\d{3})*\\b) */
+    QN_DIGITS_GROUPED_IN_NUMBERS,  /* \\p{N}+, then before (?=(\\d{3})+(?!\\d)) */
+} qn_digit_rule;
+
 typedef struct qn_pretokenizer_row {
     const char *names[QN_PRETOKENIZER_NAMES];       /* ends with NULL */
     const char *patterns[QN_PRETOKENIZER_PATTERNS]; /* ends with NULL, if shorter */
-    bool ignore_merges;                             /* a word that is a token as a whole needs no merges */
-    bool add_bos;                                   /* where the file does not say */
-    bool clean_spaces; /* the published tokenizers tidy blanks before punctuation when detokenizing */
-    bool nfc;          /* the published tokenizers normalize to form C first */
+    qn_digit_rule digits;
+    bool is_raw;        /* no bytes as characters: the kind of "gemma4" */
+    bool ignore_merges; /* a word that is a token as a whole needs no merges */
+    bool add_bos;       /* where the file does not say */
+    bool clean_spaces;  /* the published tokenizers tidy blanks before punctuation when detokenizing */
+    bool nfc;           /* the published tokenizers normalize to form C first */
 } qn_pretokenizer_row;
 
 /* The row of a name, or NULL. */

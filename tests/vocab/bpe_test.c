@@ -210,9 +210,8 @@ static void a_missing_byte_becomes_unknown_or_nothing(void **state)
     }
 }
 
-static void raw_utf8_kind(void **state)
+static test_vocab open_raw(const char *model, const char *pre)
 {
-    (void)state;
     static const char *const texts[] = {
         "<unk>", "<eos>",           "t",  "h",    "e",      "\xe2\x96\x81", "th",
         "the",   "\xe2\x96\x81the", "\n", "\n\n", "<0xC3>", "<0xA9>"};
@@ -222,16 +221,29 @@ static void raw_utf8_kind(void **state)
     for (size_t i = 0; i < 13; i++) tokens[i] = (qn_string){texts[i], strlen(texts[i])};
     qn_gguf_writer *w;
     assert_int_equal(qn_gguf_writer_create(&w, NULL), QUERN_OK);
-    qn_gguf_writer_set_string(w, "tokenizer.ggml.model", "gemma4");
+    qn_gguf_writer_set_string(w, "tokenizer.ggml.model", model);
+    if (pre != NULL) qn_gguf_writer_set_string(w, "tokenizer.ggml.pre", pre);
     qn_gguf_writer_set_strings(w, "tokenizer.ggml.tokens", tokens, 13);
     qn_gguf_writer_set_array(w, "tokenizer.ggml.token_type", QN_GGUF_I32, types, 13);
     qn_gguf_writer_set_strings(w, "tokenizer.ggml.merges", merges, 4);
     qn_gguf_writer_set_u32(w, "tokenizer.ggml.unknown_token_id", 0);
     test_vocab t;
     assert_int_equal(test_vocab_open_writer(&t, w, NULL), QUERN_OK);
-    check_texts(t.vocab, "the the\n\n", 0, "the|\xe2\x96\x81the|\n\n|");
-    check_texts(t.vocab, "\xc3\xa9x", 0, "<0xC3>|<0xA9>|<unk>|");
-    test_vocab_close(&t);
+    return t;
+}
+
+static void raw_utf8_kind(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {
+        {"gemma4", NULL}, {"gpt2", "gemma4"}, {"gpt2", "granite-embed-multi-311m"}, {"gpt2", "sarvam-moe"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        test_vocab t = open_raw(names[i][0], names[i][1]);
+        assert_string_equal(qn_vocab_kind_name(t.vocab), "bpe-raw");
+        check_texts(t.vocab, "the the\n\n", 0, "the|\xe2\x96\x81the|\n\n|");
+        check_texts(t.vocab, "\xc3\xa9x", 0, "<0xC3>|<0xA9>|<unk>|");
+        test_vocab_close(&t);
+    }
 }
 
 int main(void)

@@ -72,6 +72,15 @@ static void words_are_cut_as_published(void **state)
     check_words("spark2_5", "x\n\n12", "x|\n|\n|1|2|");
     check_words("youtu", "\xe6\x97\xa5\xe3\x80\x82x1", "\xe6\x97\xa5|\xe3\x80\x82|x|1|");
     check_words("viking", "one two.3", "one| two|.|3|");
+    check_words("tiny_aya", "a 1234567, 12345 x12 1234y", "a| |1|234|567|,| |12|345| x|12| |123|4|y|");
+    check_words("cohere2moe", "HelloWorld's 2026", "Hello|World's| |2|026|");
+    check_words("afmoe", "n=1234567.5 \xe0\xb8\x81\xe4\xb8\xad",
+                "n|=|1|234|567|.|5| |\xe0\xb8\x81|\xe4\xb8\xad|");
+    check_words("superbpe", "by the way 12345\xc2\xbd 1 b", "by the way |12|345\xc2\xbd| |1| b|");
+    check_words("kimi-k2", "Hi\xe4\xb8\xadHo 1234 \xe4\xb8\xad",
+                "Hi|\xe4\xb8\xad|Ho| |123|4| |\xe4\xb8\xad|");
+    check_words("sarvam-moe", "a b\n\nc", "a b|\n\n|c|");
+    check_words("granite-embed-multi-311m", "a  1\n", "a  1|\n|");
     check_words("llama-bpe",
                 "a\xe1\xa0\x8e"
                 "b",
@@ -182,8 +191,9 @@ static void hostile_runs_take_linear_time(void **state)
 /* ---- PCRE2 as the reference ---- */
 
 /* The published patterns mean by \s the Unicode property White_Space; PCRE2 adds U+180E to it. So \s
- * and \S are written out, inside and outside of brackets. */
-static void expand_white_space(qn_buffer *out, const char *pattern)
+ * and \S are written out, inside and outside of brackets. By \p{Han} they mean the script of a character;
+ * since 10.40 PCRE2 adds those that are used with the script, unless it is told otherwise. */
+static void expand_properties(qn_buffer *out, const char *pattern)
 {
     static const char members[] = "\\t-\\r\\x{85}\\p{Z}";
     bool in_class = false;
@@ -195,6 +205,11 @@ static void expand_white_space(qn_buffer *out, const char *pattern)
             if (!in_class) qn_buffer_putc(out, ']');
             continue;
         }
+        if (PCRE2_MINOR >= 40 && strncmp(p, "\\p{Han}", 7) == 0) {
+            qn_buffer_puts(out, "\\p{sc:Han}");
+            p += 6;
+            continue;
+        }
         if (*p == '\\' && p[1] != '\0') qn_buffer_putc(out, *p++);
         else if (*p == '[') in_class = true;
         else if (*p == ']') in_class = false;
@@ -203,30 +218,45 @@ static void expand_white_space(qn_buffer *out, const char *pattern)
     assert_false(out->failed);
 }
 
+/* What rows say of digits, as patterns that match no empty text. A word boundary after a digit is what no
+ * character of a word follows; those are letters, marks, digits, letter numbers and connecting punctuation
+ * (Oniguruma). */
+static const char *const digit_patterns[][2] = {
+    [QN_DIGITS_GROUPED] = {"\\p{Nd}{1,3}(?=(?:\\p{Nd}{3})*(?!\\p{Nd}))"},
+    [QN_DIGITS_GROUPED_AT_WORD_END] =
+        {"\\p{Nd}{1,3}(?=(?:\\p{Nd}{3})*(?![\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}]))"},
+    [QN_DIGITS_GROUPED_IN_NUMBERS] = {"\\p{N}+", "(?s:.)(?:(?!(?:\\p{Nd}{3})+(?!\\p{Nd}))(?s:.))*"},
+};
+
 typedef struct reference { /* some KiB */
-    pcre2_code *codes[QN_PRETOKENIZER_PATTERNS];
+    pcre2_code *codes[QN_PRETOKENIZER_PATTERNS + 2];
     pcre2_match_data *data;
     size_t n_levels;
     const char *words[4096]; /* where they end */
     size_t n_words, next;
 } reference;
 
+static void reference_add(reference *r, const char *pattern)
+{
+    qn_buffer expanded = {0};
+    int code;
+    size_t offset;
+    expand_properties(&expanded, pattern);
+    r->codes[r->n_levels] = pcre2_compile((PCRE2_SPTR)expanded.data, expanded.n_bytes,
+                                          PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &code, &offset, NULL);
+    assert_non_null(r->codes[r->n_levels++]);
+    qn_buffer_deinit(&expanded);
+}
+
 static void reference_init(reference *r, const qn_pretokenizer_row *row)
 {
     memset(r, 0, sizeof *r);
     r->data = pcre2_match_data_create(1, NULL);
     assert_non_null(r->data);
-    for (; r->n_levels < QN_PRETOKENIZER_PATTERNS && row->patterns[r->n_levels] != NULL; r->n_levels++) {
-        qn_buffer expanded = {0};
-        int code;
-        size_t offset;
-        expand_white_space(&expanded, row->patterns[r->n_levels]);
-        r->codes[r->n_levels] =
-            pcre2_compile((PCRE2_SPTR)expanded.data, expanded.n_bytes,
-                          PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &code, &offset, NULL);
-        assert_non_null(r->codes[r->n_levels]);
-        qn_buffer_deinit(&expanded);
-    }
+    for (size_t i = 0; i < 2 && digit_patterns[row->digits][i] != NULL; i++)
+        reference_add(r, digit_patterns[row->digits][i]);
+    for (size_t i = 0; i < QN_PRETOKENIZER_PATTERNS && row->patterns[i] != NULL; i++)
+        reference_add(r, row->patterns[i]);
 }
 
 static void reference_deinit(reference *r)
@@ -297,7 +327,7 @@ static size_t known_character(qn_random *r, const reference *unassigned, char ou
     }
 }
 
-/* Runs of letters, which are passed over eight at a time, and other ASCII between them. */
+/* Runs of letters, which are passed over eight at a time, runs of digits, and other ASCII between them. */
 static size_t ascii_text(qn_random *r, char *out, size_t n_bytes)
 {
     static const char others[] = "  \n\r\t1239.,/$_|(`-'sSlL";
@@ -306,6 +336,8 @@ static size_t ascii_text(qn_random *r, char *out, size_t n_bytes)
         const uint64_t chosen = qn_random_u64(r);
         for (size_t k = chosen % 20; k > 0 && n < n_bytes; k--)
             out[n++] = (char)((chosen >> 20) % 3 == 0 ? 'A' + (chosen >> 8) % 26 : 'a' + (chosen >> k) % 26);
+        for (size_t k = chosen >> 60 < 6 ? (chosen >> 48) % 12 : 0; k > 0 && n < n_bytes; k--)
+            out[n++] = (char)('0' + (chosen >> k) % 10);
         for (size_t k = (chosen >> 32) % 4; k > 0 && n < n_bytes; k--)
             out[n++] = others[(chosen >> (32 + 4 * k)) % (sizeof others - 1)];
     }
@@ -341,6 +373,34 @@ static void words_are_those_of_the_reference(void **state)
     free(wanted);
     reference_deinit(unassigned);
     free(unassigned);
+}
+
+/* Each character before one that is certainly of another script. */
+static void the_script_of_chinese_is_that_of_the_reference(void **state)
+{
+    (void)state;
+    static const qn_pretokenizer_row han_row = {.patterns = {"\\p{Han}"}},
+                                     unassigned_row = {.patterns = {"\\p{Cn}"}};
+    qn_pretokenizer *p;
+    assert_int_equal(qn_pretokenizer_create(&p, &han_row, NULL), QUERN_OK);
+    reference *han = malloc(sizeof *han), *unassigned = malloc(sizeof *unassigned);
+    assert_true(han != NULL && unassigned != NULL);
+    reference_init(han, &han_row);
+    reference_init(unassigned, &unassigned_row);
+    for (uint32_t c = 0x20; c < 0x40000; c++) {
+        char text[8] = {0};
+        const size_t n = qn_utf8_encode(c, text);
+        if (n == 0 || utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_CN) continue;
+        if (pcre2_match(unassigned->codes[0], (PCRE2_SPTR)text, n, 0, 0, unassigned->data, NULL) >= 0)
+            continue;
+        text[n] = 'x';
+        check_against_reference(p, han, text, n + 1);
+    }
+    reference_deinit(han);
+    reference_deinit(unassigned);
+    free(han);
+    free(unassigned);
+    qn_pretokenizer_destroy(p);
 }
 
 static void what_patterns_may_not_hold_is_refused(void **state)
@@ -384,6 +444,7 @@ int main(void)
         cmocka_unit_test(words_join_to_the_text),
         cmocka_unit_test(hostile_runs_take_linear_time),
         cmocka_unit_test(words_are_those_of_the_reference),
+        cmocka_unit_test(the_script_of_chinese_is_that_of_the_reference),
         cmocka_unit_test(what_patterns_may_not_hold_is_refused),
         cmocka_unit_test(creation_survives_each_failing_allocation),
     };
