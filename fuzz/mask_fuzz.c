@@ -90,7 +90,9 @@ static void check_end(qn_matcher *m)
     if (!qn_matcher_can_end(m, MAX_CLOSING)) return;
     for (size_t left = MAX_CLOSING; !qn_matcher_may_end(m); left--) {
         walk_require(left > 0, "the end takes more tokens than it was said to");
-        walk_require(qn_matcher_accept(m, qn_matcher_closing_token(m)), "the end is not allowed");
+        const bool is_allowed = qn_matcher_accept(m, qn_matcher_closing_token(m));
+        if (qn_matcher_status(m, NULL) != QUERN_OK) return; /* too ambiguous to be followed so far */
+        walk_require(is_allowed, "the end is not allowed");
     }
 }
 

@@ -238,7 +238,7 @@ bool qn_matcher_may_end(const qn_matcher *m)
 
 bool qn_matcher_must_end(const qn_matcher *m)
 {
-    return qn_automaton_is_final(m->automaton, m->at);
+    return qn_matcher_may_end(m) && qn_automaton_is_final(m->automaton, m->at);
 }
 
 /* The longest token of a tree that the bytes begin with, if it is longer than *n_best. */

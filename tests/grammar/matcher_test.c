@@ -215,6 +215,7 @@ static void what_is_not_allowed_ends_the_text(void **state)
     assert_false(qn_matcher_may_end(f.matcher));
     assert_false(qn_matcher_accept(f.matcher, END));
     assert_true(qn_matcher_mask(f.matcher)->is_empty);
+    assert_false(qn_matcher_may_end(f.matcher) || qn_matcher_must_end(f.matcher)); /* it is not whole */
     qn_matcher_begin(f.matcher, false);
     assert_true(qn_matcher_accept(f.matcher, 3 + 'a'));
     assert_false(qn_matcher_must_end(f.matcher));
