@@ -1,7 +1,7 @@
 /* vocab_fuzz.c: any bytes as text, and any bytes as a vocabulary.
  *
- * The first byte chooses: byte-level BPE with some pre-tokenizer (the pieces of the ids must join to
- * the text), SPM (likewise, but for U+2581, which it reads as a blank), or a vocabulary of any kind made of
+ * The first byte chooses: BPE with some pre-tokenizer (the pieces of the ids must join to the text), SPM
+ * (likewise; it and BPE of plain UTF-8 read U+2581 as a blank), or a vocabulary of any kind made of
  * the input's lines, the last of which is the text. The stream of pieces must always be valid UTF-8. */
 #include "base/alloc.h"
 #include "base/buffer.h"
@@ -56,7 +56,7 @@ static qn_gguf_writer *new_writer(const char *model)
 }
 
 /* 256 single bytes, some words, a control token and an added one. */
-static void open_built_in(opened *o, const char *model, const char *pre)
+static void open_built_in(opened *o, const char *model, const qn_pretokenizer_row *row)
 {
     static const char *const words[] = {"aa",
                                         "aaaa",
@@ -87,7 +87,7 @@ static void open_built_in(opened *o, const char *model, const char *pre)
     qn_string tokens[N];
     int32_t types[N];
     float scores[N];
-    const bool byte_level = strcmp(model, "gpt2") == 0;
+    const bool byte_level = row != NULL && !row->is_raw;
     for (unsigned b = 0, other = 256; b < 256; b++) {
         const bool printable = (b >= 33 && b <= 126) || (b >= 161 && b != 173);
         size_t n;
@@ -103,7 +103,7 @@ static void open_built_in(opened *o, const char *model, const char *pre)
     types[N - 3] = QN_TOKEN_CONTROL, types[N - 2] = types[N - 1] = QN_TOKEN_USER_DEFINED;
     for (size_t i = 0; i < N; i++) scores[i] = (float)tokens[i].n_bytes;
     qn_gguf_writer *w = new_writer(model);
-    if (pre != NULL) qn_gguf_writer_set_string(w, "tokenizer.ggml.pre", pre);
+    if (row != NULL) qn_gguf_writer_set_string(w, "tokenizer.ggml.pre", row->names[0]);
     qn_gguf_writer_set_strings(w, "tokenizer.ggml.tokens", tokens, N);
     qn_gguf_writer_set_array(w, "tokenizer.ggml.token_type", QN_GGUF_I32, types, N);
     qn_gguf_writer_set_array(w, "tokenizer.ggml.scores", QN_GGUF_F32, scores, N);
@@ -199,8 +199,7 @@ static const qn_vocab *built_in(unsigned which, bool *normalizes)
     if (qn_pretokenizer_row_at(which) == NULL || which >= 63) which = 63; /* SPM */
     const qn_pretokenizer_row *row = which < 63 ? qn_pretokenizer_row_at(which) : NULL;
     opened *o = &opened_ones[which];
-    if (o->vocab == NULL)
-        open_built_in(o, row != NULL ? "gpt2" : "llama", row != NULL ? row->names[0] : NULL);
+    if (o->vocab == NULL) open_built_in(o, row != NULL ? "gpt2" : "llama", row);
     *normalizes = row != NULL && row->nfc;
     return o->vocab;
 }
@@ -219,8 +218,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (choice < 64) {
         bool normalizes;
         const qn_vocab *v = built_in(choice, &normalizes);
-        const bool spm = strcmp(qn_vocab_kind_name(v), "spm") == 0;
-        check_text(v, text, n, flags & 2, !normalizes && !(spm && has_meta_space(text, n)));
+        const bool byte_level = strcmp(qn_vocab_kind_name(v), "bpe") == 0;
+        check_text(v, text, n, flags & 2, !normalizes && (byte_level || !has_meta_space(text, n)));
         return 0;
     }
     static const char *const models[] = {"gpt2", "llama", "gemma4", "bert", "t5"};

@@ -315,12 +315,13 @@ static bool put_piece(qn_encoder *e, const char *piece, size_t n_bytes, bool *in
     return true;
 }
 
-/* How many bytes may be taken at once: of characters that stand for themselves, up to the one with which the
- * word becomes too long. */
-static size_t kept_bytes(const qn_encoder *e, const char *text, size_t n_bytes)
+/* How many bytes may be taken at once: of characters that stand for themselves, until the word, with the mark
+ * that may be put before it, is as long as it may become. */
+static size_t kept_bytes(const qn_encoder *e, const char *text, size_t n_bytes, bool in_word)
 {
     const unigram *u = e->vocab->kind_data;
-    const size_t room = QN_WORD_MAX_BYTES - qn_min_size(e->text.n_bytes, QN_WORD_MAX_BYTES);
+    const size_t taken = e->text.n_bytes + (in_word ? 0 : MARK_BYTES);
+    const size_t room = QN_WORD_MAX_BYTES - qn_min_size(taken, QN_WORD_MAX_BYTES);
     const size_t n = qn_character_map_kept(&u->map, text, qn_min_size(n_bytes, room));
     const bool last_depends = n > 0 && n == room && n < n_bytes && (uint8_t)text[n - 1] < 0x80;
     return last_depends && (uint8_t)text[n] >= 0x80 ? n - 1 : n; /* what follows was not seen */
@@ -333,7 +334,7 @@ static bool encode_normalized(qn_encoder *e, const char *text, size_t n_bytes)
     qn_buffer_clear(&e->text);
     for (size_t i = 0; i < n_bytes;) {
         const char *piece = text + i;
-        size_t used = kept_bytes(e, text + i, n_bytes - i), n = used;
+        size_t used = kept_bytes(e, text + i, n_bytes - i, in_word), n = used;
         if (used == 0) {
             uint32_t c;
             used = qn_character_map_find(&u->map, text + i, n_bytes - i, &piece);

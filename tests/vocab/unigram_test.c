@@ -42,6 +42,30 @@ static void unknown_neighbours_are_one(void **state)
     test_vocab_close(&t);
 }
 
+/* The mark before it counts: of "abab.." the first part ends with an "a" alone. */
+static void a_word_that_is_too_long_is_cut(void **state)
+{
+    (void)state;
+    enum { FIRST = (1 << 18) - 3, BYTES = FIRST + 100000 };
+    char *text = malloc(BYTES);
+    assert_non_null(text);
+    for (int blanks = 0; blanks < 2; blanks++) {
+        qn_gguf_writer *w = test_unigram_writer();
+        qn_gguf_writer_set_bool(w, "tokenizer.ggml.remove_extra_whitespaces", blanks);
+        test_vocab t = open_writer(w);
+        for (size_t i = 0; i < BYTES; i++) text[i] = "ab"[i % 2];
+        size_t n, n_first;
+        quern_token *whole = test_tokenize(t.vocab, text, BYTES, 0, &n);
+        quern_token *first = test_tokenize(t.vocab, text, FIRST, 0, &n_first);
+        assert_true(n > n_first);
+        assert_memory_equal(whole, first, n_first * sizeof *whole);
+        qn_free(whole);
+        qn_free(first);
+        test_vocab_close(&t);
+    }
+    free(text);
+}
+
 static void blanks_are_merged_or_kept(void **state)
 {
     (void)state;
@@ -183,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_greatest_sum_wins),
                                        cmocka_unit_test(unknown_neighbours_are_one),
+                                       cmocka_unit_test(a_word_that_is_too_long_is_cut),
                                        cmocka_unit_test(blanks_are_merged_or_kept),
                                        cmocka_unit_test(characters_are_mapped_first),
                                        cmocka_unit_test(damaged_maps_are_refused_or_harmless),
