@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "vocab/ascii.h"
-#include "vocab/automaton.h"
+#include "vocab/pattern_automaton.h"
 
 #include <string.h>
 #include <utf8proc.h>
@@ -186,7 +186,7 @@ const qn_pretokenizer_row *qn_pretokenizer_find(const char *name, size_t n_bytes
 struct qn_pretokenizer {
     qn_digit_rule digits;
     size_t n_levels;
-    qn_automaton levels[QN_PRETOKENIZER_PATTERNS];
+    qn_pattern_automaton levels[QN_PRETOKENIZER_PATTERNS];
     size_t next_level[QN_PRETOKENIZER_PATTERNS]; /* that may cut a match of ASCII of this level */
 };
 
@@ -194,7 +194,7 @@ static void find_next_levels(qn_pretokenizer *p)
 {
     for (size_t i = 0; i < p->n_levels; i++) {
         size_t next = i + 1;
-        while (next < p->n_levels && !qn_automaton_may_cut(&p->levels[i], &p->levels[next])) next++;
+        while (next < p->n_levels && !qn_pattern_automaton_may_cut(&p->levels[i], &p->levels[next])) next++;
         p->next_level[i] = next;
     }
 }
@@ -202,15 +202,16 @@ static void find_next_levels(qn_pretokenizer *p)
 quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer_row *row, quern_error *err)
 {
     qn_pretokenizer *p = *out = qn_calloc(1, sizeof *p);
-    uint8_t *categories = qn_malloc(QN_AUTOMATON_DIRECT);
+    uint8_t *categories = qn_malloc(QN_PATTERN_AUTOMATON_DIRECT);
     quern_status s = QUERN_OK;
     if (p == NULL || categories == NULL) {
         s = qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer: out of memory");
     } else {
-        for (int32_t c = 0; c < QN_AUTOMATON_DIRECT; c++) categories[c] = (uint8_t)utf8proc_category(c);
+        for (int32_t c = 0; c < QN_PATTERN_AUTOMATON_DIRECT; c++)
+            categories[c] = (uint8_t)utf8proc_category(c);
     }
     for (size_t i = 0; s == QUERN_OK && i < QN_PRETOKENIZER_PATTERNS && row->patterns[i] != NULL; i++)
-        s = qn_automaton_init(&p->levels[p->n_levels++], row->patterns[i], categories, err);
+        s = qn_pattern_automaton_init(&p->levels[p->n_levels++], row->patterns[i], categories, err);
     if (s == QUERN_OK) {
         p->digits = row->digits;
         find_next_levels(p);
@@ -226,7 +227,7 @@ quern_status qn_pretokenizer_create(qn_pretokenizer **out, const qn_pretokenizer
 void qn_pretokenizer_destroy(qn_pretokenizer *p)
 {
     if (p == NULL) return;
-    for (size_t i = 0; i < p->n_levels; i++) qn_automaton_deinit(&p->levels[i]);
+    for (size_t i = 0; i < p->n_levels; i++) qn_pattern_automaton_deinit(&p->levels[i]);
     qn_free(p);
 }
 
@@ -258,17 +259,18 @@ static inline bool split_match(const splitter *s, size_t level, const char *text
 static bool split(const splitter *s, size_t level, const char *text, size_t n_bytes)
 {
     if (level == s->p->n_levels) return s->fn(s->user, text, n_bytes);
-    const qn_automaton *a = &s->p->levels[level];
-    qn_automaton_place place = {0, QN_AUTOMATON_END};
+    const qn_pattern_automaton *a = &s->p->levels[level];
+    qn_pattern_automaton_place place = {0, QN_PATTERN_AUTOMATON_END};
     size_t done = 0;
     while (done < n_bytes) {
         size_t length;
-        qn_automaton_skip(a, text, n_bytes, &place);
+        qn_pattern_automaton_skip(a, text, n_bytes, &place);
         const size_t begin = place.at;
-        const bool matched = qn_automaton_match(a, text, n_bytes, &place);
-        const uint8_t class = matched ? 0 : qn_automaton_class(a, text + begin, n_bytes - begin, &length);
-        if (!matched && class != QN_AUTOMATON_END) { /* nothing begins here after all */
-            place = (qn_automaton_place){begin + length, class};
+        const bool matched = qn_pattern_automaton_match(a, text, n_bytes, &place);
+        const uint8_t class =
+            matched ? 0 : qn_pattern_automaton_class(a, text + begin, n_bytes - begin, &length);
+        if (!matched && class != QN_PATTERN_AUTOMATON_END) { /* nothing begins here after all */
+            place = (qn_pattern_automaton_place){begin + length, class};
             continue;
         }
         if (begin > done && !split(s, level + 1, text + done, begin - done)) return false;
@@ -277,7 +279,7 @@ static bool split(const splitter *s, size_t level, const char *text, size_t n_by
         } else { /* the end, or invalid bytes, which are a word of any level */
             const size_t n = invalid_bytes(text + begin, n_bytes - begin);
             if (n > 0 && !s->fn(s->user, text + begin, n)) return false;
-            place = (qn_automaton_place){begin + n, QN_AUTOMATON_END};
+            place = (qn_pattern_automaton_place){begin + n, QN_PATTERN_AUTOMATON_END};
         }
         done = place.at;
     }

@@ -1,6 +1,6 @@
-/* automaton.c: see automaton.h. Classes come first, then states, found one from the other (the construction
- * of subsets, Rabin and Scott 1959, with ordered lists in place of sets). */
-#include "vocab/automaton.h"
+/* pattern_automaton.c: see pattern_automaton.h. Classes come first, then states, found one from the other
+ * (the construction of subsets, Rabin and Scott 1959, with ordered lists in place of sets). */
+#include "vocab/pattern_automaton.h"
 
 #include "base/alloc.h"
 #include "vocab/ascii.h"
@@ -17,7 +17,7 @@ typedef struct list {
 } list;
 
 typedef struct builder {
-    qn_automaton *a;
+    qn_pattern_automaton *a;
     qn_pattern pattern;
     uint64_t members[MAX_CLASSES + 1]; /* by class: bit per set that has its characters */
     const uint8_t *categories;
@@ -34,12 +34,12 @@ typedef struct builder {
 
 static uint8_t class_of_members(builder *b, uint64_t members)
 {
-    qn_automaton *a = b->a;
+    qn_pattern_automaton *a = b->a;
     for (size_t i = 1; i < a->n_classes; i++)
         if (b->members[i] == members) return (uint8_t)i;
     if (a->n_classes > MAX_CLASSES) {
         b->failed = true;
-        return QN_AUTOMATON_END;
+        return QN_PATTERN_AUTOMATON_END;
     }
     b->members[a->n_classes] = members;
     return (uint8_t)a->n_classes++;
@@ -69,7 +69,7 @@ static size_t find_borders(const qn_pattern *p, uint32_t *borders)
         borders[n++] = p->ranges[i].first;
         borders[n++] = p->ranges[i].last + 1;
     }
-    borders[n++] = QN_AUTOMATON_DIRECT;
+    borders[n++] = QN_PATTERN_AUTOMATON_DIRECT;
     qsort(borders, n, sizeof *borders, by_number);
     return n;
 }
@@ -81,34 +81,35 @@ static void fill_classes(builder *b, uint8_t *classes)
     b->a->n_classes = 1; /* the end */
     for (size_t i = 0; i + 1 < n; i++) {
         uint8_t known[N_CATEGORIES] = {0};
-        for (uint32_t c = borders[i]; c < borders[i + 1] && c < QN_AUTOMATON_DIRECT; c++) {
+        for (uint32_t c = borders[i]; c < borders[i + 1] && c < QN_PATTERN_AUTOMATON_DIRECT; c++) {
             uint8_t *class = &known[b->categories[c]];
-            if (*class == QN_AUTOMATON_END) *class = find_class(b, c, b->categories[c]);
+            if (*class == QN_PATTERN_AUTOMATON_END) *class = find_class(b, c, b->categories[c]);
             classes[c] = *class;
         }
     }
     for (int category = 0; category < N_CATEGORIES; category++)
-        b->a->beyond[category] = find_class(b, QN_AUTOMATON_DIRECT, category);
-    if (borders[n - 1] > QN_AUTOMATON_DIRECT) b->failed = true; /* such a range could not be told */
+        b->a->beyond[category] = find_class(b, QN_PATTERN_AUTOMATON_DIRECT, category);
+    if (borders[n - 1] > QN_PATTERN_AUTOMATON_DIRECT) b->failed = true; /* such a range could not be told */
 }
 
 /* Pages of one class throughout, which most are, exist once for each class. */
 static bool make_pages(builder *b, const uint8_t *classes)
 {
-    qn_automaton *a = b->a;
-    enum { N_PAGES = QN_AUTOMATON_DIRECT / QN_AUTOMATON_PAGE };
+    qn_pattern_automaton *a = b->a;
+    enum { N_PAGES = QN_PATTERN_AUTOMATON_DIRECT / QN_PATTERN_AUTOMATON_PAGE };
     uint16_t uniform[MAX_CLASSES + 1] = {0}; /* page + 1 */
     size_t capacity = 0;
     for (size_t i = 0; i < N_PAGES; i++) {
-        const uint8_t *page = classes + i * QN_AUTOMATON_PAGE;
-        const bool is_uniform = memcmp(page, page + 1, QN_AUTOMATON_PAGE - 1) == 0;
+        const uint8_t *page = classes + i * QN_PATTERN_AUTOMATON_PAGE;
+        const bool is_uniform = memcmp(page, page + 1, QN_PATTERN_AUTOMATON_PAGE - 1) == 0;
         if (is_uniform && uniform[page[0]] != 0) {
             a->page_of[i] = (uint16_t)(uniform[page[0]] - 1);
             continue;
         }
-        if (!qn_grow(&a->pages, &capacity, (a->n_pages + 1) * QN_AUTOMATON_PAGE, QN_AUTOMATON_DIRECT, 1))
+        if (!qn_grow(&a->pages, &capacity, (a->n_pages + 1) * QN_PATTERN_AUTOMATON_PAGE,
+                     QN_PATTERN_AUTOMATON_DIRECT, 1))
             return false;
-        memcpy(a->pages + a->n_pages * QN_AUTOMATON_PAGE, page, QN_AUTOMATON_PAGE);
+        memcpy(a->pages + a->n_pages * QN_PATTERN_AUTOMATON_PAGE, page, QN_PATTERN_AUTOMATON_PAGE);
         a->page_of[i] = (uint16_t)a->n_pages++;
         if (is_uniform) uniform[page[0]] = (uint16_t)a->n_pages;
     }
@@ -116,7 +117,7 @@ static bool make_pages(builder *b, const uint8_t *classes)
     return true;
 }
 
-uint8_t qn_automaton_class_beyond(const qn_automaton *a, uint32_t character)
+uint8_t qn_pattern_automaton_class_beyond(const qn_pattern_automaton *a, uint32_t character)
 {
     return a->beyond[utf8proc_category((utf8proc_int32_t)character)];
 }
@@ -125,7 +126,7 @@ uint8_t qn_automaton_class_beyond(const qn_automaton *a, uint32_t character)
 
 static bool has_class(const builder *b, uint16_t set, uint8_t class)
 {
-    return class != QN_AUTOMATON_END && (b->members[class] >> set & 1);
+    return class != QN_PATTERN_AUTOMATON_END && (b->members[class] >> set & 1);
 }
 
 static void add_next(builder *b, uint16_t node)
@@ -158,7 +159,7 @@ static bool follow(builder *b, uint16_t node, uint8_t class)
     case QN_NODE_NOT_AHEAD:
         return !has_class(b, n.set, class) && follow(b, n.next, class);
     case QN_NODE_AT_END:
-        return class == QN_AUTOMATON_END && follow(b, n.next, class);
+        return class == QN_PATTERN_AUTOMATON_END && follow(b, n.next, class);
     case QN_NODE_NOT_BEHIND:
         b->failed = true; /* only the beginning knows what was before */
         return false;
@@ -186,7 +187,7 @@ static void follow_start(builder *b, uint16_t node, uint8_t before)
 
 static bool add_state(builder *b)
 {
-    qn_automaton *a = b->a;
+    qn_pattern_automaton *a = b->a;
     if (a->n_states == MAX_STATES) {
         b->failed = true;
         return false;
@@ -212,7 +213,7 @@ static uint16_t state_of_list(builder *b)
         if (s.count == b->n_next && memcmp(b->places + s.begin, b->next, s.count * sizeof *b->next) == 0)
             return (uint16_t)i;
     }
-    return add_state(b) ? (uint16_t)(b->a->n_states - 1) : QN_AUTOMATON_DEAD;
+    return add_state(b) ? (uint16_t)(b->a->n_states - 1) : QN_PATTERN_AUTOMATON_DEAD;
 }
 
 static uint16_t step(builder *b, size_t state, uint8_t class)
@@ -226,7 +227,7 @@ static uint16_t step(builder *b, size_t state, uint8_t class)
 
 static void make_states(builder *b)
 {
-    qn_automaton *a = b->a;
+    qn_pattern_automaton *a = b->a;
     while ((size_t)1 << a->stride_bits < a->n_classes) a->stride_bits++;
     begin_list(b);
     if (!add_state(b)) return; /* the dead one, of an empty list */
@@ -244,13 +245,13 @@ static void make_states(builder *b)
     a->begins_with_any = true;
     for (size_t class = 1; class < a->n_classes; class ++) {
         for (size_t before = 0; before < a->n_classes; before++)
-            a->begins[class] |=
-                a->steps[((size_t)a->starts[before] << a->stride_bits) + class] >> 1 != QN_AUTOMATON_DEAD;
+            a->begins[class] |= a->steps[((size_t)a->starts[before] << a->stride_bits) + class] >> 1 !=
+                                QN_PATTERN_AUTOMATON_DEAD;
         a->begins_with_any &= a->begins[class];
     }
 }
 
-static bool stays(const qn_automaton *a, size_t state, char first, char last)
+static bool stays(const qn_pattern_automaton *a, size_t state, char first, char last)
 {
     for (int c = first; c <= last; c++)
         if (a->steps[(state << a->stride_bits) + a->ascii[c]] >> 1 != state) return false;
@@ -260,7 +261,7 @@ static bool stays(const qn_automaton *a, size_t state, char first, char last)
 /* A match that ends within a run is given up for one that ends after it: there must be one then. */
 static bool find_runs(builder *b)
 {
-    qn_automaton *a = b->a;
+    qn_pattern_automaton *a = b->a;
     a->runs = qn_calloc(a->n_states, sizeof *a->runs);
     if (a->runs == NULL) return false;
     for (size_t state = 1; state < a->n_states; state++) {
@@ -273,12 +274,12 @@ static bool find_runs(builder *b)
     return true;
 }
 
-quern_status qn_automaton_init(qn_automaton *a, const char *pattern, const uint8_t *categories,
-                               quern_error *err)
+quern_status qn_pattern_automaton_init(qn_pattern_automaton *a, const char *pattern,
+                                       const uint8_t *categories, quern_error *err)
 {
     memset(a, 0, sizeof *a);
     builder *b = qn_calloc(1, sizeof *b);
-    uint8_t *classes = qn_malloc(QN_AUTOMATON_DIRECT);
+    uint8_t *classes = qn_malloc(QN_PATTERN_AUTOMATON_DIRECT);
     const char *wrong = NULL;
     if (b != NULL && classes != NULL) {
         b->a = a;
@@ -294,14 +295,14 @@ quern_status qn_automaton_init(qn_automaton *a, const char *pattern, const uint8
     if (b != NULL) qn_free(b->places);
     qn_free(b);
     qn_free(classes);
-    if (no_memory || wrong != NULL) qn_automaton_deinit(a);
+    if (no_memory || wrong != NULL) qn_pattern_automaton_deinit(a);
     if (no_memory) return qn_fail(err, QUERN_ERR_NOMEM, "pre-tokenizer pattern: out of memory");
     if (wrong != NULL)
         return qn_fail(err, QUERN_ERR_UNSUPPORTED, "pre-tokenizer pattern: cannot be read at '%.40s'", wrong);
     return QUERN_OK;
 }
 
-void qn_automaton_deinit(qn_automaton *a)
+void qn_pattern_automaton_deinit(qn_pattern_automaton *a)
 {
     qn_free(a->pages);
     qn_free(a->steps);
@@ -312,8 +313,8 @@ void qn_automaton_deinit(qn_automaton *a)
 /* ---- matching ---------------------------------------------------------------------------------- */
 
 /* Passes over the letters of the eight bytes that follow. False: there are not eight, or no letter. */
-static inline bool pass_run(const qn_automaton *a, size_t state, const char *text, size_t n_bytes,
-                            qn_automaton_place *at)
+static inline bool pass_run(const qn_pattern_automaton *a, size_t state, const char *text, size_t n_bytes,
+                            qn_pattern_automaton_place *at)
 {
     if (n_bytes - at->at < QN_ASCII_STEP) return false;
     const size_t n = qn_ascii_letters(text + at->at, a->runs[state] == QN_RUN_LETTERS);
@@ -323,23 +324,24 @@ static inline bool pass_run(const qn_automaton *a, size_t state, const char *tex
     return true;
 }
 
-bool qn_automaton_match(const qn_automaton *a, const char *text, size_t n_bytes, qn_automaton_place *place)
+bool qn_pattern_automaton_match(const qn_pattern_automaton *a, const char *text, size_t n_bytes,
+                                qn_pattern_automaton_place *place)
 {
     const size_t begin = place->at;
     const uint16_t *const steps = a->steps;
-    qn_automaton_place at = *place;
+    qn_pattern_automaton_place at = *place;
     size_t state = a->starts[at.before];
     do {
         size_t length;
         while (a->runs[state] != QN_RUN_NONE && pass_run(a, state, text, n_bytes, &at)) {
         }
-        const uint8_t class = qn_automaton_class(a, text + at.at, n_bytes - at.at, &length);
+        const uint8_t class = qn_pattern_automaton_class(a, text + at.at, n_bytes - at.at, &length);
         const uint16_t to = steps[(state << a->stride_bits) + class];
         if (to & 1) *place = at;
         state = to >> 1;
         at.at += length;
         at.before = class;
-    } while (state != QN_AUTOMATON_DEAD);
+    } while (state != QN_PATTERN_AUTOMATON_DEAD);
     return place->at > begin;
 }
 
@@ -348,7 +350,7 @@ bool qn_automaton_match(const qn_automaton *a, const char *text, size_t n_bytes,
 /* What is known while `next` searches a match of `a`: the states of both, and whether it began to search at
  * the start of the match. Each is visited once. */
 typedef struct search {
-    const qn_automaton *a, *next;
+    const qn_pattern_automaton *a, *next;
     uint8_t characters[128]; /* one for each pair of classes */
     size_t n_characters;
     bool *is_known; /* [a->n_states][next->n_states][2] */
@@ -368,7 +370,7 @@ static void choose_characters(search *s)
     }
 }
 
-static uint16_t step_of(const qn_automaton *a, size_t state, uint8_t class)
+static uint16_t step_of(const qn_pattern_automaton *a, size_t state, uint8_t class)
 {
     return a->steps[(state << a->stride_bits) + class];
 }
@@ -381,7 +383,7 @@ static void note(search *s, size_t state, size_t next_state, bool at_start)
     s->open[s->n_open++] = (uint32_t)at;
 }
 
-static bool may_end(const qn_automaton *a, size_t state)
+static bool may_end(const qn_pattern_automaton *a, size_t state)
 {
     for (size_t class = 0; class < a->n_classes; class ++)
         if (step_of(a, state, (uint8_t) class) & 1) return true;
@@ -393,24 +395,24 @@ static void follow_search(search *s, uint32_t at)
 {
     const bool at_start = at % 2;
     const size_t next_state = at / 2 % s->next->n_states, state = at / 2 / s->next->n_states;
-    const bool at_end = step_of(s->next, next_state, QN_AUTOMATON_END) & 1;
+    const bool at_end = step_of(s->next, next_state, QN_PATTERN_AUTOMATON_END) & 1;
     if (at_end && !at_start && may_end(s->a, state)) s->may_cut = true;
     for (size_t i = 0; i < s->n_characters; i++) {
         const uint8_t c = s->characters[i];
         const size_t to = step_of(s->a, state, s->a->ascii[c]) >> 1;
-        if (to == QN_AUTOMATON_DEAD) continue;
-        if (next_state == QN_AUTOMATON_DEAD) {
-            note(s, to, QN_AUTOMATON_DEAD, false);
+        if (to == QN_PATTERN_AUTOMATON_DEAD) continue;
+        if (next_state == QN_PATTERN_AUTOMATON_DEAD) {
+            note(s, to, QN_PATTERN_AUTOMATON_DEAD, false);
             note(s, to, s->next->starts[s->next->ascii[c]], false);
             continue;
         }
         const uint16_t next_to = step_of(s->next, next_state, s->next->ascii[c]);
         if (next_to & 1) s->may_cut = true;
-        if (next_to >> 1 != QN_AUTOMATON_DEAD) note(s, to, next_to >> 1, at_start);
+        if (next_to >> 1 != QN_PATTERN_AUTOMATON_DEAD) note(s, to, next_to >> 1, at_start);
     }
 }
 
-bool qn_automaton_may_cut(const qn_automaton *a, const qn_automaton *next)
+bool qn_pattern_automaton_may_cut(const qn_pattern_automaton *a, const qn_pattern_automaton *next)
 {
     search s = {.a = a, .next = next};
     const size_t n_known = a->n_states * next->n_states * 2;
@@ -419,8 +421,8 @@ bool qn_automaton_may_cut(const qn_automaton *a, const qn_automaton *next)
     if (s.is_known != NULL && s.open != NULL) {
         choose_characters(&s);
         for (size_t before = 0; before < a->n_classes; before++) {
-            note(&s, a->starts[before], QN_AUTOMATON_DEAD, false);
-            note(&s, a->starts[before], next->starts[QN_AUTOMATON_END], true);
+            note(&s, a->starts[before], QN_PATTERN_AUTOMATON_DEAD, false);
+            note(&s, a->starts[before], next->starts[QN_PATTERN_AUTOMATON_END], true);
         }
         while (s.n_open > 0 && !s.may_cut) follow_search(&s, s.open[--s.n_open]);
     } else {
