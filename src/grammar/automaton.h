@@ -25,14 +25,14 @@ qn_place qn_automaton_begin(const qn_automaton *a);
 /* Where that byte leads. When a limit is passed (more configurations at once than are allowed, or no memory)
  * it is DEAD, and qn_automaton_status tells. */
 qn_place qn_automaton_step(qn_automaton *a, qn_place at, uint8_t byte);
-/* [n_classes] where bytes lead, by network->class_of; QN_PLACE_UNKNOWN: a step tells. Until the next step that
- * was not known. */
+/* [n_classes] where bytes lead, by network->class_of; QN_PLACE_UNKNOWN: a step tells. Until the next step
+ * that was not known. */
 const qn_place *qn_automaton_row(const qn_automaton *a, qn_place at);
 #define QN_PLACE_UNKNOWN UINT32_MAX
 quern_status qn_automaton_status(const qn_automaton *a, quern_error *err);
 
-/* How much may be made between two calls of this is bounded, so that a hostile grammar cannot take long: call it
- * before each piece of work that has a bound of its own, such as one byte of a text, or one mask. */
+/* How much may be made between two calls of this is bounded, so that a hostile grammar cannot take long: call
+ * it before each piece of work that has a bound of its own, such as one byte of a text, or one mask. */
 void qn_automaton_rest(qn_automaton *a);
 
 /* Whether the text so far is a whole text of the language. */
