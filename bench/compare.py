@@ -16,7 +16,9 @@ Rows (--rows, in any order and of any size):
   parallelS[xN]  tokens/s of S sequences that generate N tokens each (64) at once, all together
   busy-promptN   percent of an engine's own speed that is left beside a busy program on every processor: half
   busy-genN      is the fair share
-  load           seconds until the first token can be asked for, the file being in the system's cache
+  load           seconds until the first token can be asked for, the file being in the system's cache, and quern's
+                 pack of a large model where an earlier load has written it
+  load-unpacked  the same without a pack, as the very first time
   memory         greatest resident memory of a prompt of 512 and 16 generated tokens, the mapped file included
 
 llama.cpp is driven through its C interface in llama-cpp-python, in the Python that runs this script; memory
@@ -56,7 +58,7 @@ class Row:
     def __init__(self, name):
         self.name, self.n, self.depth, self.sequences, self.work = name, 0, 0, 1, None
         forms = (r"(prompt)(\d+)", r"(gen)(\d+)(?:@(\d+))?", r"(parallel)(\d+)(?:x(\d+))?",
-                 r"(busy)-((?:prompt|gen)\d+)", r"(load)", r"(memory)")
+                 r"(busy)-((?:prompt|gen)\d+)", r"(load)(-unpacked)?", r"(memory)")
         match = next((m for m in (re.fullmatch(form, name) for form in forms) if m), None)
         if match is None:
             raise ValueError(f"'{name}' is no row (see --help)")
@@ -69,6 +71,7 @@ class Row:
             self.sequences, self.n = int(match[2]), int(match[3] or 64)
         if self.kind == "busy":
             self.work = Row(match[2])
+        self.is_unpacked = self.kind == "load" and match[2] is not None
         if self.kind in ("prompt", "gen", "parallel") and (self.n < 1 or self.sequences < 1):
             raise ValueError(f"'{name}' has nothing to do")
         self.less_is_better = self.kind in ("load", "memory")
@@ -80,7 +83,7 @@ class Row:
             "gen": f"generation of {self.n}" + (f" at depth {self.depth}" if self.depth else ""),
             "parallel": f"{self.sequences} sequences generating at once",
             "busy": f"{self.work.title()} beside busy programs, % of its own speed" if self.work else "",
-            "load": "load, seconds",
+            "load": "load without a pack, seconds" if self.is_unpacked else "load, seconds",
             "memory": "peak memory, MB",
         }[self.kind]
 
@@ -170,7 +173,7 @@ class Quern:
             "prompt": ["-p", row.n, "-n", 0],
             "gen": ["-p", 0, "-n", row.n, "-d", row.depth],
             "parallel": ["-p", 0, "-n", row.n, "--parallel", row.sequences],
-            "load": ["-p", 0, "-n", 1],
+            "load": ["-p", 0, "-n", 1, "--pack-cache", "off" if row.is_unpacked else "auto"],
             "memory": ["-p", 512, "-n", 16],
         }[row.kind]
         command = [self.program, "bench", model, "-t", self.threads, "-r", 1, "--json", *options]
