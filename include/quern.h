@@ -566,8 +566,11 @@ typedef bool quern_chat_event_fn(void *user, const quern_chat_event *event);
  * what may be the beginning of a marker is held back, and the events do not depend on how the text was cut,
  * but for where a text is divided. For answers with quern_generate_params.show_special. One call at a time.
  *
- * @param options_json  as for quern_chat_parse; also "id_seed" (an integer: ids of calls are a function of
- * it)
+ * @param options_json  as for quern_chat_parse, read during the call only; also "id_seed" (an integer: ids of
+ * calls are a function of it)
+ * @param on_event      called during push and finish, by the thread that calls them; user is passed on
+ * @return QUERN_OK, QUERN_ERR_ARGUMENT (the options are no such JSON), _NOMEM. The reader is owned by the
+ * caller, the model must outlive it.
  */
 typedef struct quern_chat_reader quern_chat_reader;
 QUERN_API quern_status quern_chat_reader_create(quern_chat_reader **out, const quern_model *model,
@@ -577,7 +580,7 @@ QUERN_API void quern_chat_reader_destroy(quern_chat_reader *reader); /**< NULL i
 /** @return QUERN_OK, QUERN_ERR_CANCELED, _NOMEM; after an error nothing more comes */
 QUERN_API quern_status quern_chat_reader_push(quern_chat_reader *reader, const char *text, size_t n_bytes,
                                               quern_error *err);
-/** The answer has ended: what was held back comes, and a call that was begun ends. */
+/** The answer has ended: what was held back comes, and a call that was begun ends. Returns as push does. */
 QUERN_API quern_status quern_chat_reader_finish(quern_chat_reader *reader, quern_error *err);
 
 /** Whether a whole text is of the language. QUERN_ERR_LIMIT: it is too ambiguous to tell. */

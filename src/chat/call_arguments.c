@@ -22,14 +22,6 @@ static const json_t *parameters_of(const json_t *function)
     return json_is_object(parameters) ? parameters : NULL;
 }
 
-static qn_expression any_object(qn_call_writer *w)
-{
-    json_t *schema = json_pack("{s:s}", "type", "object");
-    const qn_expression value = json_value(w, schema);
-    json_decref(schema);
-    return value;
-}
-
 /* Values of the schema that are objects, whatever else it allows; without a schema, any. */
 static qn_expression object_value(qn_call_writer *w, const json_t *schema)
 {
@@ -163,7 +155,7 @@ qn_expression qn_call_arguments(qn_call_writer *w, const json_t *function)
     if (f->syntax == QN_CALLS_BARE_KEYS) qn_call_append(w, s, object_value(w, parameters));
     else if (f->syntax == QN_CALLS_PARAMETERS) qn_call_append(w, s, all_parameters(w, parameters));
     else if (f->syntax == QN_CALLS_PYTHON) qn_call_append(w, s, python_arguments(w, parameters));
-    else qn_call_append(w, s, parameters != NULL ? json_value(w, parameters) : any_object(w));
+    else qn_call_append(w, s, parameters != NULL ? json_value(w, parameters) : object_value(w, NULL));
     qn_call_append(w, s, qn_call_marker(w, f->arguments_end));
     return s;
 }

@@ -115,20 +115,26 @@ static qn_expression text_with_calls(qn_call_writer *w)
     return s;
 }
 
+/* Up to the end of the reasoning, and line ends. */
+static void append_thought(qn_call_writer *w, qn_expression group)
+{
+    qn_call_append(w, group, qn_call_up_to(w, w->p->format->reasoning_end[0]));
+    qn_call_append(w, group, qn_expression_repeat(&w->e, qn_call_text(w, "\n"), 0, 2));
+}
+
 /* What comes before the answer: the rest of the reasoning that the prompt has begun, or reasoning where it
  * may come. */
-static qn_expression reasoning(qn_call_writer *w, bool has_begun, bool may_come)
+static qn_expression reasoning(qn_call_writer *w, bool may_come)
 {
     const qn_output_format *f = w->p->format;
     const qn_expression s = qn_call_sequence(w);
-    if (f->reasoning_end[0] != NULL && has_begun) {
-        qn_call_append(w, s, qn_call_up_to(w, f->reasoning_end[0]));
-        qn_call_append(w, s, qn_expression_repeat(&w->e, qn_call_text(w, "\n"), 0, 2));
-    } else if (f->reasoning_begin[0] != NULL && f->reasoning_end[0] != NULL && may_come) {
+    if (f->reasoning_end[0] == NULL) return s;
+    if (w->p->in_reasoning) {
+        append_thought(w, s);
+    } else if (f->reasoning_begin[0] != NULL && may_come) {
         const qn_expression thought = qn_call_sequence(w);
         qn_call_append(w, thought, qn_call_marker(w, f->reasoning_begin[0]));
-        qn_call_append(w, thought, qn_call_up_to(w, f->reasoning_end[0]));
-        qn_call_append(w, thought, qn_expression_repeat(&w->e, qn_call_text(w, "\n"), 0, 2));
+        append_thought(w, thought);
         qn_call_append(w, s, qn_call_optional(w, thought));
     }
     return s;
@@ -137,7 +143,7 @@ static qn_expression reasoning(qn_call_writer *w, bool has_begun, bool may_come)
 static qn_expression answer(qn_call_writer *w)
 {
     const qn_expression s = qn_call_sequence(w);
-    qn_call_append(w, s, reasoning(w, w->p->in_reasoning, w->p->allow_reasoning || !w->p->required));
+    qn_call_append(w, s, reasoning(w, w->p->allow_reasoning || !w->p->required));
     qn_call_append(w, s, w->p->required ? all_calls(w, 0) : text_with_calls(w));
     return s;
 }
@@ -231,7 +237,7 @@ quern_status qn_call_grammar_build(qn_network *n, const qn_call_grammar_params *
 
 static qn_expression reasoning_alone(qn_call_writer *w)
 {
-    return reasoning(w, w->p->in_reasoning, w->p->allow_reasoning);
+    return reasoning(w, w->p->allow_reasoning);
 }
 
 quern_status qn_reasoning_grammar_build(qn_network *n, const qn_call_grammar_params *params,

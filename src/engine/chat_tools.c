@@ -47,6 +47,14 @@ static quern_status read_choice(const json_t *choice, qn_call_grammar_params *p,
         "tool_choice: \"auto\", \"required\" or {\"type\": \"function\", \"function\": {\"name\": ...}}");
 }
 
+/* What the template and the end of the prompt say of reasoning. */
+static void read_reasoning(const quern_model *m, const json_t *options, qn_call_grammar_params *p)
+{
+    const char *prompt = json_string_value(json_object_get(options, "prompt"));
+    p->allow_reasoning = shows_reasoning(m, p->format);
+    p->in_reasoning = prompt != NULL && qn_output_begins_reasoning(p->format, prompt);
+}
+
 quern_status quern_chat_grammar(quern_grammar **out, const quern_model *m, const char *options_json,
                                 quern_error *err)
 {
@@ -54,14 +62,12 @@ quern_status quern_chat_grammar(quern_grammar **out, const quern_model *m, const
     qn_network network;
     *out = NULL;
     quern_status s = read_options(&options, options_json, err);
-    const char *prompt = json_string_value(json_object_get(options, "prompt"));
     const json_t *parallel = json_object_get(options, "parallel_tool_calls");
     qn_call_grammar_params p = {.format = format_of(m),
                                 .tools = json_object_get(options, "tools"),
                                 .parallel = !json_is_false(parallel),
                                 .whitespace = QN_JSON_FLEXIBLE};
-    p.allow_reasoning = shows_reasoning(m, p.format);
-    p.in_reasoning = prompt != NULL && qn_output_begins_reasoning(p.format, prompt);
+    read_reasoning(m, options, &p);
     if (s == QUERN_OK) s = read_choice(json_object_get(options, "tool_choice"), &p, err);
     if (s == QUERN_OK) s = qn_call_grammar_build(&network, &p, m->vocab, err);
     if (s == QUERN_OK) s = qn_grammar_of_network(out, &network, err);
@@ -77,10 +83,8 @@ quern_status quern_chat_grammar_after_reasoning(quern_grammar **out, const quern
     qn_network before = {0}, whole = {0};
     *out = NULL;
     quern_status s = read_options(&options, options_json, err);
-    const char *prompt = json_string_value(json_object_get(options, "prompt"));
     qn_call_grammar_params p = {.format = format_of(m)};
-    p.allow_reasoning = shows_reasoning(m, p.format);
-    p.in_reasoning = prompt != NULL && qn_output_begins_reasoning(p.format, prompt);
+    read_reasoning(m, options, &p);
     if (s == QUERN_OK) s = qn_reasoning_grammar_build(&before, &p, m->vocab, err);
     if (s == QUERN_OK) s = qn_network_concatenate(&whole, &before, qn_grammar_network(content), err);
     if (s == QUERN_OK) s = qn_grammar_of_network(out, &whole, err);

@@ -2,6 +2,7 @@
  * that each knows what follows it. */
 #include "vocab/pattern.h"
 
+#include "base/hexadecimal.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -125,15 +126,10 @@ static void add_white_space(reader *r, qn_character_set *set)
 /* The number in "\x{1ba}", of which "\x{" was read. */
 static uint32_t read_hexadecimal(reader *r)
 {
-    uint32_t value = 0;
-    for (; *r->at != '}'; r->at++) {
-        const char c = *r->at;
-        const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (digit < 0 || value > 0x10ffff) return fail(r);
-        value = value * 16 + (uint32_t)digit;
-    }
-    r->at++;
-    return value;
+    uint32_t value;
+    const size_t n = qn_hex_read(r->at, strlen(r->at), 6, &value);
+    r->at += n;
+    return n > 0 && value <= 0x10ffff && skip(r, "}") ? value : fail(r);
 }
 
 static uint32_t read_character(reader *r)

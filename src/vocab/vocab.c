@@ -3,6 +3,7 @@
 #include "vocab/vocab_private.h"
 
 #include "base/alloc.h"
+#include "base/hexadecimal.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -16,17 +17,8 @@ static const char *const later_kinds[] = {"rwkv", "plamo2"};
 int qn_parse_byte_token(qn_string text)
 {
     if (text.n_bytes != 6 || memcmp(text.bytes, "<0x", 3) != 0 || text.bytes[5] != '>') return -1;
-    int value = 0;
-    for (size_t i = 3; i < 5; i++) {
-        const char c = text.bytes[i];
-        const int digit = c >= '0' && c <= '9'   ? c - '0'
-                          : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                          : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                                 : -1;
-        if (digit < 0) return -1;
-        value = value * 16 + digit;
-    }
-    return value;
+    uint32_t value;
+    return qn_hex_read(text.bytes + 3, 2, 2, &value) == 2 ? (int)value : -1;
 }
 
 bool qn_vocab_is_plain(const qn_vocab *v, quern_token id)

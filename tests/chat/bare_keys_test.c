@@ -1,10 +1,9 @@
 /* bare_keys_test.c: calls whose arguments have bare keys and strings between <|"|>. What the grammar allows
  * is read back as arguments that JSON's own notation of the same schema has, and what that has can be
  * written. */
-#include "chat_test.h"
+#include "call_grammar_util.h"
 
 #include "base/random.h"
-#include "chat/call_grammar.h"
 #include "chat/output_message.h"
 #include "grammar/automaton.h"
 #include "grammar/json_schema.h"
@@ -440,19 +439,7 @@ static void failing_memory_is_told(void **state)
     (void)state;
     json_t *parameters = json_loads(schemas[3], 0, NULL), *tools = tools_of(parameters);
     const qn_call_grammar_params p = {.format = qn_output_format_find("gemma4"), .tools = tools};
-    bool done = false;
-    for (long k = 0; !done; k++) {
-        qn_network n;
-        quern_error err = {0};
-        const long live = qn_alloc_live();
-        qn_alloc_fail_at(k);
-        const quern_status s = qn_call_grammar_build(&n, &p, NULL, &err);
-        done = !qn_alloc_has_failed();
-        qn_alloc_fail_at(-1);
-        assert_int_equal(s, done ? QUERN_OK : QUERN_ERR_NOMEM);
-        if (s == QUERN_OK) qn_network_deinit(&n);
-        assert_int_equal(qn_alloc_live(), live);
-    }
+    check_failing_memory(&p);
     json_decref(tools), json_decref(parameters);
 }
 

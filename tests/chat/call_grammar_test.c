@@ -1,10 +1,9 @@
 /* call_grammar_test.c: what the grammar of calls allows is what the parser reads back as calls: random texts
  * of the language, for every format. */
-#include "chat_test.h"
+#include "call_grammar_util.h"
 
 #include "base/alloc.h"
 #include "base/random.h"
-#include "chat/call_grammar.h"
 #include "chat/output_message.h"
 #include "grammar/automaton.h"
 
@@ -211,19 +210,7 @@ static void failing_memory_is_told(void **state)
     static const char *const formats[] = {"hermes", "glm", "llama4"};
     for (size_t i = 0; i < 3; i++) {
         const qn_call_grammar_params p = params_for(qn_output_format_find(formats[i]));
-        bool done = false;
-        for (long k = 0; !done; k++) {
-            qn_network n;
-            quern_error err = {0};
-            const long live = qn_alloc_live();
-            qn_alloc_fail_at(k);
-            const quern_status s = qn_call_grammar_build(&n, &p, NULL, &err);
-            done = !qn_alloc_has_failed();
-            qn_alloc_fail_at(-1);
-            assert_int_equal(s, done ? QUERN_OK : QUERN_ERR_NOMEM);
-            if (s == QUERN_OK) qn_network_deinit(&n);
-            assert_int_equal(qn_alloc_live(), live);
-        }
+        check_failing_memory(&p);
     }
 }
 

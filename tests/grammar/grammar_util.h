@@ -23,4 +23,13 @@ test_language test_regex(const char *pattern, qn_regex_match match);
 test_language test_schema(const char *schema, const qn_json_schema_options *options);
 void test_language_close(test_language *l);
 
+/* The texts are all of a schema's language, or none is: for tests with a check_texts(schema, texts, n,
+ * wanted) of their own. */
+#define VALID(schema, ...)                                                                                   \
+    check_texts(schema, (const char *const[]){__VA_ARGS__},                                                  \
+                sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), true)
+#define INVALID(schema, ...)                                                                                 \
+    check_texts(schema, (const char *const[]){__VA_ARGS__},                                                  \
+                sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), false)
+
 #endif

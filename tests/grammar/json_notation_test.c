@@ -36,13 +36,6 @@ static void check_texts(const char *schema, const char *const *texts, size_t n, 
     test_language_close(&l);
 }
 
-#define VALID(schema, ...)                                                                                   \
-    check_texts(schema, (const char *const[]){__VA_ARGS__},                                                  \
-                sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), true)
-#define INVALID(schema, ...)                                                                                 \
-    check_texts(schema, (const char *const[]){__VA_ARGS__},                                                  \
-                sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), false)
-
 static void strings_stand_as_they_are(void **state)
 {
     (void)state;

@@ -23,13 +23,6 @@ static void check_texts(const char *schema, const char *const *texts, size_t n, 
     }
 }
 
-#define VALID(schema, ...)                                                                                   \
-    check_texts(schema, (const char *const[]){__VA_ARGS__},                                                  \
-                sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), true)
-#define INVALID(schema, ...)                                                                                 \
-    check_texts(schema, (const char *const[]){__VA_ARGS__},                                                  \
-                sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), false)
-
 /* ---- objects ----------------------------------------------------------------------------------- */
 
 static void names_cannot_come_in_twice_by_another_spelling(void **state)
