@@ -9,6 +9,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static uint64_t xcr0(void)
 {
@@ -18,14 +22,27 @@ static uint64_t xcr0(void)
 }
 
 typedef struct qn_cpu_flags {
-    bool avx2, avx512; /* with all that the tables of these names use */
+    bool avx2, avx512, amx; /* with all that the tables of these names use */
 } qn_cpu_flags;
+
+/* Tiles are 8 KB of state, which Linux saves for processes that have asked for it
+ * (Documentation/arch/x86/xstate.rst of the kernel). Once is enough, for all threads; asking again does no
+ * harm. */
+static bool may_use_tiles(void)
+{
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+    return false;
+#endif
+}
 
 static qn_cpu_flags cpu_flags(void)
 {
     enum { FMA = 1u << 12, OSXSAVE = 1u << 27, AVX = 1u << 28, F16C = 1u << 29 }; /* 1.ecx */
-    const unsigned avx2 = 1u << 5, avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31,
-                   vnni = 1u << 11; /* 7 */
+    const unsigned avx2 = 1u << 5, avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, vnni = 1u << 11,
+                   amx = 1u << 24 | 1u << 25; /* 7: ebx, ecx, edx */
     const unsigned need = FMA | OSXSAVE | AVX | F16C;
     qn_cpu_flags flags = {0};
     unsigned a, b, c, d;
@@ -34,6 +51,7 @@ static qn_cpu_flags cpu_flags(void)
     const uint64_t saved = xcr0();
     flags.avx2 = (b & avx2) != 0 && (saved & 0x6) == 0x6;
     flags.avx512 = flags.avx2 && (b & avx512) == avx512 && (c & vnni) != 0 && (saved & 0xe6) == 0xe6;
+    flags.amx = flags.avx512 && (d & amx) == amx && (saved & 0x60000) == 0x60000 && may_use_tiles();
     return flags;
 }
 #endif
@@ -43,7 +61,7 @@ typedef struct qn_table {
     bool can_run;
 } qn_table;
 
-enum { N_TABLES_MAX = 3 };
+enum { N_TABLES_MAX = 4 };
 
 /* Best last. Returns how many. */
 static size_t list_tables(qn_table tables[N_TABLES_MAX])
@@ -54,6 +72,7 @@ static size_t list_tables(qn_table tables[N_TABLES_MAX])
     const qn_cpu_flags flags = cpu_flags();
     tables[n++] = (qn_table){&qn_kernels_avx2, flags.avx2};
     tables[n++] = (qn_table){&qn_kernels_avx512, flags.avx512};
+    tables[n++] = (qn_table){&qn_kernels_amx, flags.amx};
 #endif
     return n;
 }
@@ -61,7 +80,7 @@ static size_t list_tables(qn_table tables[N_TABLES_MAX])
 const char *const *qn_kernels_names(void)
 {
 #if defined(__x86_64__)
-    static const char *const names[] = {"scalar", "avx2", "avx512", NULL};
+    static const char *const names[] = {"scalar", "avx2", "avx512", "amx", NULL};
 #else
     static const char *const names[] = {"scalar", NULL};
 #endif

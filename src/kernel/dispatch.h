@@ -6,7 +6,8 @@
 
 extern const qn_kernels qn_kernels_scalar;
 #if defined(__x86_64__)
-extern const qn_kernels qn_kernels_avx2, qn_kernels_avx512, qn_kernels_avx512_emulated;
+extern const qn_kernels qn_kernels_avx2, qn_kernels_avx512, qn_kernels_avx512_emulated, qn_kernels_amx,
+    qn_kernels_amx_emulated;
 #elif defined(__aarch64__)
 extern const qn_kernels qn_kernels_neon;
 #endif

@@ -113,9 +113,9 @@ typedef struct qn_act_q8_256 {
     float scale;
     int16_t sum32[8];     /* of q over each 32 columns */
     int16_t start[16][2]; /* for each 16 columns, -32 times the sums as above: for 6 bits */
-    int16_t pad[6];       /* to 352 bytes */
+    int16_t pad[22];      /* to 384 bytes, so that q stays aligned to lines of the cache */
 } qn_act_q8_256;
 
-_Static_assert(sizeof(qn_act_q8_32) == 48 && sizeof(qn_act_q8_256) == 352, "no padding");
+_Static_assert(sizeof(qn_act_q8_32) == 48 && sizeof(qn_act_q8_256) == 384, "no padding");
 
 #endif

@@ -26,12 +26,14 @@ extern const float qn_peak_ones_f32[16];
     qn_peak_read_fn qn_peak_read_##isa;                                                                      \
     qn_peak_ops_fn qn_peak_float_##isa, qn_peak_int8_##isa
 
-#define QN_PEAK_ENTRIES(isa)                                                                                 \
-    .peak_read = qn_peak_read_##isa, .peak_float = qn_peak_float_##isa, .peak_int8 = qn_peak_int8_##isa,
+#define QN_PEAK_ENTRIES(integer_isa, isa)                                                                    \
+    .peak_read = qn_peak_read_##isa, .peak_float = qn_peak_float_##isa,                                      \
+    .peak_int8 = qn_peak_int8_##integer_isa,
 
 QN_PEAK_DECLARE(scalar);
 QN_PEAK_DECLARE(avx2);
 QN_PEAK_DECLARE(avx512);
 QN_PEAK_DECLARE(avx512_emulated);
+qn_peak_ops_fn qn_peak_int8_amx, qn_peak_int8_amx_emulated;
 
 #endif

@@ -4,4 +4,4 @@
 #include "kernel/table_vector.h"
 
 const qn_kernels qn_kernels_avx2 = {
-    .isa = "avx2", QN_MATRIX_ENTRIES(avx2, avx2) QN_VECTOR_ENTRIES(avx2) QN_PEAK_ENTRIES(avx2)};
+    .isa = "avx2", QN_MATRIX_ENTRIES(avx2, avx2, avx2) QN_VECTOR_ENTRIES(avx2) QN_PEAK_ENTRIES(avx2, avx2)};

@@ -3,5 +3,6 @@
 #include "kernel/table_matrix.h"
 #include "kernel/table_vector.h"
 
-const qn_kernels qn_kernels_scalar = {
-    .isa = "scalar", QN_MATRIX_ENTRIES(scalar, scalar) QN_VECTOR_ENTRIES(scalar) QN_PEAK_ENTRIES(scalar)};
+const qn_kernels qn_kernels_scalar = {.isa = "scalar",
+                                      QN_MATRIX_ENTRIES(scalar, scalar, scalar) QN_VECTOR_ENTRIES(scalar)
+                                          QN_PEAK_ENTRIES(scalar, scalar)};

@@ -55,20 +55,21 @@ static inline size_t check_differ(const float *a, const float *b, size_t n)
         CHECK(check_at == (n), __VA_ARGS__);                                                                 \
     } while (0)
 
-/* All tables that can run here, the reference first; with QN_HAVE_EMULATED also the emulated AVX-512 one. */
+/* All tables that can run here, the reference first; with QN_HAVE_EMULATED also the emulated ones. */
 enum { CHECK_TABLES = 8 };
 #ifdef QN_HAVE_EMULATED
-extern const qn_kernels qn_kernels_avx512_emulated;
+extern const qn_kernels qn_kernels_avx512_emulated, qn_kernels_amx_emulated;
 #endif
 static inline size_t check_tables(const qn_kernels *tables[CHECK_TABLES])
 {
     size_t n = 0;
-    for (const char *const *name = qn_kernels_names(); *name != NULL && n < CHECK_TABLES - 1; name++) {
+    for (const char *const *name = qn_kernels_names(); *name != NULL && n < CHECK_TABLES - 2; name++) {
         tables[n] = qn_kernels_by_name(*name);
         if (tables[n] != NULL) n++;
     }
 #ifdef QN_HAVE_EMULATED
     tables[n++] = &qn_kernels_avx512_emulated;
+    tables[n++] = &qn_kernels_amx_emulated;
 #endif
     return n;
 }

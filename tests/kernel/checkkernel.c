@@ -123,6 +123,8 @@ int main(int argc, char **argv)
 #ifdef QN_HAVE_EMULATED
     if (!bench && (isa == NULL || strcmp(isa, "avx512-emulated") == 0))
         check_table(&qn_kernels_avx512_emulated, "avx512 (emulated)", type);
+    if (!bench && (isa == NULL || strcmp(isa, "amx-emulated") == 0))
+        check_table(&qn_kernels_amx_emulated, "amx (emulated)", type);
 #endif
     if (n_failures > 0) printf("%ld failures\n", n_failures);
     return n_failures > 0;
