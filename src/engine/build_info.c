@@ -9,7 +9,7 @@
 #define COMPILER "gcc " __VERSION__
 #endif
 #if defined(__x86_64__)
-#define SETS "scalar, avx2, avx512"
+#define SETS "scalar, avx2, avx512, amx"
 #else
 #define SETS "scalar"
 #endif

@@ -2,7 +2,7 @@
  *
  * There is one table per instruction set. The scalar one is the reference: plain C that can be held
  * against the papers. The best table that the processor can run is chosen when a model is opened;
- * QUERN_ISA=scalar|avx2|avx512|neon forces one. Tables are constant: threads share them. */
+ * QUERN_ISA=scalar|avx2|avx512|amx|neon forces one. Tables are constant: threads share them. */
 #ifndef QN_KERNEL_KERNEL_H
 #define QN_KERNEL_KERNEL_H
 
@@ -13,7 +13,7 @@
 #include "kernel/vector.h"
 
 typedef struct qn_kernels {
-    const char *isa; /* "scalar", "avx2", "avx512", "neon" */
+    const char *isa; /* "scalar", "avx2", "avx512", "amx", "neon" */
 
     qn_matmul_fn *matmul[QN_TYPE_LIMIT]; /* NULL: not a weight type */
     qn_act_row_fn *act_row[QN_ACT_FORMATS];

@@ -159,25 +159,35 @@ static void check_act_rows(const qn_kernels *k, const char *label)
     }
 }
 
+static void check_case(const qn_kernels *k, const char *label, qn_tensor_type type, size_t n_rows,
+                       size_t n_cols, size_t n_tokens, check_fill fill, bool is_indexed)
+{
+    qn_case c;
+    make_case(&c, type, n_rows, n_cols, n_tokens, fill, is_indexed);
+    float *want = compute(&c, &qn_kernels_scalar, false), *whole = compute(&c, k, false),
+          *cut = compute(&c, k, true);
+    compare(&c, whole, want, label, check_fill_names[fill]);
+    compare(&c, cut, want, label, "in pieces");
+    free(want), free(whole), free(cut);
+    free_case(&c);
+}
+
 void check_matrix_variant(const qn_kernels *k, const char *label, const char *only)
 {
     check_act_rows(k, label);
     for (int id = 0; id < QN_TYPE_LIMIT; id++) {
         const qn_tensor_type type = (qn_tensor_type)id;
         if (!selected(type, only)) continue;
+        const size_t unit = column_unit(type);
         for (size_t i = 0; i < 60; i++) {
-            qn_case c;
-            const size_t unit = column_unit(type), n_tokens = i < 20 ? i + 1 : 1 + check_random_below(40);
-            const size_t n_cols = unit * (1 + check_random_below(i % 8 == 0 ? 2048 / unit + 1 : 4));
-            make_case(&c, type, i < 34 ? i + 1 : 1 + check_random_below(80), n_cols, n_tokens,
-                      i % 3 == 2 ? (check_fill)(i / 3 % FILL_KINDS) : FILL_RANDOM, i % 2 == 1);
-            float *want = compute(&c, &qn_kernels_scalar, false), *whole = compute(&c, k, false),
-                  *cut = compute(&c, k, true);
-            compare(&c, whole, want, label, check_fill_names[i % 3 == 2 ? i / 3 % FILL_KINDS : FILL_RANDOM]);
-            compare(&c, cut, want, label, "in pieces");
-            free(want), free(whole), free(cut);
-            free_case(&c);
+            const size_t n_tokens = i < 20 ? i + 1 : 1 + check_random_below(40),
+                         n_cols = unit * (1 + check_random_below(i % 8 == 0 ? 2048 / unit + 1 : 4));
+            check_case(k, label, type, i < 34 ? i + 1 : 1 + check_random_below(80), n_cols, n_tokens,
+                       i % 3 == 2 ? (check_fill)(i / 3 % FILL_KINDS) : FILL_RANDOM, i % 2 == 1);
         }
+        /* more than kernels take at once of anything, also where rows are picked by index */
+        check_case(k, label, type, 16 * 9 + 1, 256, 257 + check_random_below(20), FILL_RANDOM, false);
+        check_case(k, label, type, 16 + 1, 512, 65 + check_random_below(20), FILL_RANDOM, true);
     }
 }
 
@@ -190,7 +200,7 @@ static double act_value(qn_act_format format, const uint8_t *row, size_t k)
         memcpy(&scale, row + 4 * k, sizeof scale);
         return (double)scale;
     }
-    const size_t block = format == QN_ACT_Q8_32 ? 32 : 256, block_bytes = format == QN_ACT_Q8_32 ? 48 : 352;
+    const size_t block = format == QN_ACT_Q8_32 ? 32 : 256, block_bytes = format == QN_ACT_Q8_32 ? 48 : 384;
     const uint8_t *b = row + k / block * block_bytes;
     memcpy(&q, b + k % block, 1);
     memcpy(&scale, b + block, sizeof scale);

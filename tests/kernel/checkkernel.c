@@ -2,7 +2,7 @@
  * bit, and the reference against arithmetic in double precision. Variants for wider processors run over
  * a portable library of the intrinsics where the build has one.
  *
- *     checkkernel [--isa NAME] [--type TYPE] [--bench]
+ *     checkkernel [--isa NAME|avx512-emulated|amx-emulated] [--type TYPE] [--bench]
  */
 #include "check_matrix.h"
 
@@ -121,10 +121,16 @@ int main(int argc, char **argv)
         }
     }
 #ifdef QN_HAVE_EMULATED
-    if (!bench && (isa == NULL || strcmp(isa, "avx512-emulated") == 0))
-        check_table(&qn_kernels_avx512_emulated, "avx512 (emulated)", type);
-    if (!bench && (isa == NULL || strcmp(isa, "amx-emulated") == 0))
-        check_table(&qn_kernels_amx_emulated, "amx (emulated)", type);
+    static const struct {
+        const qn_kernels *kernels;
+        const char *native, *label;
+    } emulated[] = {{&qn_kernels_avx512_emulated, "avx512", "avx512-emulated"},
+                    {&qn_kernels_amx_emulated, "amx", "amx-emulated"}};
+    for (size_t i = 0; i < 2 && !bench; i++) { /* unless asked for: only what this processor cannot run */
+        const bool is_asked = isa != NULL && strcmp(isa, emulated[i].label) == 0;
+        if (is_asked || (isa == NULL && qn_kernels_by_name(emulated[i].native) == NULL))
+            check_table(emulated[i].kernels, emulated[i].label, type);
+    }
 #endif
     if (n_failures > 0) printf("%ld failures\n", n_failures);
     return n_failures > 0;

@@ -8,9 +8,9 @@
 
 #include <stdatomic.h>
 
-/* Tokens that share one pass over a piece of a weight matrix: their activations stay in the
- * second-level cache while panels of weights stream by. */
-enum { QN_TOKEN_BLOCK = 128 };
+/* Tokens that share one pass over a piece of a weight matrix. Kernels take as many of them at once as suits
+ * their caches; those that take panels apart for all of them want many. */
+enum { QN_TOKEN_BLOCK = 512 };
 
 /* For up to QN_GLU_TOKENS tokens gate and up are multiplied by turns, as many columns of each: whoever
  * completes the two makes them ready. Whole blocks of activations in every format, and 64-byte lines of them.

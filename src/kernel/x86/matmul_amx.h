@@ -14,10 +14,10 @@
 enum {
     TILE_TOKENS = 16,
     BLOCK_TOKENS = 256,
-    BLOCK_PANELS = 4,      /* BLOCK_PANELS * BLOCK_TOKENS * 64 bytes of sums lie on the stack */
+    BLOCK_PANELS = 8,      /* BLOCK_PANELS * BLOCK_TOKENS * 64 bytes of sums lie on the stack */
     CHUNK_COLUMNS = 256,   /* of a panel, taken apart at once */
     CHUNK_ACT_BYTES = 384, /* the activations of a token that meet them, in either format */
-    MAX_GATHERED = 128
+    MAX_GATHERED = 64
 };
 
 _Static_assert(CHUNK_COLUMNS / 32 * sizeof(qn_act_q8_32) == CHUNK_ACT_BYTES &&

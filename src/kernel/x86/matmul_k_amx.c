@@ -199,9 +199,9 @@ QN_INLINE void k_products(qn_tensor_type type, const uint8_t *panel, size_t pane
               .rows = {16, 16, 16, 16, 16, 16, 16, 16}},                                                     \
     .block_columns = 256, .act = QN_ACT_Q8_256
 
-QN_DEFINE_AMX(k, q2_k, Q2_K, TRAITS, 16)
-QN_DEFINE_AMX(k, q3_k, Q3_K, TRAITS, 16)
-QN_DEFINE_AMX(k, q4_k, Q4_K, TRAITS, 16)
-QN_DEFINE_AMX(k, q5_k, Q5_K, TRAITS, 16)
-QN_DEFINE_AMX(k, q6_k, Q6_K, TRAITS, 16)
-QN_DEFINE_AMX(k, iq4_xs, IQ4_XS, TRAITS, 16)
+QN_DEFINE_AMX(k, q2_k, Q2_K, TRAITS, 12)
+QN_DEFINE_AMX(k, q3_k, Q3_K, TRAITS, 12)
+QN_DEFINE_AMX(k, q4_k, Q4_K, TRAITS, 12)
+QN_DEFINE_AMX(k, q5_k, Q5_K, TRAITS, 12)
+QN_DEFINE_AMX(k, q6_k, Q6_K, TRAITS, 12)
+QN_DEFINE_AMX(k, iq4_xs, IQ4_XS, TRAITS, 12)

@@ -63,22 +63,21 @@ QN_INLINE void legacy_tile(qn_tensor_type type, const legacy_chunk *chunk, size_
 QN_INLINE void legacy_products(qn_tensor_type type, const uint8_t *panel, size_t panel_bytes, size_t n_panels,
                                size_t n_blocks, const amx_tokens *tokens, size_t act_offset, amx_sums *acc)
 {
-    legacy_chunk chunk;
-    for (size_t p = 0; p < n_panels; p++) {
-        legacy_expand(type, &chunk, panel + p * panel_bytes, n_blocks);
-        for (size_t t = 0; t < tokens->n; t += TILE_TOKENS)
-            legacy_tile(type, &chunk, n_blocks, tile_rows(tokens, t, act_offset), acc[p][t]);
-    }
+    legacy_chunk chunk[BLOCK_PANELS];
+    for (size_t p = 0; p < n_panels; p++) legacy_expand(type, &chunk[p], panel + p * panel_bytes, n_blocks);
+    for (size_t t = 0; t < tokens->n; t += TILE_TOKENS) /* whose activations come from the first-level cache */
+        for (size_t p = 0; p < n_panels; p++)
+            legacy_tile(type, &chunk[p], n_blocks, tile_rows(tokens, t, act_offset), acc[p][t]);
 }
 
 #define TRAITS                                                                                               \
     .sizes = {.palette = 1, .row_bytes = {64, 32, 64}, .rows = {16, 16, 8}}, .block_columns = 32,            \
     .act = QN_ACT_Q8_32
 
-QN_DEFINE_AMX(legacy, q4_0, Q4_0, TRAITS, 8)
-QN_DEFINE_AMX(legacy, q4_1, Q4_1, TRAITS, 8)
-QN_DEFINE_AMX(legacy, q5_0, Q5_0, TRAITS, 8)
-QN_DEFINE_AMX(legacy, q5_1, Q5_1, TRAITS, 8)
-QN_DEFINE_AMX(legacy, q8_0, Q8_0, TRAITS, 8)
-QN_DEFINE_AMX(legacy, iq4_nl, IQ4_NL, TRAITS, 8)
-QN_DEFINE_AMX(legacy, mxfp4, MXFP4, TRAITS, 8)
+QN_DEFINE_AMX(legacy, q4_0, Q4_0, TRAITS, 12)
+QN_DEFINE_AMX(legacy, q4_1, Q4_1, TRAITS, 12)
+QN_DEFINE_AMX(legacy, q5_0, Q5_0, TRAITS, 12)
+QN_DEFINE_AMX(legacy, q5_1, Q5_1, TRAITS, 12)
+QN_DEFINE_AMX(legacy, q8_0, Q8_0, TRAITS, 12)
+QN_DEFINE_AMX(legacy, iq4_nl, IQ4_NL, TRAITS, 12)
+QN_DEFINE_AMX(legacy, mxfp4, MXFP4, TRAITS, 12)
