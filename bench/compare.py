@@ -3,7 +3,8 @@
 
     bench/compare.py MODEL.gguf[=LABEL]... [--threads 2] [--rounds 5] [--rows prompt512,gen128,...]
                      [--ik PATH/llama-bench] [--limits] [--json results.json] [--write docs/performance.md]
-    bench/compare.py --join results.json... [--write docs/performance.md]
+                     [--table NAME] [--machine "what it is"]
+    bench/compare.py --join results.json... [--write docs/performance.md] [--table NAME] [--machine "what it is"]
 
 Every row of every model is measured once a round by each engine, one after the other, in the other order in
 every second round, so that a machine that gets slower or busier falls on all alike. Figures are medians;
@@ -29,7 +30,8 @@ that Python itself holds is not counted. For a fair rival compile it for this ma
 ik_llama.cpp is driven through its llama-bench (-rtr 1 -fa 1); parallel rows need llama-batched-bench, looked
 for beside it and in the same build. An engine that is missing has no column; one that fails in a row has no
 figure there, and the reason is said and kept in the JSON. --write puts the table between the markers of a
-Markdown file, and wants at least five rounds. The whole takes hours: --join makes one table of what --json kept
+Markdown file (those with its --table's name, where a file has tables of several machines), and wants at least
+five rounds. --machine says what processor it is where the system does not know. The whole takes hours: --join makes one table of what --json kept
 of several runs on one machine. --limits adds a column: the speed of quern as a share of the
 measured memory bandwidth (bw) or vector peak (vec), whichever is nearer (quern bench --help).
 """
@@ -47,7 +49,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- bench/compare.py writes from here -->", "<!-- to here -->"
+BEGIN, END = "<!-- bench/compare.py writes {}from here -->", "<!-- to here -->"
 DEFAULT_ROWS = "prompt512,gen128,gen64@4096,prompt4096,parallel8,parallel16,load,memory"
 LIMIT_S = 3600  # of one measurement: a rival that hangs is a rival that fails
 
@@ -333,7 +335,7 @@ def machine(args):
     except OSError:
         pass
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"processor": processor, "processors": os.cpu_count(), "memory_bytes": memory_bytes,
+    return {"processor": args.machine or processor, "processors": os.cpu_count(), "memory_bytes": memory_bytes,
             "system": f"{platform.system()} {platform.release()}", "date": time.strftime("%Y-%m-%d"),
             "threads": args.threads, "cpus": args.cpus, "rounds": args.rounds}
 
@@ -387,7 +389,7 @@ def markdown(report):
     return "\n".join(lines) + "\n"
 
 
-def joined(paths):
+def joined(args, paths):
     """One report of several runs."""
     reports = [json.loads(pathlib.Path(path).read_text(encoding="utf-8")) for path in paths]
     first = reports[0]
@@ -398,18 +400,20 @@ def joined(paths):
         if report["engines"] != first["engines"]:
             sys.exit(f"{path}: other engines than {paths[0]}")
     machines = [report["machine"] for report in reports]
-    return {"machine": {**first["machine"], "date": max(m["date"] for m in machines),
+    return {"machine": {**first["machine"], **({"processor": args.machine} if args.machine else {}), "date": max(m["date"] for m in machines),
                         "rounds": min(m["rounds"] for m in machines)},
             "engines": first["engines"],
             "results": [result for report in reports for result in report["results"] if result.get("median")]}
 
 
-def write_between_markers(path, text):
+def write_between_markers(path, table, text):
     page = pathlib.Path(path).read_text(encoding="utf-8")
-    begin, end = page.find(BEGIN), page.find(END)
-    if begin < 0 or end < begin:
-        sys.exit(f"{path}: has no '{BEGIN}' before '{END}'")
-    page = page[: begin + len(BEGIN)] + "\n" + text + page[end:]
+    marker = BEGIN.format(table + " " if table else "")
+    begin = page.find(marker)
+    end = page.find(END, max(begin, 0))
+    if begin < 0 or end < 0:
+        sys.exit(f"{path}: has no '{marker}' before '{END}'")
+    page = page[: begin + len(marker)] + "\n" + text + page[end:]
     replace(path, page)
 
 
@@ -509,6 +513,8 @@ def main():
     parser.add_argument("--no-llama-cpp", action="store_true", help="leave llama.cpp out")
     parser.add_argument("--json", metavar="FILE", help="all figures; written again after every row")
     parser.add_argument("--write", metavar="FILE.md", help="put the table between the markers of this file")
+    parser.add_argument("--table", metavar="NAME", default="", help="... between those with this name")
+    parser.add_argument("--machine", metavar="TEXT", help="what the table calls the processor")
     parser.add_argument("--join", nargs="+", metavar="FILE", help="measure nothing: one table of the files of --json")
     parser.add_argument("--drive-llama-cpp", metavar="ROW", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -524,7 +530,7 @@ def main():
         parser.error(str(error))
     if bool(args.models) == bool(args.join):
         parser.error("either models to measure, or --join FILE...")
-    report = joined(args.join) if args.join else None
+    report = joined(args, args.join) if args.join else None
     if args.write and (report["machine"] if report else vars(args))["rounds"] < 5:
         parser.error("--write wants at least five rounds: fewer are no median to publish")
     for path, _ in args.models:
@@ -535,7 +541,7 @@ def main():
     table = markdown(report)
     print(table, end="")
     if args.write:
-        write_between_markers(args.write, table)
+        write_between_markers(args.write, args.table, table)
 
 
 def measured(args):
