@@ -27,7 +27,7 @@ enum {
     TOKEN_BLOCK = 64, /* tokens whose activations should stay in the second-level cache */
     FEW = 4,          /* tokens that read STREAMS panels in turns: memory answers several sequences of */
     STREAMS = QN_PANELS_AT_ONCE, /* addresses faster than one */
-    PREFETCH = 1024              /* bytes ahead in each panel */
+    PREFETCH = 2048              /* bytes ahead in each panel */
 };
 
 QN_INLINE __m512i load_line(const uint8_t *p)

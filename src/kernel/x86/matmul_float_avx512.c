@@ -68,44 +68,20 @@ QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *const pa
     }
 }
 
-/* ---- many tokens: chunks of two panels as float32 ----
+/* ---- many tokens: two panels at once ----
  *
- * Eight tokens by two panels are 16 chains, and every activation that is loaded is used twice. */
+ * Eight tokens by two panels are 16 chains, and every activation that is loaded is used twice. Columns that
+ * many groups of tokens meet are made float32 once, and are few enough to stay in the first-level cache. */
 
-enum { PAIR = 2, TOKENS = 8 };
+enum { PAIR = 2, TOKENS = 8, NARROW = 128, GROUPS_AS_PACKED = 2 };
 
-/* Columns [first, first + n) of a panel as w[k][row]. */
-typedef void expand_fn(float (*w)[16], const qn_matrix *matrix, size_t panel, size_t first, size_t n);
-
-QN_INLINE void expand_packed(float (*w)[16], qn_tensor_type type, const qn_matrix *matrix, size_t panel,
-                             size_t first, size_t n)
-{
-    const uint8_t *p = matrix->data + panel * matrix->panel_bytes + first * panel_block_bytes(type);
-    for (size_t k = 0; k < n; k++, p += panel_block_bytes(type)) {
-        prefetch(p + n * panel_block_bytes(type), 1);
-        _mm512_storeu_ps(w[k], load_weights(p, type));
-    }
-}
-
-/* From the file's rows; the rows that are missing are zeros. */
-static void expand_decoded(float (*w)[16], const qn_matrix *matrix, size_t panel, size_t first, size_t n)
-{
-    qn_decode_fn *decode = qn_decode_get(matrix->type);
-    const size_t n_rows = qn_min_size(16, matrix->n_rows - panel * 16), row_bytes = matrix->panel_bytes / 16;
-    const uint8_t *source = matrix->data + panel * matrix->panel_bytes + qn_row_bytes(matrix->type, first);
-    if (n_rows < 16) memset(w, 0, n * sizeof *w);
-    for (size_t r = 0; r < n_rows; r++) {
-        float row[COLUMNS];
-        decode(source + r * row_bytes, row, n);
-        for (size_t k = 0; k < n; k++) w[k][r] = row[k];
-    }
-}
-
-/* Of n_panels, at most PAIR. acc: [PAIR][TOKEN_BLOCK][16]. */
+/* Of a pair of panels, or of one: n columns, at most NARROW at once, for all tokens. acc:
+ * [PAIR][TOKEN_BLOCK][16]. */
 #define ADD_CHUNK(P, T)                                                                                      \
-    add_columns(QN_TYPE_F32, P, T, w, n, act + t, first, acc[0][t], TOKEN_BLOCK * 16, false)
-static void add_chunk(const uint8_t *const w[PAIR], size_t n_panels, size_t n, const uint8_t *const act[],
-                      size_t n_tokens, size_t first, float acc[PAIR][TOKEN_BLOCK][16])
+    add_columns(type, P, T, w, n, act + t, first, acc[0][t], TOKEN_BLOCK * 16, from_memory)
+QN_INLINE void add_chunk(qn_tensor_type type, const uint8_t *const w[PAIR], size_t n_panels, size_t n,
+                         const uint8_t *const act[], size_t n_tokens, size_t first,
+                         float acc[PAIR][TOKEN_BLOCK][16], bool from_memory)
 {
     size_t t = 0;
     if (n_panels == PAIR) {
@@ -120,24 +96,82 @@ static void add_chunk(const uint8_t *const w[PAIR], size_t n_panels, size_t n, c
 }
 #undef ADD_CHUNK
 
-QN_INLINE void multiply_expanded(expand_fn *expand, const qn_matmul *m, size_t panel_begin, size_t panel_end,
-                                 size_t token_begin, size_t token_end)
+static void add_expanded(float w[PAIR][COLUMNS][16], size_t n_panels, size_t n, const uint8_t *const act[],
+                         size_t n_tokens, size_t first, float acc[PAIR][TOKEN_BLOCK][16])
 {
-    const size_t n_cols = m->w->n_cols, act_bytes = qn_act_row_bytes(QN_ACT_F32, n_cols);
+    for (size_t k = 0; k < n; k += NARROW) {
+        const uint8_t *const chunk[PAIR] = {(const uint8_t *)w[0][k], (const uint8_t *)w[1][k]};
+        add_chunk(QN_TYPE_F32, chunk, n_panels, qn_min_size(NARROW, n - k), act, n_tokens, first + k, acc,
+                  false);
+    }
+}
+
+/* From the file's rows; the rows that are missing are zeros. */
+static void decode_chunk(float (*w)[16], const qn_matrix *matrix, size_t panel, size_t first, size_t n)
+{
+    qn_decode_fn *decode = qn_decode_get(matrix->type);
+    const size_t n_rows = qn_min_size(16, matrix->n_rows - panel * 16), row_bytes = matrix->panel_bytes / 16;
+    const uint8_t *source = matrix->data + panel * matrix->panel_bytes + qn_row_bytes(matrix->type, first);
+    if (n_rows < 16) memset(w, 0, n * sizeof *w);
+    for (size_t r = 0; r < n_rows; r++) {
+        float row[COLUMNS];
+        decode(source + r * row_bytes, row, n);
+        for (size_t k = 0; k < n; k++) w[k][r] = row[k];
+    }
+}
+
+/* A function each: the product with all columns of a pair of panels, or of one. */
+typedef void pair_fn(const qn_matrix *matrix, size_t panel, size_t n_panels, const uint8_t *const act[],
+                     size_t n_tokens, float acc[PAIR][TOKEN_BLOCK][16]);
+
+static void decoded_pair(const qn_matrix *matrix, size_t panel, size_t n_panels, const uint8_t *const act[],
+                         size_t n_tokens, float acc[PAIR][TOKEN_BLOCK][16])
+{
+    _Alignas(64) float w[PAIR][COLUMNS][16];
+    for (size_t k = 0; k < matrix->n_cols; k += COLUMNS) {
+        const size_t n = qn_min_size(COLUMNS, matrix->n_cols - k);
+        for (size_t p = 0; p < n_panels; p++) decode_chunk(w[p], matrix, panel + p, k, n);
+        add_expanded(w, n_panels, n, act, n_tokens, k, acc);
+    }
+}
+
+QN_INLINE void packed_pair(qn_tensor_type type, const qn_matrix *matrix, size_t panel, size_t n_panels,
+                           const uint8_t *const act[], size_t n_tokens, float acc[PAIR][TOKEN_BLOCK][16])
+{
+    const size_t column_bytes = panel_block_bytes(type);
+    _Alignas(64) float w[PAIR][COLUMNS][16];
+    for (size_t k = 0; k < matrix->n_cols; k += NARROW) {
+        const size_t n = qn_min_size(NARROW, matrix->n_cols - k);
+        const uint8_t *at[PAIR];
+        for (size_t p = 0; p < n_panels; p++)
+            at[p] = matrix->data + (panel + p) * matrix->panel_bytes + k * column_bytes;
+        if (type == QN_TYPE_F32 || n_tokens <= GROUPS_AS_PACKED * TOKENS) {
+            add_chunk(type, at, n_panels, n, act, n_tokens, k, acc, true);
+            continue;
+        }
+        for (size_t p = 0; p < n_panels; p++) {
+            for (size_t i = 0; i < n; i++) {
+                prefetch(at[p] + i * column_bytes + NARROW * column_bytes, 1);
+                _mm512_storeu_ps(w[p][i], load_weights(at[p] + i * column_bytes, type));
+            }
+        }
+        add_expanded(w, n_panels, n, act, n_tokens, k, acc);
+    }
+}
+
+QN_INLINE void multiply_pairs(pair_fn *fn, const qn_matmul *m, size_t panel_begin, size_t panel_end,
+                              size_t token_begin, size_t token_end)
+{
+    const size_t act_bytes = qn_act_row_bytes(QN_ACT_F32, m->w->n_cols);
     for (size_t t0 = token_begin; t0 < token_end; t0 += TOKEN_BLOCK) {
         const size_t n_tokens = qn_min_size(TOKEN_BLOCK, token_end - t0);
         const uint8_t *act[TOKEN_BLOCK];
         for (size_t t = 0; t < n_tokens; t++) act[t] = qn_matmul_act(m, act_bytes, t0 + t);
         for (size_t panel = panel_begin; panel < panel_end; panel += PAIR) {
             const size_t n_panels = qn_min_size(PAIR, panel_end - panel);
-            _Alignas(64) float w[PAIR][COLUMNS][16], acc[PAIR][TOKEN_BLOCK][16];
-            const uint8_t *const chunk[PAIR] = {(const uint8_t *)w[0], (const uint8_t *)w[1]};
+            float acc[PAIR][TOKEN_BLOCK][16];
             for (size_t p = 0; p < n_panels; p++) memset(acc[p], 0, n_tokens * sizeof acc[p][0]);
-            for (size_t k = 0; k < n_cols; k += COLUMNS) {
-                const size_t n = qn_min_size(COLUMNS, n_cols - k);
-                for (size_t p = 0; p < n_panels; p++) expand(w[p], m->w, panel + p, k, n);
-                add_chunk(chunk, n_panels, n, act, n_tokens, k, acc);
-            }
+            fn(m->w, panel, n_panels, act, n_tokens, acc);
             for (size_t p = 0; p < n_panels; p++)
                 for (size_t t = 0; t < n_tokens; t++) store_panel(m, panel + p, t0 + t, acc[p][t]);
         }
@@ -148,9 +182,10 @@ QN_INLINE void multiply_expanded(expand_fn *expand, const qn_matmul *m, size_t p
 
 #define FLOAT(name, TYPE)                                                                                    \
     QN_DEFINE_FEW(name, TYPE, float_product)                                                                 \
-    static void expand_##name(float(*w)[16], const qn_matrix *matrix, size_t panel, size_t first, size_t n)  \
+    static void pair_##name(const qn_matrix *matrix, size_t panel, size_t n_panels,                          \
+                            const uint8_t *const act[], size_t n_tokens, float acc[PAIR][TOKEN_BLOCK][16])   \
     {                                                                                                        \
-        expand_packed(w, QN_TYPE_##TYPE, matrix, panel, first, n);                                           \
+        packed_pair(QN_TYPE_##TYPE, matrix, panel, n_panels, act, n_tokens, acc);                            \
     }                                                                                                        \
     void QN_AVX512(qn_matmul_##name)(const qn_matmul *m, size_t panel_begin, size_t panel_end,               \
                                      size_t token_begin, size_t token_end)                                   \
@@ -158,7 +193,7 @@ QN_INLINE void multiply_expanded(expand_fn *expand, const qn_matmul *m, size_t p
         static const panel_fns fns = QN_FNS(name, NULL, NULL);                                               \
         if (token_end - token_begin <= FEW)                                                                  \
             multiply(&fns, m, QN_ACT_F32, 1, panel_begin, panel_end, token_begin, token_end);                \
-        else multiply_expanded(expand_##name, m, panel_begin, panel_end, token_begin, token_end);            \
+        else multiply_pairs(pair_##name, m, panel_begin, panel_end, token_begin, token_end);                 \
     }
 FLOAT(f32, F32)
 FLOAT(f16, F16)
@@ -167,5 +202,5 @@ FLOAT(bf16, BF16)
 void QN_AVX512(qn_matmul_decoded)(const qn_matmul *m, size_t panel_begin, size_t panel_end,
                                   size_t token_begin, size_t token_end)
 {
-    multiply_expanded(expand_decoded, m, panel_begin, panel_end, token_begin, token_end);
+    multiply_pairs(decoded_pair, m, panel_begin, panel_end, token_begin, token_end);
 }
