@@ -46,9 +46,19 @@ QN_INLINE __m512i line_bits_03(__m512i v, bool is_high)
     return _mm512_and_si512(is_high ? _mm512_srli_epi16(v, 4) : v, _mm512_set1_epi8(15));
 }
 
-QN_INLINE void put_mins(k_scales *s, int8_t m[16][16], int n)
+/* The same bytes as pairs of 16 bits: row by row, those of the first two sub-blocks and those of the others.
+ */
+QN_INLINE void put_line_pairs(int16_t pairs[2][16][2], __m512i v, bool is_signed)
 {
-    QN_EACH (p, n / 2) put_pairs(s->min[p], load_16(m[2 * p]), load_16(m[2 * p + 1]));
+    const __m512i rows = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m128i turn = _mm_setr_epi8(0, 8, 4, 12, 1, 9, 5, 13, 2, 10, 6, 14, 3, 11, 7, 15);
+    const __m512i by_row =
+        _mm512_shuffle_epi8(_mm512_permutexvar_epi32(rows, v), _mm512_broadcast_i32x4(turn));
+    const __m512i first = is_signed ? _mm512_srai_epi16(_mm512_slli_epi16(by_row, 8), 8)
+                                    : _mm512_and_si512(by_row, _mm512_set1_epi16(255));
+    _mm512_storeu_si512((void *)pairs[0], first);
+    _mm512_storeu_si512((void *)pairs[1],
+                        is_signed ? _mm512_srai_epi16(by_row, 8) : _mm512_srli_epi16(by_row, 8));
 }
 
 /* Q4_K, Q5_K */
@@ -56,22 +66,19 @@ QN_INLINE void expand_k_scales(k_scales *s, const uint8_t scales[12][16])
 {
     const __m512i low = load_line(scales[0]), low_m = load_line(scales[4]), high = load_line(scales[8]),
                   low6 = _mm512_set1_epi8(63);
-    int8_t m[16][16];
     put_line(s->scale, _mm512_and_si512(low, low6));
     put_line(s->scale + 4, _mm512_or_si512(line_bits_03(high, false), line_bits_45(low, -2)));
-    put_line(m, _mm512_and_si512(low_m, low6));
-    put_line(m + 4, _mm512_or_si512(line_bits_03(high, true), line_bits_45(low_m, -2)));
-    put_mins(s, m, 8);
+    put_line_pairs(s->min, _mm512_and_si512(low_m, low6), false);
+    put_line_pairs(s->min + 2, _mm512_or_si512(line_bits_03(high, true), line_bits_45(low_m, -2)), false);
 }
 
 QN_INLINE void expand_q2_k_scales(k_scales *s, const uint8_t scales[16][16])
 {
-    int8_t m[16][16];
     QN_EACH (i, 4) {
-        put_line(s->scale + 4 * i, line_bits_03(load_line(scales[4 * i]), false));
-        put_line(m + 4 * i, line_bits_03(load_line(scales[4 * i]), true));
+        const __m512i both = load_line(scales[4 * i]);
+        put_line(s->scale + 4 * i, line_bits_03(both, false));
+        put_line_pairs(s->min + 2 * i, line_bits_03(both, true), false);
     }
-    put_mins(s, m, 16);
 }
 
 /* Signed. */
@@ -86,12 +93,8 @@ QN_INLINE void expand_q3_k_scales(k_scales *s, const uint8_t scales[12][16])
 
 QN_INLINE void expand_iq4_xs_scales(k_scales *s, const qn_panel_iq4_xs *p)
 {
-    __m128i v[8];
-    QN_EACH (j, 8) {
-        v[j] = iq4_xs_scale(p, j);
-        _mm_storeu_si128((__m128i *)(void *)s->scale[j], v[j]);
-    }
-    QN_EACH (i, 4) put_pairs(s->min[i], v[2 * i], v[2 * i + 1]);
+    QN_EACH (j, 8) _mm_storeu_si128((__m128i *)(void *)s->scale[j], iq4_xs_scale(p, j));
+    QN_EACH (i, 2) put_line_pairs(s->min + 2 * i, _mm512_loadu_si512((const void *)s->scale[4 * i]), true);
 }
 
 QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type type)
