@@ -9,8 +9,13 @@
 #include <stdint.h>
 
 /* Reads with the widest loads: the sum of n words, modulo 2^64. data is 64-byte aligned, n a multiple of
- * QN_PEAK_READ_WORDS. */
-enum { QN_PEAK_READ_WORDS = 64 };
+ * QN_PEAK_READ_WORDS. Memory answers several sequences of addresses faster than one, and faster still when
+ * asked ahead, so the vector variants read four parts in turns, as the matrix kernels do. */
+enum {
+    QN_PEAK_READ_WORDS = 64,
+    QN_PEAK_STREAMS = 4,
+    QN_PEAK_AHEAD = 2048 /* bytes */
+};
 typedef uint64_t qn_peak_read_fn(const uint64_t *data, size_t n);
 
 /* Rounds of multiply-adds with all operands in registers, in as many independent chains as hide the latency,

@@ -58,6 +58,9 @@ static inline __m512 qn_emulated_join_ps(__m256 low, __m256 high)
 #define _mm512_cvtepi32_epi16(v)                                                                             \
     _mm256_permute4x64_epi64(_mm256_packus_epi32(qn_emulated_half(v, 0), qn_emulated_half(v, 1)), 0xd8)
 #endif
+/* Has an alias with the parameters of another intrinsic. */
+#undef _mm512_madd_epi16
+#define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
 #define QN_AVX512(name) name##_avx512_emulated
 #else
 #include <immintrin.h>

@@ -1,4 +1,5 @@
 /* peak_avx2.c: peaks of AVX2 (kernel/peak.h). */
+#include "kernel/inline.h"
 #include "kernel/peak.h"
 
 #include <immintrin.h>
@@ -6,14 +7,21 @@
 
 enum { FLOAT_CHAINS = 12, INT8_CHAINS = 8 }; /* fma: 4 or 5 cycles, two a cycle; 16 registers in all */
 
+QN_INLINE void add_words(__m256i sum[8], const uint64_t *data)
+{
+    prefetch((const char *)data + QN_PEAK_AHEAD, QN_PEAK_READ_WORDS / 2 * sizeof *data);
+    QN_EACH (k, 8) sum[k] = _mm256_add_epi64(sum[k], _mm256_load_si256((const void *)(data + 4 * k)));
+}
+
 uint64_t qn_peak_read_avx2(const uint64_t *data, size_t n)
 {
+    const size_t step = QN_PEAK_READ_WORDS / 2, length = n / step / QN_PEAK_STREAMS * step; /* of a part */
     __m256i sum[8];
-    for (int k = 0; k < 8; k++) sum[k] = _mm256_setzero_si256();
-    for (size_t i = 0; i < n; i += 32)
-        for (int k = 0; k < 8; k++)
-            sum[k] = _mm256_add_epi64(sum[k], _mm256_load_si256((const void *)(data + i + 4 * k)));
-    for (int k = 1; k < 8; k++) sum[0] = _mm256_add_epi64(sum[0], sum[k]);
+    QN_EACH (k, 8) sum[k] = _mm256_setzero_si256();
+    for (size_t i = 0; i < length; i += step)
+        QN_EACH (s, QN_PEAK_STREAMS) add_words(sum, data + (size_t)s * length + i);
+    for (size_t i = length * QN_PEAK_STREAMS; i < n; i += step) add_words(sum, data + i);
+    QN_EACH (k, 7) sum[0] = _mm256_add_epi64(sum[0], sum[k + 1]);
     uint64_t lanes[4];
     _mm256_storeu_si256((void *)lanes, sum[0]);
     return lanes[0] + lanes[1] + lanes[2] + lanes[3];

@@ -1,4 +1,5 @@
 /* peak_avx512.c: peaks of AVX-512 with VNNI (kernel/peak.h). */
+#include "kernel/inline.h"
 #include "kernel/peak.h"
 #include "kernel/x86/avx512.h"
 
@@ -6,15 +7,22 @@
 
 enum { CHAINS = 12 }; /* vpdpbusd: 4 or 5 cycles, at most two a cycle */
 
+QN_INLINE void add_words(__m512i sum[8], const uint64_t *data)
+{
+    prefetch((const char *)data + QN_PEAK_AHEAD, QN_PEAK_READ_WORDS * sizeof *data);
+    QN_EACH (k, 8) sum[k] = _mm512_add_epi64(sum[k], _mm512_loadu_si512((const void *)(data + 8 * k)));
+}
+
 uint64_t QN_AVX512(qn_peak_read)(const uint64_t *data, size_t n)
 {
+    const size_t step = QN_PEAK_READ_WORDS, length = n / step / QN_PEAK_STREAMS * step; /* of a part */
     __m512i sum[8];
-    for (int k = 0; k < 8; k++) sum[k] = _mm512_setzero_si512();
-    for (size_t i = 0; i < n; i += 64)
-        for (int k = 0; k < 8; k++)
-            sum[k] = _mm512_add_epi64(sum[k], _mm512_loadu_si512((const void *)(data + i + 8 * k)));
+    QN_EACH (k, 8) sum[k] = _mm512_setzero_si512();
+    for (size_t i = 0; i < length; i += step)
+        QN_EACH (s, QN_PEAK_STREAMS) add_words(sum, data + (size_t)s * length + i);
+    for (size_t i = length * QN_PEAK_STREAMS; i < n; i += step) add_words(sum, data + i);
     uint64_t lanes[8], total = 0;
-    for (int k = 1; k < 8; k++) sum[0] = _mm512_add_epi64(sum[0], sum[k]);
+    QN_EACH (k, 7) sum[0] = _mm512_add_epi64(sum[0], sum[k + 1]);
     _mm512_storeu_si512((void *)lanes, sum[0]);
     for (int i = 0; i < 8; i++) total += lanes[i];
     return total;
