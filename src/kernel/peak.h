@@ -14,7 +14,7 @@
 enum {
     QN_PEAK_READ_WORDS = 64,
     QN_PEAK_STREAMS = 4,
-    QN_PEAK_AHEAD = 2048 /* bytes */
+    QN_PEAK_AHEAD = 1024 /* bytes */
 };
 typedef uint64_t qn_peak_read_fn(const uint64_t *data, size_t n);
 
