@@ -180,7 +180,8 @@ static void block_weights(const block *b)
         const v16 max = v16_load(s->max + row), sum = v16_load(s->sum + row);
         const v16 chunk_max = v16_load(s->chunk_max + row), chunk_sum = v16_load(s->chunk_sum + row);
         const v16 new_max = v16_max(chunk_max, max);
-        const v16 keep = v16_exp(v16_sub(max, new_max)), take = v16_exp(v16_sub(chunk_max, new_max));
+        const v16 keep = v16_exp_bounded(v16_sub(max, new_max)),
+                  take = v16_exp_bounded(v16_sub(chunk_max, new_max));
         const v16_mask nothing = v16_equal(chunk_sum, v16_zero());
         v16_store(s->keep + row, keep);
         v16_store(s->take + row, take);

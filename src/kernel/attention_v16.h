@@ -180,37 +180,44 @@ static void gather_scales(const qn_kv_layout *l, const chunk_pages *pages, size_
 
 /* ---- softmax of one row of scores ---- */
 
-/* Turns the products q.k of positions `seen` into p (times the values' scales), where they stand. */
-static void weigh(const qn_attention *a, const scratch *s, float *row, span seen, float *max_out,
-                  float *sum_out)
+QN_INLINE void weigh_as(bool k_scaled, bool v_scaled, bool capped, const qn_attention *a, const scratch *s,
+                        float *row, span seen, float *max_out, float *sum_out)
 {
-    const bool k_scaled = a->layout.type_k == QN_TYPE_Q8_0, v_scaled = a->layout.type_v == QN_TYPE_Q8_0;
-    const size_t tile_begin = seen.begin / 16, tile_end = (seen.end + 15) / 16;
+    const size_t begin = seen.begin / 16 * 16;
     const v16 scale = v16_set1(a->scale), cap = v16_set1(a->softcap), inverse = v16_set1(1.0f / a->softcap);
     const v16 none = v16_set1(-INFINITY);
     v16 max = none, sum = v16_zero();
-    for (size_t t = tile_begin; t < tile_end; t++) {
-        v16 score = v16_load(row + 16 * t);
-        if (k_scaled) score = v16_mul(score, v16_load(s->k_scale + 16 * t));
+    for (size_t j = begin; j < seen.end; j += 16) {
+        v16 score = v16_load(row + j);
+        if (k_scaled) score = v16_mul(score, v16_load(s->k_scale + j));
         score = v16_mul(score, scale);
-        if (a->softcap > 0.0f) score = v16_softcap(score, cap, inverse);
-        if (t == tile_begin || t == tile_end - 1) {
-            const int begin = seen.begin > 16 * t ? (int)(seen.begin - 16 * t) : 0;
-            const int end = seen.end < 16 * t + 16 ? (int)(seen.end - 16 * t) : 16;
-            score = v16_select(v16_lanes(begin, end), score, none);
+        if (capped) score = v16_softcap(score, cap, inverse);
+        if (j < seen.begin || j + 16 > seen.end) {
+            const int first = seen.begin > j ? (int)(seen.begin - j) : 0;
+            const int end = seen.end < j + 16 ? (int)(seen.end - j) : 16;
+            score = v16_select(v16_lanes(first, end), score, none);
         }
-        v16_store(row + 16 * t, score);
+        v16_store(row + j, score);
         max = v16_max(score, max);
     }
     *max_out = v16_max_lane(max);
     max = v16_set1(*max_out);
-    for (size_t t = tile_begin; t < tile_end; t++) {
-        v16 p = v16_exp(v16_sub(v16_load(row + 16 * t), max));
+    for (size_t j = begin; j < seen.end; j += 16) {
+        v16 p = v16_exp_bounded(v16_sub(v16_load(row + j), max));
         sum = v16_add(sum, p);
-        if (v_scaled) p = v16_mul(p, v16_load(s->v_scale + 16 * t));
-        v16_store(row + 16 * t, p);
+        if (v_scaled) p = v16_mul(p, v16_load(s->v_scale + j));
+        v16_store(row + j, p);
     }
     *sum_out = v16_sum(sum);
+}
+
+/* Turns the products q.k of positions `seen` into p (times the values' scales), where they stand. */
+static void weigh(const qn_attention *a, const scratch *s, float *row, span seen, float *max, float *sum)
+{
+    const bool k_scaled = a->layout.type_k == QN_TYPE_Q8_0, v_scaled = a->layout.type_v == QN_TYPE_Q8_0;
+    if (!k_scaled && !v_scaled && a->softcap <= 0.0f)
+        weigh_as(false, false, false, a, s, row, seen, max, sum);
+    else weigh_as(k_scaled, v_scaled, a->softcap > 0.0f, a, s, row, seen, max, sum);
 }
 
 /* ---- joining partial results ---- */
