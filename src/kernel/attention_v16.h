@@ -270,14 +270,29 @@ static const float *q_row(const qn_attention *a, size_t token, size_t head)
 
 /* ---- few rows ---- */
 
+/* What is asked for while a page of keys is used, a line of each sequence with each dimension: memory answers
+ * faster when several sequences of addresses come in turns, and not all at once. A sequence has as many lines
+ * as a key has dimensions. */
+enum { QN_SEQUENCES = 8 };
+typedef struct sequences {
+    const char *at[QN_SEQUENCES];
+    size_t n;
+} sequences;
+
+static void add_sequences(sequences *s, const char *at, size_t n_bytes, size_t length)
+{
+    for (size_t i = 0; i < n_bytes && s->n < QN_SEQUENCES; i += length) s->at[s->n++] = at + i;
+}
+
 /* products of `rows` queries (q_stride apart) with `width` tiles of keys that lie one after the other */
 QN_INLINE void direct_scores(qn_tensor_type type, size_t rows, size_t width, const float *q, size_t n,
-                             const char *tiles, float *scores)
+                             const char *tiles, const sequences *ahead, float *scores)
 {
     v16 acc[4][4];
     for (size_t r = 0; r < rows; r++)
         for (size_t w = 0; w < width; w++) acc[r][w] = v16_zero();
     for (size_t d = 0; d < n; d++) {
+        for (size_t i = 0; i < ahead->n; i++) __builtin_prefetch(ahead->at[i] + 64 * d, 0, 2);
         for (size_t w = 0; w < width; w++) {
             const v16 k = load_elems(type, tiles, (w * n + d) * QN_TILE_POSITIONS);
             for (size_t r = 0; r < rows; r++) acc[r][w] = v16_fma(v16_set1(q[r * n + d]), k, acc[r][w]);
@@ -369,6 +384,21 @@ static void fetch_ahead(const qn_kv_layout *l, const chunk_pages *pages, size_t 
     prefetch(v.rows + t % QN_PAGE_TILES * QN_TILE_POSITIONS * v.row_bytes, QN_TILE_POSITIONS * v.row_bytes);
 }
 
+/* While the keys of a page are used: those of the next one, unless this is the last, and the page's values.
+ */
+static sequences next_page(const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, size_t page,
+                           size_t last)
+{
+    sequences s = {{NULL}, 0};
+    const size_t length = 64 * l->head_dim_k;
+    if (page < last)
+        add_sequences(&s, key_tile(l, pages, head_kv, (page + 1) * QN_PAGE_TILES),
+                      QN_PAGE_POSITIONS * qn_kv_row_bytes(l->type_k, l->head_dim_k), length);
+    const value_page v = find_values(l, pages->page[page], head_kv);
+    add_sequences(&s, v.rows, QN_PAGE_POSITIONS * v.row_bytes, length);
+    return s;
+}
+
 /* The products of `rows` queries with all keys that are seen. */
 QN_INLINE void direct_keys(qn_tensor_type type, size_t rows, const qn_kv_layout *l, const chunk_pages *pages,
                            size_t head_kv, span seen, const float *q, float *scores)
@@ -377,15 +407,19 @@ QN_INLINE void direct_keys(qn_tensor_type type, size_t rows, const qn_kv_layout 
     for (size_t t = seen.begin / 16, end = (seen.end + 15) / 16; t < end;) {
         const char *tiles = key_tile(l, pages, head_kv, t);
         const bool wide = t % QN_PAGE_TILES + width <= QN_PAGE_TILES && t + width <= end;
-        for (size_t i = 0; i < (wide ? width : 1); i++) fetch_ahead(l, pages, head_kv, t + i, end);
+        sequences ahead = {{NULL}, 0};
+        if (wide && width == QN_PAGE_TILES && type != QN_TYPE_Q4_0)
+            ahead = next_page(l, pages, head_kv, t / QN_PAGE_TILES, (end - 1) / QN_PAGE_TILES);
+        else
+            for (size_t i = 0; i < (wide ? width : 1); i++) fetch_ahead(l, pages, head_kv, t + i, end);
         if (type == QN_TYPE_Q4_0) {
             const uint8_t *codes = (const uint8_t *)tiles;
             const uint16_t *scales = tile_scales(l, pages, head_kv, t);
             if (wide) direct_scores_q4_0(rows, width, q, n, codes, scales, scores + 16 * t);
             else direct_scores_q4_0(rows, 1, q, n, codes, scales, scores + 16 * t);
         } else {
-            if (wide) direct_scores(type, rows, width, q, n, tiles, scores + 16 * t);
-            else direct_scores(type, rows, 1, q, n, tiles, scores + 16 * t);
+            if (wide) direct_scores(type, rows, width, q, n, tiles, &ahead, scores + 16 * t);
+            else direct_scores(type, rows, 1, q, n, tiles, &ahead, scores + 16 * t);
         }
         t += wide ? width : 1;
     }
