@@ -29,14 +29,14 @@ void qn_kv_layout_init(qn_kv_layout *l, qn_tensor_type type_k, qn_tensor_type ty
 
 size_t qn_attention_scratch_rows(const qn_kv_layout *l, size_t n_head)
 {
-    return qn_round_up(qn_max_size(n_head / l->n_head_kv, QN_ATTENTION_ROWS), 12);
+    return qn_round_up(qn_max_size(n_head / l->n_head_kv, QN_ATTENTION_ROWS), 48);
 }
 
-/* Per row: scores, a packed query, a partial result, four floats; and a tile of keys, 16 dimensions of a
- * chunk's values, the chunk's scales. */
+/* Per row: scores, sums of values, a partial result, six floats; and a page of keys, a panel of values, the
+ * chunk's scales. */
 size_t qn_attention_scratch_bytes(const qn_kv_layout *l, size_t n_head)
 {
-    const size_t row = QN_ATTENTION_CHUNK + l->head_dim_k + qn_attention_partial_floats(l) + 4;
-    const size_t shared = QN_TILE_POSITIONS * l->head_dim_k + QN_ATTENTION_CHUNK * (16 + 2);
+    const size_t row = QN_ATTENTION_CHUNK + QN_ATTENTION_SUMS + qn_attention_partial_floats(l) + 6;
+    const size_t shared = QN_PAGE_POSITIONS * l->head_dim_k + QN_ATTENTION_PANEL + QN_ATTENTION_CHUNK * 2;
     return qn_round_up((qn_attention_scratch_rows(l, n_head) * row + shared) * sizeof(float), 64);
 }

@@ -40,7 +40,10 @@ enum {
     QN_TILE_POSITIONS = 16,   /* keys that lie side by side */
     QN_KV_GROUP = 32,         /* dimensions that share a scale in Q4_0 */
     QN_ATTENTION_CHUNK = 256, /* positions of one partial result */
-    QN_ATTENTION_ROWS = 96    /* query heads that are worked on together in prefill */
+    QN_ATTENTION_ROWS = 96,   /* query heads that are worked on together in prefill */
+    QN_ATTENTION_PANEL =
+        128 * 64, /* values, and, per row, sums of them that a kernel may have in its scratch */
+    QN_ATTENTION_SUMS = 64
 };
 
 typedef struct qn_kv_layout {
@@ -105,7 +108,8 @@ typedef struct qn_attention {
     const float *sinks; /* [n_head]: a score that takes part in the softmax without a value; or NULL */
 } qn_attention;
 
-/* Rows (query heads of tokens) that the scratch has room for: a multiple of 12, as register tiles want. */
+/* Rows (query heads of tokens) that the scratch has room for: a multiple of 16, as vectors want, and of 6, as
+ * register tiles do. */
 size_t qn_attention_scratch_rows(const qn_kv_layout *l, size_t n_head);
 /* Scratch per thread, bytes, 64-byte aligned; for all instruction sets. */
 size_t qn_attention_scratch_bytes(const qn_kv_layout *l, size_t n_head);

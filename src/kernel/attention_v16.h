@@ -5,9 +5,9 @@
  * Two ways through the same arithmetic:
  *   few rows   (a row is a query head of a token) read keys and values as they lie in the page, converting
  *              in registers: this is bound by memory.
- *   many rows  convert a tile of 16 keys, or 16 dimensions of the chunk's values, to float32 once and use it
- *              for all rows, in register tiles of QN_TILE_ROWS rows x 16 lanes: this is bound by
- *              multiply-adds. Rows are the query heads of one kv head for a block of tokens, token by token.
+ *   many rows  (attention_many_v16.h) convert some keys, or some values, to float32 once and use them for all
+ *              rows, in tiles of registers: this is bound by multiply-adds. Rows are the query heads of one
+ * kv head for a block of tokens, token by token.
  */
 #ifndef QN_KERNEL_ATTENTION_V16_H
 #define QN_KERNEL_ATTENTION_V16_H
@@ -17,12 +17,18 @@
 #include "kernel/table_vector.h"
 #include "kernel/v16.h"
 
+/* Register tiles of many rows: 6 rows x 4 vectors are 24 accumulators of 32 registers, and 10 loads serve 24
+ * multiply-adds; with AVX2 6 x 1 are 12 of 16. */
 #if defined(__AVX512F__) || defined(QN_EMULATED)
-enum { QN_TILE_ROWS = 12 }; /* accumulators: 12 of 32 registers; queries come from memory operands */
+#define QN_TILE_WIDTH 4
+enum { QN_PANEL_POSITIONS = 128 };
 #else
-enum { QN_TILE_ROWS = 6 }; /* 12 of 16 */
+#define QN_TILE_WIDTH 1
+enum { QN_PANEL_POSITIONS = QN_ATTENTION_CHUNK };
 #endif
 enum {
+    QN_TILE_ROWS = 6,
+    QN_SUM_FLOATS = 16 * QN_TILE_WIDTH,
     QN_DIRECT_ROWS = 8,
     QN_TILES_AHEAD = 2, /* of keys, that are asked for while one is used */
     QN_PAGE_TILES = QN_PAGE_POSITIONS / QN_TILE_POSITIONS,
@@ -45,12 +51,13 @@ static span visible_in_chunk(const qn_attention *a, size_t token, size_t chunk)
 
 /* What a thread works in; the parts of the caller's scratch (qn_attention_scratch_bytes). */
 typedef struct scratch {
-    float *q;                       /* [rows / QN_TILE_ROWS][head_dim_k][QN_TILE_ROWS] */
-    float *tile;                    /* [head_dim_k][16]: 16 keys */
-    float *panel;                   /* [256][16]: 16 dimensions of the chunk's values */
+    float *tiles;                   /* [QN_TILE_WIDTH][head_dim_k][16]: keys */
+    float *panel;                   /* [QN_PANEL_POSITIONS][QN_TILE_WIDTH][16]: values */
     float *scores;                  /* [rows][256] */
+    float *sums;                    /* [rows][QN_TILE_WIDTH][16]: of the values of the chunk */
     float *k_scale, *v_scale;       /* [256] */
     float *max, *sum, *keep, *take; /* [rows]: joined so far, and the factors of the next join */
+    float *chunk_max, *chunk_sum;   /* [rows]: of the chunk */
     float *partial;                 /* [rows][qn_attention_partial_floats] */
 } scratch;
 
@@ -60,16 +67,18 @@ static scratch scratch_parts(const qn_attention *a, void *memory)
     scratch s;
     float *at = memory;
     s.scores = at, at += rows * QN_ATTENTION_CHUNK;
-    s.panel = at, at += QN_ATTENTION_CHUNK * 16;
-    s.tile = at, at += a->layout.head_dim_k * QN_TILE_POSITIONS;
+    s.panel = at, at += QN_ATTENTION_PANEL;
+    s.tiles = at, at += a->layout.head_dim_k * QN_PAGE_POSITIONS;
+    s.sums = at, at += rows * QN_ATTENTION_SUMS;
     s.k_scale = at, at += QN_ATTENTION_CHUNK;
     s.v_scale = at, at += QN_ATTENTION_CHUNK;
     s.max = at, at += rows;
     s.sum = at, at += rows;
     s.keep = at, at += rows;
     s.take = at, at += rows;
-    s.partial = at, at += rows * qn_attention_partial_floats(&a->layout);
-    s.q = at;
+    s.chunk_max = at, at += rows;
+    s.chunk_sum = at, at += rows;
+    s.partial = at;
     return s;
 }
 
@@ -171,37 +180,44 @@ static void gather_scales(const qn_kv_layout *l, const chunk_pages *pages, size_
 
 /* ---- softmax of one row of scores ---- */
 
-/* Turns the products q.k of positions `seen` into p (times the values' scales), where they stand. */
-static void weigh(const qn_attention *a, const scratch *s, float *row, span seen, float *max_out,
-                  float *sum_out)
+QN_INLINE void weigh_as(bool k_scaled, bool v_scaled, bool capped, const qn_attention *a, const scratch *s,
+                        float *row, span seen, float *max_out, float *sum_out)
 {
-    const bool k_scaled = a->layout.type_k == QN_TYPE_Q8_0, v_scaled = a->layout.type_v == QN_TYPE_Q8_0;
-    const size_t tile_begin = seen.begin / 16, tile_end = (seen.end + 15) / 16;
+    const size_t begin = seen.begin / 16 * 16;
     const v16 scale = v16_set1(a->scale), cap = v16_set1(a->softcap), inverse = v16_set1(1.0f / a->softcap);
     const v16 none = v16_set1(-INFINITY);
     v16 max = none, sum = v16_zero();
-    for (size_t t = tile_begin; t < tile_end; t++) {
-        v16 score = v16_load(row + 16 * t);
-        if (k_scaled) score = v16_mul(score, v16_load(s->k_scale + 16 * t));
+    for (size_t j = begin; j < seen.end; j += 16) {
+        v16 score = v16_load(row + j);
+        if (k_scaled) score = v16_mul(score, v16_load(s->k_scale + j));
         score = v16_mul(score, scale);
-        if (a->softcap > 0.0f) score = v16_softcap(score, cap, inverse);
-        if (t == tile_begin || t == tile_end - 1) {
-            const int begin = seen.begin > 16 * t ? (int)(seen.begin - 16 * t) : 0;
-            const int end = seen.end < 16 * t + 16 ? (int)(seen.end - 16 * t) : 16;
-            score = v16_select(v16_lanes(begin, end), score, none);
+        if (capped) score = v16_softcap(score, cap, inverse);
+        if (j < seen.begin || j + 16 > seen.end) {
+            const int first = seen.begin > j ? (int)(seen.begin - j) : 0;
+            const int end = seen.end < j + 16 ? (int)(seen.end - j) : 16;
+            score = v16_select(v16_lanes(first, end), score, none);
         }
-        v16_store(row + 16 * t, score);
+        v16_store(row + j, score);
         max = v16_max(score, max);
     }
     *max_out = v16_max_lane(max);
     max = v16_set1(*max_out);
-    for (size_t t = tile_begin; t < tile_end; t++) {
-        v16 p = v16_exp(v16_sub(v16_load(row + 16 * t), max));
+    for (size_t j = begin; j < seen.end; j += 16) {
+        v16 p = v16_exp_bounded(v16_sub(v16_load(row + j), max));
         sum = v16_add(sum, p);
-        if (v_scaled) p = v16_mul(p, v16_load(s->v_scale + 16 * t));
-        v16_store(row + 16 * t, p);
+        if (v_scaled) p = v16_mul(p, v16_load(s->v_scale + j));
+        v16_store(row + j, p);
     }
     *sum_out = v16_sum(sum);
+}
+
+/* Turns the products q.k of positions `seen` into p (times the values' scales), where they stand. */
+static void weigh(const qn_attention *a, const scratch *s, float *row, span seen, float *max, float *sum)
+{
+    const bool k_scaled = a->layout.type_k == QN_TYPE_Q8_0, v_scaled = a->layout.type_v == QN_TYPE_Q8_0;
+    if (!k_scaled && !v_scaled && a->softcap <= 0.0f)
+        weigh_as(false, false, false, a, s, row, seen, max, sum);
+    else weigh_as(k_scaled, v_scaled, a->softcap > 0.0f, a, s, row, seen, max, sum);
 }
 
 /* ---- joining partial results ---- */
@@ -231,7 +247,7 @@ static void join_partial(float *out, size_t n, float *max, float *sum, const flo
 /* The sink, if any, and the division by the sum. */
 static void finish(const qn_attention *a, size_t head, float *out, float max, float sum)
 {
-    float keep = 1.0f, take;
+    float keep = 1.0f, take = 0.0f;
     if (a->sinks) join_factors(&max, &sum, a->sinks[head], 1.0f, &keep, &take);
     const v16 kept = v16_set1(keep), scale = v16_set1(1.0f / sum);
     for (size_t i = 0; i < a->layout.head_dim_v; i += 16) {
@@ -254,14 +270,29 @@ static const float *q_row(const qn_attention *a, size_t token, size_t head)
 
 /* ---- few rows ---- */
 
+/* What is asked for while a page of keys is used, a line of each sequence with each dimension: memory answers
+ * faster when several sequences of addresses come in turns, and not all at once. A sequence has as many lines
+ * as a key has dimensions. */
+enum { QN_SEQUENCES = 8 };
+typedef struct sequences {
+    const char *at[QN_SEQUENCES];
+    size_t n;
+} sequences;
+
+static void add_sequences(sequences *s, const char *at, size_t n_bytes, size_t length)
+{
+    for (size_t i = 0; i < n_bytes && s->n < QN_SEQUENCES; i += length) s->at[s->n++] = at + i;
+}
+
 /* products of `rows` queries (q_stride apart) with `width` tiles of keys that lie one after the other */
 QN_INLINE void direct_scores(qn_tensor_type type, size_t rows, size_t width, const float *q, size_t n,
-                             const char *tiles, float *scores)
+                             const char *tiles, const sequences *ahead, float *scores)
 {
     v16 acc[4][4];
     for (size_t r = 0; r < rows; r++)
         for (size_t w = 0; w < width; w++) acc[r][w] = v16_zero();
     for (size_t d = 0; d < n; d++) {
+        for (size_t i = 0; i < ahead->n; i++) __builtin_prefetch(ahead->at[i] + 64 * d, 0, 2);
         for (size_t w = 0; w < width; w++) {
             const v16 k = load_elems(type, tiles, (w * n + d) * QN_TILE_POSITIONS);
             for (size_t r = 0; r < rows; r++) acc[r][w] = v16_fma(v16_set1(q[r * n + d]), k, acc[r][w]);
@@ -353,6 +384,21 @@ static void fetch_ahead(const qn_kv_layout *l, const chunk_pages *pages, size_t 
     prefetch(v.rows + t % QN_PAGE_TILES * QN_TILE_POSITIONS * v.row_bytes, QN_TILE_POSITIONS * v.row_bytes);
 }
 
+/* While the keys of a page are used: those of the next one, unless this is the last, and the page's values.
+ */
+static sequences next_page(const qn_kv_layout *l, const chunk_pages *pages, size_t head_kv, size_t page,
+                           size_t last)
+{
+    sequences s = {{NULL}, 0};
+    const size_t length = 64 * l->head_dim_k;
+    if (page < last)
+        add_sequences(&s, key_tile(l, pages, head_kv, (page + 1) * QN_PAGE_TILES),
+                      QN_PAGE_POSITIONS * qn_kv_row_bytes(l->type_k, l->head_dim_k), length);
+    const value_page v = find_values(l, pages->page[page], head_kv);
+    add_sequences(&s, v.rows, QN_PAGE_POSITIONS * v.row_bytes, length);
+    return s;
+}
+
 /* The products of `rows` queries with all keys that are seen. */
 QN_INLINE void direct_keys(qn_tensor_type type, size_t rows, const qn_kv_layout *l, const chunk_pages *pages,
                            size_t head_kv, span seen, const float *q, float *scores)
@@ -361,15 +407,19 @@ QN_INLINE void direct_keys(qn_tensor_type type, size_t rows, const qn_kv_layout 
     for (size_t t = seen.begin / 16, end = (seen.end + 15) / 16; t < end;) {
         const char *tiles = key_tile(l, pages, head_kv, t);
         const bool wide = t % QN_PAGE_TILES + width <= QN_PAGE_TILES && t + width <= end;
-        for (size_t i = 0; i < (wide ? width : 1); i++) fetch_ahead(l, pages, head_kv, t + i, end);
+        sequences ahead = {{NULL}, 0};
+        if (wide && width == QN_PAGE_TILES && type != QN_TYPE_Q4_0)
+            ahead = next_page(l, pages, head_kv, t / QN_PAGE_TILES, (end - 1) / QN_PAGE_TILES);
+        else
+            for (size_t i = 0; i < (wide ? width : 1); i++) fetch_ahead(l, pages, head_kv, t + i, end);
         if (type == QN_TYPE_Q4_0) {
             const uint8_t *codes = (const uint8_t *)tiles;
             const uint16_t *scales = tile_scales(l, pages, head_kv, t);
             if (wide) direct_scores_q4_0(rows, width, q, n, codes, scales, scores + 16 * t);
             else direct_scores_q4_0(rows, 1, q, n, codes, scales, scores + 16 * t);
         } else {
-            if (wide) direct_scores(type, rows, width, q, n, tiles, scores + 16 * t);
-            else direct_scores(type, rows, 1, q, n, tiles, scores + 16 * t);
+            if (wide) direct_scores(type, rows, width, q, n, tiles, &ahead, scores + 16 * t);
+            else direct_scores(type, rows, 1, q, n, tiles, &ahead, scores + 16 * t);
         }
         t += wide ? width : 1;
     }
@@ -473,213 +523,7 @@ static void attend_token(const qn_attention *a, scratch *s, size_t head_kv, size
         finish(a, head_kv * group + i, out_row(a, token, head_kv * group + i), s->max[i], s->sum[i]);
 }
 
-/* ---- many rows ---- */
-
-/* Tokens [token, token + n_tokens) with the query heads of one kv head, chunk by chunk. */
-typedef struct block {
-    const qn_attention *a;
-    scratch *s;
-    size_t head_kv, group, token, n_rows;
-    span *seen;      /* [n_rows] in the present chunk */
-    span *any, *all; /* what any and what all rows of a register tile see; [n_rows / QN_TILE_ROWS] */
-} block;
-
-static size_t row_token(const block *b, size_t row)
-{
-    return b->token + row / b->group;
-}
-static size_t row_head(const block *b, size_t row)
-{
-    return b->head_kv * b->group + row % b->group;
-}
-
-/* Queries as the register tiles read them; rows that fill up the last tile are 0. */
-static void pack_queries(const block *b)
-{
-    const size_t n = b->a->layout.head_dim_k, n_padded = qn_round_up(b->n_rows, QN_TILE_ROWS);
-    for (size_t row = 0; row < n_padded; row++) {
-        float *to = b->s->q + row / QN_TILE_ROWS * n * QN_TILE_ROWS + row % QN_TILE_ROWS;
-        const float *from = row < b->n_rows ? q_row(b->a, row_token(b, row), row_head(b, row)) : NULL;
-        for (size_t d = 0; d < n; d++) to[d * QN_TILE_ROWS] = from ? from[d] : 0.0f;
-    }
-}
-
-/* acc[r] += sum over k in [begin, end) of left[r * row_step + k * step] * right[k][16] */
-QN_INLINE void tile_product(v16 acc[QN_TILE_ROWS], const float *left, size_t row_step, size_t step,
-                            const float *right, size_t begin, size_t end)
-{
-    for (size_t k = begin; k < end; k++) {
-        const v16 b = v16_load(right + 16 * k);
-        for (size_t r = 0; r < QN_TILE_ROWS; r++)
-            acc[r] = v16_fma(v16_set1(left[r * row_step + k * step]), b, acc[r]);
-    }
-}
-
-static span span_union(span a, span b)
-{
-    if (a.begin == a.end) return b;
-    if (b.begin == b.end) return a;
-    return (span){qn_min_size(a.begin, b.begin), qn_max_size(a.end, b.end)};
-}
-
-static span span_common(span a, span b)
-{
-    const span c = {qn_max_size(a.begin, b.begin), qn_min_size(a.end, b.end)};
-    return c.begin < c.end ? c : (span){0, 0};
-}
-
-/* Fills in what is seen in a chunk; returns what any row sees. */
-static span find_spans(const block *b, size_t chunk)
-{
-    span whole = {0, 0};
-    for (size_t row = 0; row < b->n_rows; row++) {
-        const size_t tile = row / QN_TILE_ROWS, first = row % QN_TILE_ROWS == 0;
-        const span seen = visible_in_chunk(b->a, row_token(b, row), chunk);
-        b->seen[row] = seen;
-        b->any[tile] = first ? seen : span_union(b->any[tile], seen);
-        b->all[tile] = first ? seen : span_common(b->all[tile], seen);
-        whole = span_union(whole, seen);
-    }
-    return whole;
-}
-
-QN_INLINE void widen_tile(qn_tensor_type type, float *to, const char *keys, size_t n)
-{
-    for (size_t d = 0; d < n; d++) v16_store(to + 16 * d, load_elems(type, keys, 16 * d));
-}
-
-static void widen_tile_q4_0(float *to, const uint8_t *keys, const uint16_t *scales, size_t n)
-{
-    for (size_t d = 0; d < n; d++) {
-        const v16 scale = v16_load_bf16(scales + d / QN_KV_GROUP * QN_PAGE_POSITIONS);
-        v16_store(to + 16 * d, v16_mul(v16_load_i4(keys + d / 2 * QN_TILE_POSITIONS, d % 2), scale));
-    }
-}
-
-static const float *float_tile(const block *b, const chunk_pages *pages, size_t tile)
-{
-    const qn_kv_layout *l = &b->a->layout;
-    const char *keys = key_tile(l, pages, b->head_kv, tile);
-    const size_t n = l->head_dim_k;
-    float *to = b->s->tile;
-    if (l->type_k == QN_TYPE_F32) return (const float *)(const void *)keys;
-    if (l->type_k == QN_TYPE_F16) widen_tile(QN_TYPE_F16, to, keys, n);
-    else if (l->type_k == QN_TYPE_BF16) widen_tile(QN_TYPE_BF16, to, keys, n);
-    else if (l->type_k == QN_TYPE_Q8_0) widen_tile(QN_TYPE_Q8_0, to, keys, n);
-    else widen_tile_q4_0(to, (const uint8_t *)keys, tile_scales(l, pages, b->head_kv, tile), n);
-    return to;
-}
-
-static void block_scores(const block *b, const chunk_pages *pages, span whole)
-{
-    const size_t n = b->a->layout.head_dim_k;
-    for (size_t tile = whole.begin / 16; 16 * tile < whole.end; tile++) {
-        const float *keys = float_tile(b, pages, tile);
-        for (size_t row = 0; row < b->n_rows; row += QN_TILE_ROWS) {
-            const span any = b->any[row / QN_TILE_ROWS];
-            if (16 * tile >= any.end || 16 * tile + 16 <= any.begin) continue;
-            v16 acc[QN_TILE_ROWS];
-            for (size_t r = 0; r < QN_TILE_ROWS; r++) acc[r] = v16_zero();
-            tile_product(acc, b->s->q + row * n, 1, QN_TILE_ROWS, keys, 0, n);
-            for (size_t r = 0; r < QN_TILE_ROWS; r++)
-                v16_store(b->s->scores + (row + r) * QN_ATTENTION_CHUNK + 16 * tile, acc[r]);
-        }
-    }
-}
-
-/* Dimensions [16 column, 16 column + lanes) of the values of positions `whole`, as float32. */
-static void float_panel(const block *b, const chunk_pages *pages, span whole, size_t column, size_t lanes)
-{
-    const qn_kv_layout *l = &b->a->layout;
-    const size_t n = l->head_dim_v;
-    for (size_t j = whole.begin; j < whole.end; j++) {
-        const value_page v = find_values(l, pages->page[j / QN_PAGE_POSITIONS], b->head_kv);
-        const size_t slot = j % QN_PAGE_POSITIONS, at = slot * n + 16 * column;
-        v16_store(b->s->panel + 16 * j, l->type_v == QN_TYPE_Q4_0
-                                            ? load_value_q4_0(&v, slot, column / 2, column % 2)
-                                        : lanes == 16 ? load_elems(l->type_v, v.rows, at)
-                                                      : load_elems_n(l->type_v, v.rows, at, lanes));
-    }
-}
-
-/* acc + the sum of p * value over positions [begin, end) for one row */
-static v16 add_values(v16 acc, const float *p, const float *panel, size_t begin, size_t end)
-{
-    for (size_t j = begin; j < end; j++) acc = v16_fma(v16_set1(p[j]), v16_load(panel + 16 * j), acc);
-    return acc;
-}
-
-/* The weighted sum of the panel's values for one tile of rows, joined to their outputs. Positions before and
- * after those that all rows see are added row by row. */
-static void tile_values(const block *b, size_t row, size_t column, size_t lanes)
-{
-    const float *p = b->s->scores + row * QN_ATTENTION_CHUNK, *panel = b->s->panel;
-    const size_t n_rows = qn_min_size(b->n_rows - row, QN_TILE_ROWS);
-    const span all = b->all[row / QN_TILE_ROWS];
-    const bool nothing_common = all.begin == all.end;
-    float before[QN_TILE_ROWS * 16] = {0}, sums[QN_TILE_ROWS * 16];
-    v16 acc[QN_TILE_ROWS];
-    for (size_t r = 0; r < n_rows; r++) {
-        const span seen = b->seen[row + r];
-        const size_t end = nothing_common ? seen.end : all.begin;
-        if (seen.begin < end)
-            v16_store(before + 16 * r,
-                      add_values(v16_zero(), p + r * QN_ATTENTION_CHUNK, panel, seen.begin, end));
-    }
-    for (size_t r = 0; r < QN_TILE_ROWS; r++) acc[r] = v16_load(before + 16 * r);
-    tile_product(acc, p, QN_ATTENTION_CHUNK, 1, panel, all.begin, all.end);
-    for (size_t r = 0; r < QN_TILE_ROWS; r++) v16_store(sums + 16 * r, acc[r]);
-    for (size_t r = 0; r < n_rows; r++) {
-        const span seen = b->seen[row + r];
-        if (seen.begin == seen.end) continue;
-        v16 sum = v16_load(sums + 16 * r);
-        if (!nothing_common) sum = add_values(sum, p + r * QN_ATTENTION_CHUNK, panel, all.end, seen.end);
-        float *out = out_row(b->a, row_token(b, row + r), row_head(b, row + r)) + 16 * column;
-        const v16 old = v16_mul(v16_load_n(out, lanes), v16_set1(b->s->keep[row + r]));
-        v16_store_n(out, v16_fma(sum, v16_set1(b->s->take[row + r]), old), lanes);
-    }
-}
-
-static void block_chunk(const block *b, size_t chunk)
-{
-    const qn_kv_layout *l = &b->a->layout;
-    const span whole = find_spans(b, chunk);
-    const chunk_pages pages = find_pages(b->a, chunk, whole);
-    gather_scales(l, &pages, b->head_kv, b->s);
-    block_scores(b, &pages, whole);
-    for (size_t row = 0; row < b->n_rows; row++) {
-        float max, sum;
-        if (b->seen[row].begin == b->seen[row].end) continue;
-        weigh(b->a, b->s, b->s->scores + row * QN_ATTENTION_CHUNK, b->seen[row], &max, &sum);
-        join_factors(&b->s->max[row], &b->s->sum[row], max, sum, &b->s->keep[row], &b->s->take[row]);
-    }
-    for (size_t column = 0; 16 * column < l->head_dim_v; column++) {
-        const size_t lanes = qn_min_size(l->head_dim_v - 16 * column, 16);
-        float_panel(b, &pages, whole, column, lanes);
-        for (size_t row = 0; row < b->n_rows; row += QN_TILE_ROWS) tile_values(b, row, column, lanes);
-    }
-}
-
-static void attend_block(const qn_attention *a, scratch *s, size_t head_kv, size_t token, size_t n_tokens)
-{
-    const size_t group = a->n_head / a->layout.n_head_kv;
-    const size_t rows = qn_attention_scratch_rows(&a->layout, a->n_head);
-    span *spans = (span *)(void *)s->partial; /* at least 16 floats a row; partials are not used here */
-    const block b = {a, s, head_kv, group, token, n_tokens * group, spans, spans + rows, spans + 2 * rows};
-    pack_queries(&b);
-    for (size_t row = 0; row < b.n_rows; row++) {
-        s->max[row] = -INFINITY, s->sum[row] = 0.0f;
-        memset(out_row(a, row_token(&b, row), row_head(&b, row)), 0, a->layout.head_dim_v * sizeof(float));
-    }
-    size_t chunk, chunk_end, unused;
-    qn_attention_chunks(a->position + (int32_t)token, a->window, &chunk, &unused);
-    qn_attention_chunks(a->position + (int32_t)(token + n_tokens - 1), a->window, &unused, &chunk_end);
-    for (; chunk < chunk_end; chunk++) block_chunk(&b, chunk);
-    for (size_t row = 0; row < b.n_rows; row++) {
-        const size_t head = row_head(&b, row);
-        finish(a, head, out_row(a, row_token(&b, row), head), s->max[row], s->sum[row]);
-    }
-}
+#include "kernel/attention_many_v16.h"
 
 /* ---- the table's functions ---- */
 

@@ -7,11 +7,11 @@
 
 #ifdef QN_EMULATED
 const qn_kernels qn_kernels_amx_emulated = {.isa = "amx",
-                                            QN_MATRIX_ENTRIES(amx_emulated, avx512_emulated, avx2)
+                                            QN_MATRIX_ENTRIES(amx_emulated, avx512_emulated, avx512_emulated)
                                                 QN_VECTOR_ENTRIES(avx512_emulated)
                                                     QN_PEAK_ENTRIES(amx_emulated, avx512_emulated)};
 #else
 const qn_kernels qn_kernels_amx = {.isa = "amx",
-                                   QN_MATRIX_ENTRIES(amx, avx512, avx2) QN_VECTOR_ENTRIES(avx512)
+                                   QN_MATRIX_ENTRIES(amx, avx512, avx512) QN_VECTOR_ENTRIES(avx512)
                                        QN_PEAK_ENTRIES(amx, avx512)};
 #endif

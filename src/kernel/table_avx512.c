@@ -5,12 +5,12 @@
 #include "kernel/table_vector.h"
 
 #ifdef QN_EMULATED
-const qn_kernels qn_kernels_avx512_emulated = {.isa = "avx512",
-                                               QN_MATRIX_ENTRIES(avx512_emulated, avx512_emulated, avx2)
-                                                   QN_VECTOR_ENTRIES(avx512_emulated)
-                                                       QN_PEAK_ENTRIES(avx512_emulated, avx512_emulated)};
+const qn_kernels qn_kernels_avx512_emulated = {
+    .isa = "avx512",
+    QN_MATRIX_ENTRIES(avx512_emulated, avx512_emulated, avx512_emulated)
+        QN_VECTOR_ENTRIES(avx512_emulated) QN_PEAK_ENTRIES(avx512_emulated, avx512_emulated)};
 #else
 const qn_kernels qn_kernels_avx512 = {.isa = "avx512",
-                                      QN_MATRIX_ENTRIES(avx512, avx512, avx2) QN_VECTOR_ENTRIES(avx512)
+                                      QN_MATRIX_ENTRIES(avx512, avx512, avx512) QN_VECTOR_ENTRIES(avx512)
                                           QN_PEAK_ENTRIES(avx512, avx512)};
 #endif

@@ -60,7 +60,8 @@
 
 qn_act_row_fn qn_act_row_f32; /* a copy; the same everywhere */
 qn_act_row_fn qn_act_row_q8_32_scalar, qn_act_row_q8_256_scalar, qn_act_row_q8_32_avx2,
-    qn_act_row_q8_256_avx2;
+    qn_act_row_q8_256_avx2, qn_act_row_q8_32_avx512, qn_act_row_q8_256_avx512,
+    qn_act_row_q8_32_avx512_emulated, qn_act_row_q8_256_avx512_emulated;
 QN_MATRIX_DECLARE(scalar);
 QN_MATRIX_DECLARE(avx2);
 QN_MATRIX_DECLARE(avx512);

@@ -52,12 +52,17 @@ QN_INLINE v16 v16_exp_parts(v16 x, v16 *half_power)
     return v16_fma(v16_mul(q, r), r, r);
 }
 
-QN_INLINE v16 v16_exp(v16 x)
+/* exp of what is not greater than QN_EXP_MAX, as in a softmax; NaN is fine. */
+QN_INLINE v16 v16_exp_bounded(v16 x)
 {
     v16 half_power;
-    const v16 tail = v16_exp_parts(v16_min(v16_set1(QN_EXP_MAX), x), &half_power), two = v16_set1(2.0f);
-    const v16 result = v16_mul(v16_fma(tail, two, two), half_power);
-    return v16_zero_where(result, v16_less(x, v16_set1(QN_EXP_MIN)));
+    const v16 tail = v16_exp_parts(x, &half_power), two = v16_set1(2.0f);
+    return v16_mul_where(v16_not_less(x, v16_set1(QN_EXP_MIN)), v16_fma(tail, two, two), half_power);
+}
+
+QN_INLINE v16 v16_exp(v16 x)
+{
+    return v16_exp_bounded(v16_min(v16_set1(QN_EXP_MAX), x));
 }
 
 QN_INLINE v16 v16_tanh(v16 x)

@@ -102,7 +102,7 @@ void QN_ISA(qn_softmax)(float *x, size_t n)
     QN_FOR_LANES (i, lanes, n) max = v16_max(keep_lanes(v16_load_n(x + i, lanes), lanes, -INFINITY), max);
     max = v16_set1(v16_max_lane(max));
     QN_FOR_LANES (i, lanes, n) {
-        const v16 e = keep_lanes(v16_exp(v16_sub(v16_load_n(x + i, lanes), max)), lanes, 0.0f);
+        const v16 e = keep_lanes(v16_exp_bounded(v16_sub(v16_load_n(x + i, lanes), max)), lanes, 0.0f);
         sum = v16_add(sum, e);
         v16_store_n(x + i, e, lanes);
     }

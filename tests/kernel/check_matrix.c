@@ -138,7 +138,8 @@ static void check_act_rows(const qn_kernels *k, const char *label)
 {
     for (int format = 0; format < QN_ACT_FORMATS; format++) {
         for (int i = 0; i < 200; i++) {
-            const size_t n_cols = 256 * (1 + check_random_below(4)),
+            const size_t n_cols = format == QN_ACT_Q8_32 ? 32 * (1 + check_random_below(20))
+                                                         : 256 * (1 + check_random_below(4)),
                          bytes = qn_act_row_bytes((qn_act_format)format, n_cols);
             float *x = check_alloc(n_cols * sizeof *x);
             uint8_t *got = check_alloc(bytes), *want = check_alloc(bytes);
@@ -151,6 +152,11 @@ static void check_act_rows(const qn_kernels *k, const char *label)
                 for (size_t j = 0; j < n_cols; j++) x[j] *= 1e-38f;
             if (i % 5 == 0)
                 for (size_t j = 0; j < n_cols; j++) x[j] = rintf(x[j] * 31) + 0.5f; /* ties */
+            if (i % 3 == 0) { /* one block unlike the others */
+                static const float odd[] = {0.0f, INFINITY, NAN, 1e-38f, 0x1p-100f};
+                const size_t at = 32 * check_random_below(n_cols / 32);
+                for (size_t j = at; j < at + 32; j++) x[j] = odd[i / 3 % 5];
+            }
             k->act_row[format](got, x, n_cols);
             qn_kernels_scalar.act_row[format](want, x, n_cols);
             if (memcmp(got, want, bytes) != 0) check_fail("%s act_row format %d, case %d", label, format, i);

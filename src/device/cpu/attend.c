@@ -7,12 +7,13 @@ static void plan_blocks(qn_cpu *c, qn_attention_work *work, uint32_t segment, si
 {
     const uint32_t heads = c->program->hparams->n_head_kv;
     const size_t block = qn_query_block(c->program->hparams);
-    for (size_t blocks = (n_tokens + block - 1) / block; blocks-- > 0;) { /* the longest first */
-        const size_t begin = blocks * block, end = qn_min_size(begin + block, n_tokens);
-        for (uint32_t head = 0; head < heads; head++)
+    for (uint32_t head = 0; head < heads;
+         head++) /* one after the other: its keys and values stay in the cache */
+        for (size_t blocks = (n_tokens + block - 1) / block; blocks-- > 0;) { /* the longest first */
+            const size_t begin = blocks * block, end = qn_min_size(begin + block, n_tokens);
             work->items[work->n_items++] =
                 (qn_attention_item){segment, head, (uint32_t)begin, (uint32_t)end, 0, -1};
-    }
+        }
 }
 
 /* Returns false if there is no room for the partial results. */

@@ -55,8 +55,8 @@ void qn_cpu_route(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
     (void)i;
     size_t begin, end;
     const bool is_one = c->batch->n_tokens == 1;
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) {
-        choose(c, begin);
+    QN_EACH_ROW (w, token, c->batch->n_tokens) {
+        choose(c, token);
         if (is_one) sort_by_expert(c);
     }
     if (is_one) return;
@@ -125,15 +125,14 @@ void qn_cpu_expert_down(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 void qn_cpu_expert_sum(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     const size_t n_embd = c->program->hparams->n_embd, used = c->program->hparams->n_expert_used;
-    size_t begin, end;
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) {
-        float *t = qn_cpu_row(c, QN_BUFFER_T, begin);
+    QN_EACH_ROW (w, token, c->batch->n_tokens) {
+        float *t = qn_cpu_row(c, QN_BUFFER_T, token);
         memset(t, 0, n_embd * sizeof *t);
         for (size_t k = 0; k < used; k++) {
-            float *row = c->buffers[QN_BUFFER_EXPERT_DOWN] + (begin * used + k) * n_embd;
-            c->kernels->scale(row, c->expert_weight[begin * used + k], n_embd);
+            float *row = c->buffers[QN_BUFFER_EXPERT_DOWN] + (token * used + k) * n_embd;
+            c->kernels->scale(row, c->expert_weight[token * used + k], n_embd);
             c->kernels->add(t, row, n_embd);
         }
-        qn_cpu_add_residual(c, i, begin);
+        qn_cpu_add_residual(c, i, token);
     }
 }

@@ -105,14 +105,13 @@ static void glu_at_once(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 void qn_cpu_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     const size_t n_groups = (i->width + QN_GLU_COLUMNS - 1) / QN_GLU_COLUMNS;
-    size_t t, end;
     if (c->batch->n_tokens <= QN_GLU_TOKENS) {
         glu_at_once(c, w, i);
         return;
     }
     qn_cpu_matmul(c, w, i);
     qn_worker_barrier(w);
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &t, &end))
+    QN_EACH_ROW (w, t, c->batch->n_tokens)
         for (size_t group = 0; group < n_groups; group++)
             qn_cpu_glu_columns(c, w, i, qn_cpu_row(c, QN_BUFFER_GATE, t), qn_cpu_row(c, QN_BUFFER_UP, t), t,
                                group);

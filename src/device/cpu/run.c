@@ -38,22 +38,24 @@ static void fill_rotation(const qn_cpu *c, int table, size_t token, int32_t posi
 }
 
 /* Also the rotation tables of the step: once, for all layers. */
-static void embed(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+static void embed_token(const qn_cpu *c, const qn_instruction *i, size_t token)
 {
     const qn_weights *weights = c->program->weights;
     const qn_hparams *h = c->program->hparams;
-    qn_decode_fn *decode = qn_decode_get(weights->embedding->type);
-    size_t begin, end;
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) {
-        float *x = qn_cpu_row(c, QN_BUFFER_X, begin);
-        decode(weights->embedding->data + (size_t)c->batch->tokens[begin] * weights->embedding_row_bytes, x,
-               h->n_embd);
-        if (i->scale != 1.0f) c->kernels->scale(x, i->scale, h->n_embd);
-        const qn_segment *s = &c->batch->segments[c->token_segment[begin]];
-        const int32_t position = s->position + (int32_t)(begin - s->token_begin);
-        fill_rotation(c, 0, begin, position, &h->rope);
-        if (h->window > 0) fill_rotation(c, 1, begin, position, &h->rope_window);
-    }
+    float *x = qn_cpu_row(c, QN_BUFFER_X, token);
+    qn_decode_get(weights->embedding->type)(weights->embedding->data + (size_t)c->batch->tokens[token] *
+                                                                           weights->embedding_row_bytes,
+                                            x, h->n_embd);
+    if (i->scale != 1.0f) c->kernels->scale(x, i->scale, h->n_embd);
+    const qn_segment *s = &c->batch->segments[c->token_segment[token]];
+    const int32_t position = s->position + (int32_t)(token - s->token_begin);
+    fill_rotation(c, 0, token, position, &h->rope);
+    if (h->window > 0) fill_rotation(c, 1, token, position, &h->rope_window);
+}
+
+static void embed(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+{
+    QN_EACH_ROW (w, token, c->batch->n_tokens) embed_token(c, i, token);
 }
 
 static void norm_row(const qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_t row, size_t act_row)
@@ -66,19 +68,16 @@ static void norm_row(const qn_cpu *c, const qn_worker *w, const qn_instruction *
 
 static void norm(const qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
-    size_t begin, end;
     if (qn_cpu_is_private(c, i)) norm_row(c, w, i, 0, (size_t)w->index);
     else
-        while (qn_worker_take(w, qn_cpu_n_rows(c, i), 1, &begin, &end)) norm_row(c, w, i, begin, begin);
+        QN_EACH_ROW (w, row, qn_cpu_n_rows(c, i)) norm_row(c, w, i, row, row);
 }
 
 static void prepare(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
-    size_t begin, end;
     if (qn_cpu_is_private(c, i)) prepare_row(c, i, (size_t)w->index, qn_cpu_row(c, i->in, 0));
     else
-        while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end))
-            prepare_row(c, i, begin, qn_cpu_row(c, i->in, begin));
+        QN_EACH_ROW (w, row, c->batch->n_tokens) prepare_row(c, i, row, qn_cpu_row(c, i->in, row));
 }
 
 void qn_cpu_add_residual(const qn_cpu *c, const qn_instruction *i, size_t token)
@@ -91,8 +90,7 @@ void qn_cpu_add_residual(const qn_cpu *c, const qn_instruction *i, size_t token)
 
 static void residual(const qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
-    size_t begin, end;
-    while (qn_worker_take(w, c->batch->n_tokens, 1, &begin, &end)) qn_cpu_add_residual(c, i, begin);
+    QN_EACH_ROW (w, row, c->batch->n_tokens) qn_cpu_add_residual(c, i, row);
 }
 
 static void rotate_heads(const qn_cpu *c, float *x, size_t n_head, const float *norm_weight,
@@ -106,27 +104,30 @@ static void rotate_heads(const qn_cpu *c, float *x, size_t n_head, const float *
     c->kernels->rope(x, n_head, h->head_dim_k, h->n_rot, h->arch->rope_neox, cos_sin);
 }
 
-/* Two items a token: the queries; the keys, which then go into the cache with the values. */
+/* The keys of a token, which then go into the cache with its values. */
+static void rotate_keys(const qn_cpu *c, const qn_instruction *i, size_t token, const float *cos_sin)
+{
+    const qn_kv_memory *kv = &c->batch->kv[i->group];
+    const qn_segment *s = &c->batch->segments[c->token_segment[token]];
+    const size_t position = (size_t)s->position + token - s->token_begin;
+    float *k = qn_cpu_row(c, QN_BUFFER_K, token);
+    rotate_heads(c, k, c->program->hparams->n_head_kv, i->weights->k_norm, cos_sin);
+    const int32_t page = s->pages[i->group][position / QN_PAGE_POSITIONS];
+    char *layer = kv->base + (size_t)page * kv->page_stride + i->slot * kv->layout.layer_bytes;
+    c->kernels->kv_write(&kv->layout, layer, position % QN_PAGE_POSITIONS, k,
+                         qn_cpu_row(c, QN_BUFFER_V, token));
+}
+
+/* Two items a token: first come the queries of all, then the keys. */
 static void rotate(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     const qn_hparams *h = c->program->hparams;
-    const qn_kv_memory *kv = &c->batch->kv[i->group];
-    size_t item, end;
-    while (qn_worker_take(w, 2 * c->batch->n_tokens, 1, &item, &end)) {
-        const size_t token = item / 2;
-        const qn_segment *s = &c->batch->segments[c->token_segment[token]];
-        const size_t position = (size_t)s->position + token - s->token_begin;
+    const size_t n = c->batch->n_tokens;
+    QN_EACH_ROW (w, item, 2 * n) {
+        const size_t token = item % n;
         const float *cos_sin = c->cos_sin[i->windowed] + token * h->n_rot;
-        if (item % 2 != 0) {
-            rotate_heads(c, qn_cpu_row(c, QN_BUFFER_Q, token), h->n_head, i->weights->q_norm, cos_sin);
-            continue;
-        }
-        float *k = qn_cpu_row(c, QN_BUFFER_K, token);
-        rotate_heads(c, k, h->n_head_kv, i->weights->k_norm, cos_sin);
-        const int32_t page = s->pages[i->group][position / QN_PAGE_POSITIONS];
-        char *layer = kv->base + (size_t)page * kv->page_stride + i->slot * kv->layout.layer_bytes;
-        c->kernels->kv_write(&kv->layout, layer, position % QN_PAGE_POSITIONS, k,
-                             qn_cpu_row(c, QN_BUFFER_V, token));
+        if (item >= n) rotate_keys(c, i, token, cos_sin);
+        else rotate_heads(c, qn_cpu_row(c, QN_BUFFER_Q, token), h->n_head, i->weights->q_norm, cos_sin);
     }
 }
 

@@ -85,6 +85,19 @@ static inline size_t qn_piece_of_panels(size_t n_panels, int n_threads)
     return share > QN_PANELS_AT_ONCE ? share - share % QN_PANELS_AT_ONCE : share;
 }
 
+/* Rows of a pass over all tokens that a worker takes at once: to take them one by one costs as much as the
+ * work, and workers side by side would write the same lines of the cache's key tiles. */
+static inline size_t qn_piece_of_rows(size_t n_rows, int n_threads)
+{
+    return qn_max_size(1, qn_min_size(n_rows / ((size_t)n_threads * 8), QN_TILE_POSITIONS));
+}
+
+/* The body for every row in [0, n) that this worker takes. */
+#define QN_EACH_ROW(w, row, n)                                                                               \
+    for (size_t row, row##_end;                                                                              \
+         qn_worker_take(w, n, qn_piece_of_rows(n, (w)->n_threads), &row, &row##_end);)                       \
+        for (; row < row##_end; row++)
+
 /* The rows that an instruction works on. */
 static inline size_t qn_cpu_n_rows(const qn_cpu *c, const qn_instruction *i)
 {

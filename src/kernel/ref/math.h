@@ -22,11 +22,12 @@
 #define QN_EXP_Q2       0x1.5558f2p-5f
 #define QN_EXP_Q3       0x1.123a20p-7f
 #define QN_EXP_Q4       0x1.6a23d0p-10f
-#define QN_EXP_ROUND    0x1.8p+23f /* adding it rounds to an integer, which then stands in the low bits */
-#define QN_EXP_SHIFT    23
-#define QN_EXP_BIAS     0x3f000000 /* the bits of 2^-1: the polynomial is doubled so that 2^128 can be reached \
-                                    */
-#define QN_TANH_MIN   (-40.0f)     /* exp(-40) is nothing beside 1 */
+#define QN_EXP_ROUND                                                                                         \
+    0x1.8000fcp+23f /* 1.5 * 2^23 + 126: adding it rounds to an integer, and leaves it                       \
+                       in the low bits as the exponent of half the power: the                                \
+                       polynomial is doubled so that 2^128 can be reached */
+#define QN_EXP_SHIFT  23
+#define QN_TANH_MIN   (-40.0f)             /* exp(-40) is nothing beside 1 */
 #define QN_GELU_SCALE 1.59576912160573071f /* 2 sqrt(2/pi) */
 #define QN_GELU_CUBE  0.044715f
 
@@ -35,7 +36,7 @@ static inline float qn_exp_parts(float x, float *half_power)
 {
     const float shifted = fmaf(x, QN_EXP_LOG2E, QN_EXP_ROUND), n = shifted - QN_EXP_ROUND;
     const float r = fmaf(n, -QN_EXP_LN2_LOW, fmaf(n, -QN_EXP_LN2_HIGH, x));
-    *half_power = qn_f32_from_bits((qn_f32_to_bits(shifted) << QN_EXP_SHIFT) + QN_EXP_BIAS);
+    *half_power = qn_f32_from_bits(qn_f32_to_bits(shifted) << QN_EXP_SHIFT);
     float q = fmaf(QN_EXP_Q4, r, QN_EXP_Q3);
     q = fmaf(q, r, QN_EXP_Q2);
     q = fmaf(q, r, QN_EXP_Q1);

@@ -58,9 +58,18 @@ static inline __m512 qn_emulated_join_ps(__m256 low, __m256 high)
 #define _mm512_cvtepi32_epi16(v)                                                                             \
     _mm256_permute4x64_epi64(_mm256_packus_epi32(qn_emulated_half(v, 0), qn_emulated_half(v, 1)), 0xd8)
 #endif
-/* Has an alias with the parameters of another intrinsic. */
-#undef _mm512_madd_epi16
-#define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
+#undef _mm512_madd_epi16 /* the library's takes the arguments of the masked one */
+#define _mm512_madd_epi16 simde_mm512_madd_epi16
+#ifndef _mm512_shuffle_epi32
+#define _mm512_shuffle_epi32(v, order)                                                                       \
+    qn_emulated_join(_mm256_shuffle_epi32(qn_emulated_half(v, 0), order),                                    \
+                     _mm256_shuffle_epi32(qn_emulated_half(v, 1), order))
+#endif
+#ifndef _mm512_cvtps_epi32
+#define _mm512_cvtps_epi32(v)                                                                                \
+    qn_emulated_join(_mm256_cvtps_epi32(_mm256_castsi256_ps(qn_emulated_half(_mm512_castps_si512(v), 0))),   \
+                     _mm256_cvtps_epi32(_mm256_castsi256_ps(qn_emulated_half(_mm512_castps_si512(v), 1))))
+#endif
 #define QN_AVX512(name) name##_avx512_emulated
 #else
 #include <immintrin.h>

@@ -2,6 +2,7 @@
  * arithmetic is that of ref/matmul_legacy.c. Zero points (8, 16, 128) are taken off in float32, where all
  * these integers are exact. */
 #include "kernel/table_matrix.h"
+#include "kernel/x86/codes_avx512.h"
 #include "kernel/x86/matmul_avx512.h"
 
 /* What the sum of unsigned codes lacks, per unit of the sum of activations. */
@@ -9,26 +10,6 @@ QN_INLINE float zero_point(qn_tensor_type type)
 {
     if (has_min(type)) return 0.0f;
     return type == QN_TYPE_Q4_0 ? -8.0f : type == QN_TYPE_Q5_0 || type == QN_TYPE_MXFP4 ? -16.0f : -128.0f;
-}
-
-/* qn_e8m0_half of 16 exponents: 2^(e - 128), which is subnormal for 0 and 1. */
-QN_INLINE __m512 load_e8m0(const uint8_t *p)
-{
-    const __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
-    const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
-    const __m512i subnormal = _mm512_sllv_epi32(_mm512_set1_epi32(0x200000), e);
-    const __mmask16 is_subnormal = _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(2), e);
-    return _mm512_castsi512_ps(_mm512_mask_mov_epi32(normal, is_subnormal, subnormal));
-}
-
-QN_INLINE __m512 load_d(const uint8_t *p, qn_tensor_type type)
-{
-    const uint8_t *scales = panel_scales(p, type);
-    return type == QN_TYPE_MXFP4 ? load_e8m0(scales) : load_f16((const uint16_t *)(const void *)scales);
-}
-QN_INLINE __m512 load_m(const uint8_t *p, qn_tensor_type type)
-{
-    return load_f16((const uint16_t *)(const void *)panel_scales(p, type) + 16);
 }
 
 QN_INLINE __m512i codes(const uint8_t *p, qn_tensor_type type, int g)

@@ -87,6 +87,10 @@ QN_INLINE v16_mask v16_less(v16 a, v16 b)
 {
     return (v16){_mm256_cmp_ps(a.low, b.low, _CMP_LT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_LT_OQ)};
 }
+QN_INLINE v16_mask v16_not_less(v16 a, v16 b) /* also where one is NaN */
+{
+    return (v16){_mm256_cmp_ps(a.low, b.low, _CMP_NLT_UQ), _mm256_cmp_ps(a.high, b.high, _CMP_NLT_UQ)};
+}
 QN_INLINE v16_mask v16_equal(v16 a, v16 b)
 {
     return (v16){_mm256_cmp_ps(a.low, b.low, _CMP_EQ_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_EQ_OQ)};
@@ -110,9 +114,10 @@ QN_INLINE v16 v16_select(v16_mask m, v16 yes, v16 no)
 {
     return (v16){_mm256_blendv_ps(no.low, yes.low, m.low), _mm256_blendv_ps(no.high, yes.high, m.high)};
 }
-QN_INLINE v16 v16_zero_where(v16 a, v16_mask m)
+/* a * b in lanes where m, 0 in the others. */
+QN_INLINE v16 v16_mul_where(v16_mask m, v16 a, v16 b)
 {
-    return v16_bit_andnot(m, a);
+    return v16_bit_and(m, v16_mul(a, b));
 }
 
 QN_INLINE v16 v16_load_partial(const float *p, size_t n)
@@ -177,11 +182,8 @@ QN_INLINE void v16_split_pairs(v16 a, v16 b, v16 *even, v16 *odd)
 /* 2^(n - 1) from exp's shifted argument (ref/math.h). */
 QN_INLINE v16 v16_half_power(v16 shifted)
 {
-    const __m256i bias = _mm256_set1_epi32(QN_EXP_BIAS);
-    const __m256i low = _mm256_slli_epi32(_mm256_castps_si256(shifted.low), QN_EXP_SHIFT);
-    const __m256i high = _mm256_slli_epi32(_mm256_castps_si256(shifted.high), QN_EXP_SHIFT);
-    return (v16){_mm256_castsi256_ps(_mm256_add_epi32(low, bias)),
-                 _mm256_castsi256_ps(_mm256_add_epi32(high, bias))};
+    return (v16){_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(shifted.low), QN_EXP_SHIFT)),
+                 _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(shifted.high), QN_EXP_SHIFT))};
 }
 QN_INLINE v16 v16_load_f16(const uint16_t *p)
 {

@@ -81,6 +81,10 @@ QN_INLINE v16_mask v16_less(v16 a, v16 b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
 }
+QN_INLINE v16_mask v16_not_less(v16 a, v16 b) /* also where one is NaN */
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ);
+}
 QN_INLINE v16_mask v16_equal(v16 a, v16 b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
@@ -98,9 +102,10 @@ QN_INLINE v16 v16_select(v16_mask m, v16 yes, v16 no)
 {
     return _mm512_mask_mov_ps(no, m, yes);
 }
-QN_INLINE v16 v16_zero_where(v16 a, v16_mask m)
+/* a * b in lanes where m, 0 in the others. */
+QN_INLINE v16 v16_mul_where(v16_mask m, v16 a, v16 b)
 {
-    return _mm512_mask_mov_ps(a, m, _mm512_setzero_ps());
+    return _mm512_maskz_mul_ps(m, a, b);
 }
 
 /* ---- within a vector ---- */
@@ -154,8 +159,7 @@ QN_INLINE void v16_split_pairs(v16 a, v16 b, v16 *even, v16 *odd)
 /* 2^(n - 1) from exp's shifted argument (ref/math.h). */
 QN_INLINE v16 v16_half_power(v16 shifted)
 {
-    const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted), QN_EXP_SHIFT);
-    return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(QN_EXP_BIAS)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(shifted), QN_EXP_SHIFT));
 }
 QN_INLINE v16 v16_round(v16 a)
 {
