@@ -22,10 +22,9 @@
 #define QN_EXP_Q2       0x1.5558f2p-5f
 #define QN_EXP_Q3       0x1.123a20p-7f
 #define QN_EXP_Q4       0x1.6a23d0p-10f
-#define QN_EXP_ROUND                                                                                         \
-    0x1.8000fcp+23f /* 1.5 * 2^23 + 126: adding it rounds to an integer, and leaves it                       \
-                       in the low bits as the exponent of half the power: the                                \
-                       polynomial is doubled so that 2^128 can be reached */
+/* 1.5 * 2^23 + 126: adding it rounds to an integer n, and n + 126 then stands in the low bits: the exponent
+ * of 2^(n - 1). The polynomial is doubled so that 2^128 can be reached. */
+#define QN_EXP_ROUND  0x1.8000fcp+23f
 #define QN_EXP_SHIFT  23
 #define QN_TANH_MIN   (-40.0f)             /* exp(-40) is nothing beside 1 */
 #define QN_GELU_SCALE 1.59576912160573071f /* 2 sqrt(2/pi) */
