@@ -34,17 +34,16 @@ static inline walk_input walk_split(const uint8_t *data, size_t size)
     return in;
 }
 
-/* Bytes that lead on from a place. */
-static inline size_t walk_ways(qn_automaton *a, qn_place at, uint8_t ways[256])
+/* The first byte from `wanted` on, and around, that leads on from a place; -1: none does. */
+static inline int walk_way(qn_automaton *a, qn_place at, uint8_t wanted)
 {
-    size_t n = 0;
-    for (int byte = 0; byte < 256; byte++)
-        if (qn_automaton_step(a, at, (uint8_t)byte) != QN_PLACE_DEAD) ways[n++] = (uint8_t)byte;
-    return n;
+    for (unsigned i = 0; i < 256; i++)
+        if (qn_automaton_step(a, at, (uint8_t)(wanted + i)) != QN_PLACE_DEAD) return (uint8_t)(wanted + i);
+    return -1;
 }
 
-/* Follows the choices; text gets the bytes. Whether they are a whole text when the choices or the steps end.
- */
+/* Follows the choices, which are the bytes of a text where it is of the language; text gets what was followed.
+ * Whether that is a whole text when the choices or the steps end. */
 static inline bool walk(const qn_network *net, const walk_input *in, char text[WALK_STEPS], size_t *n_bytes)
 {
     qn_automaton *a;
@@ -55,18 +54,17 @@ static inline bool walk(const qn_network *net, const walk_input *in, char text[W
     qn_place at = qn_automaton_begin(a);
     bool accepts = qn_automaton_accepts(a, at);
     for (size_t i = 0; i < WALK_STEPS; i++) {
-        uint8_t ways[256];
         qn_automaton_tidy(a, &at);
         qn_automaton_rest(a);
-        const size_t n = walk_ways(a, at, ways);
+        const int way = walk_way(a, at, i < in->n_choices ? in->choices[i] : ' ');
         if (qn_automaton_status(a, &err) != QUERN_OK) break;
         accepts = qn_automaton_accepts(a, at);
-        walk_require(n > 0 || accepts || net->is_empty, "a place from which no text can be finished");
-        walk_require((n == 0) == qn_automaton_is_final(a, at),
+        walk_require(way >= 0 || accepts || net->is_empty, "a place from which no text can be finished");
+        walk_require((way < 0) == qn_automaton_is_final(a, at),
                      "a final place with a way on, or another without");
-        if (n == 0 || (accepts && i >= in->n_choices)) break;
-        text[*n_bytes] = (char)ways[i < in->n_choices ? in->choices[i] % n : 0];
-        at = qn_automaton_step(a, at, (uint8_t)text[(*n_bytes)++]);
+        if (way < 0 || (accepts && i >= in->n_choices)) break;
+        text[(*n_bytes)++] = (char)way;
+        at = qn_automaton_step(a, at, (uint8_t)way);
         accepts = qn_automaton_accepts(a, at);
     }
     accepts = accepts && qn_automaton_status(a, &err) == QUERN_OK;

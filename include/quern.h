@@ -4,6 +4,7 @@
  * never ends the program: failures are a quern_status and one line in a quern_error, log lines go to
  * a callback. Strings are UTF-8 and NUL-terminated unless a length stands beside them. Structs that
  * callers fill begin with struct_bytes, set by the *_default functions, so that they can grow.
+ * A thread that calls needs 512 KB of stack.
  *
  * A program in seven calls (examples/complete.c is the whole of it):
  *

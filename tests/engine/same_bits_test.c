@@ -223,6 +223,11 @@ static void avx512(void **state)
     (void)state;
     with_instruction_set("avx512");
 }
+static void amx(void **state)
+{
+    (void)state;
+    with_instruction_set("amx");
+}
 static void neon(void **state)
 {
     (void)state;
@@ -239,7 +244,7 @@ typedef struct agreement {
 static void instruction_sets_agree(void **state)
 {
     (void)state;
-    static const char *const sets[] = {"scalar", "avx2", "avx512", "neon"};
+    static const char *const sets[] = {"scalar", "avx2", "avx512", "amx", "neon"};
     static quern_token tokens[N_TOKENS];
     static float reference[ROWS * N_VOCAB], rows[ROWS * N_VOCAB];
     fill_tokens(tokens, N_TOKENS, 1);
@@ -278,8 +283,8 @@ static void instruction_sets_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(scalar), cmocka_unit_test(avx2),
-                                       cmocka_unit_test(avx512), cmocka_unit_test(neon),
-                                       cmocka_unit_test(instruction_sets_agree)};
+                                       cmocka_unit_test(avx512), cmocka_unit_test(amx),
+                                       cmocka_unit_test(neon),   cmocka_unit_test(instruction_sets_agree)};
     const int fd = mkstemp(model_path);
     if (fd >= 0) close(fd);
     const int result = cmocka_run_group_tests(tests, NULL, NULL);

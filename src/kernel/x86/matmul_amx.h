@@ -70,9 +70,16 @@ QN_INLINE amx_rows tile_rows(const amx_tokens *tokens, size_t t, size_t act_offs
 
 typedef float amx_sums[BLOCK_TOKENS][16];
 
-/* Adds the products of a chunk of n_panels panels, which begin at `panel`, to acc[n_panels]. */
-typedef void amx_chunk_fn(const uint8_t *panel, size_t panel_bytes, size_t n_panels, size_t n_blocks,
-                          const amx_tokens *tokens, size_t act_offset, amx_sums *acc);
+/* One chunk of several panels, as packed. */
+typedef struct amx_panels {
+    const uint8_t *first;
+    size_t panel_bytes, n_panels, n_blocks;
+    size_t ahead; /* bytes from each panel's blocks to those that are wanted after these */
+} amx_panels;
+
+/* Adds their products to acc[n_panels]. */
+typedef void amx_chunk_fn(const amx_panels *panels, const amx_tokens *tokens, size_t act_offset,
+                          amx_sums *acc);
 
 typedef struct amx_type {
     tile_sizes sizes;
@@ -90,13 +97,15 @@ static inline void multiply_block(const amx_type *type, const qn_matmul *m, size
     _Alignas(64) amx_sums acc[BLOCK_PANELS];
     const size_t n_blocks = m->w->n_cols / type->block_columns, at_once = CHUNK_COLUMNS / type->block_columns,
                  act_block_bytes = CHUNK_ACT_BYTES / at_once;
-    const uint8_t *panels = m->w->data + panel_begin * m->w->panel_bytes;
+    amx_panels panels = {m->w->data + panel_begin * m->w->panel_bytes, m->w->panel_bytes, n_panels, 0, 0};
     for (size_t p = 0; p < n_panels; p++) memset(acc[p], 0, whole_tiles(tokens->n) * sizeof acc[p][0]);
-    for (size_t b = 0; b < n_blocks; b += at_once) {
-        const size_t n = qn_min_size(at_once, n_blocks - b);
-        gather_chunk(tokens, b * act_block_bytes, n * act_block_bytes);
-        type->chunk(panels + b * type->block_bytes, m->w->panel_bytes, n_panels, n, tokens,
-                    b * act_block_bytes, acc);
+    for (size_t b = 0; b < n_blocks; b += at_once, panels.first += panels.ahead) {
+        const bool is_last = b + at_once >= n_blocks;
+        panels.n_blocks = qn_min_size(at_once, n_blocks - b);
+        panels.ahead =
+            is_last ? BLOCK_PANELS * panels.panel_bytes - b * type->block_bytes : at_once * type->block_bytes;
+        gather_chunk(tokens, b * act_block_bytes, panels.n_blocks * act_block_bytes);
+        type->chunk(&panels, tokens, b * act_block_bytes, acc);
     }
     for (size_t p = 0; p < n_panels; p++)
         for (size_t t = 0; t < tokens->n; t++) store_panel(m, panel_begin + p, first_token + t, acc[p][t]);
@@ -121,14 +130,13 @@ static inline void multiply_tiles(const amx_type *type, const qn_matmul *m, size
     tile_end();
 }
 
-/* Defines the function of the table. A file has for its types kind_products(type, panel, panel_bytes,
- * n_panels, n_blocks, tokens, act_offset, acc), and TRAITS, the members of amx_type that all of them share.
- */
+/* Defines the function of the table. A file has for its types kind_products(type, panels, tokens, act_offset,
+ * acc), and TRAITS, the members of amx_type that all of them share. */
 #define QN_DEFINE_AMX(kind, name, TYPE, TRAITS, least_tokens)                                                \
-    static void chunk_##name(const uint8_t *panel, size_t panel_bytes, size_t n_panels, size_t n_blocks,     \
-                             const amx_tokens *tokens, size_t act_offset, amx_sums *acc)                     \
+    static void chunk_##name(const amx_panels *panels, const amx_tokens *tokens, size_t act_offset,          \
+                             amx_sums *acc)                                                                  \
     {                                                                                                        \
-        kind##_products(QN_TYPE_##TYPE, panel, panel_bytes, n_panels, n_blocks, tokens, act_offset, acc);    \
+        kind##_products(QN_TYPE_##TYPE, panels, tokens, act_offset, acc);                                    \
     }                                                                                                        \
     void QN_AMX(qn_matmul_##name)(const qn_matmul *m, size_t panel_begin, size_t panel_end,                  \
                                   size_t token_begin, size_t token_end)                                      \

@@ -177,15 +177,22 @@ QN_INLINE void k_block(qn_tensor_type type, int n_panels, const k_chunk *chunk, 
     }
 }
 
-QN_INLINE void k_products(qn_tensor_type type, const uint8_t *panel, size_t panel_bytes, size_t n_panels,
-                          size_t n_blocks, const amx_tokens *tokens, size_t act_offset, amx_sums *acc)
+/* Takes a panel's block apart, and asks for the one that is wanted after it. */
+QN_INLINE void take_apart(qn_tensor_type type, k_chunk *chunk, const amx_panels *panels, size_t panel)
+{
+    const uint8_t *block = panels->first + panel * panels->panel_bytes;
+    k_expand(type, chunk, block);
+    prefetch(block + panels->ahead, panel_block_bytes(type));
+}
+
+QN_INLINE void k_products(qn_tensor_type type, const amx_panels *panels, const amx_tokens *tokens,
+                          size_t act_offset, amx_sums *acc)
 {
     k_chunk chunk[2];
-    (void)n_blocks; /* one */
-    for (size_t p = 0; p < n_panels; p += 2) {
-        k_expand(type, &chunk[0], panel + p * panel_bytes);
-        if (p + 1 < n_panels) {
-            k_expand(type, &chunk[1], panel + (p + 1) * panel_bytes);
+    for (size_t p = 0; p < panels->n_panels; p += 2) {
+        take_apart(type, &chunk[0], panels, p);
+        if (p + 1 < panels->n_panels) {
+            take_apart(type, &chunk[1], panels, p + 1);
             k_block(type, 2, chunk, tokens, act_offset, acc + p);
         } else {
             k_block(type, 1, chunk, tokens, act_offset, acc + p);

@@ -60,14 +60,21 @@ QN_INLINE void legacy_tile(qn_tensor_type type, const legacy_chunk *chunk, size_
     QN_EACH (t, TILE_TOKENS) _mm512_store_ps(out + 16 * t, acc[t]);
 }
 
-QN_INLINE void legacy_products(qn_tensor_type type, const uint8_t *panel, size_t panel_bytes, size_t n_panels,
-                               size_t n_blocks, const amx_tokens *tokens, size_t act_offset, amx_sums *acc)
+QN_INLINE void legacy_products(qn_tensor_type type, const amx_panels *panels, const amx_tokens *tokens,
+                               size_t act_offset, amx_sums *acc)
 {
     legacy_chunk chunk[BLOCK_PANELS];
-    for (size_t p = 0; p < n_panels; p++) legacy_expand(type, &chunk[p], panel + p * panel_bytes, n_blocks);
-    for (size_t t = 0; t < tokens->n; t += TILE_TOKENS) /* whose activations come from the first-level cache */
-        for (size_t p = 0; p < n_panels; p++)
-            legacy_tile(type, &chunk[p], n_blocks, tile_rows(tokens, t, act_offset), acc[p][t]);
+    for (size_t p = 0; p < panels->n_panels; p++)
+        legacy_expand(type, &chunk[p], panels->first + p * panels->panel_bytes, panels->n_blocks);
+    for (size_t p = 0; p < panels->n_panels; p++) {
+        prefetch(panels->first + p * panels->panel_bytes + panels->ahead,
+                 panels->n_blocks * panel_block_bytes(type));
+        legacy_tile(type, &chunk[p], panels->n_blocks, tile_rows(tokens, 0, act_offset), acc[p][0]);
+    }
+    for (size_t t = TILE_TOKENS; t < tokens->n;
+         t += TILE_TOKENS) /* whose activations are in the first-level cache */
+        for (size_t p = 0; p < panels->n_panels; p++)
+            legacy_tile(type, &chunk[p], panels->n_blocks, tile_rows(tokens, t, act_offset), acc[p][t]);
 }
 
 #define TRAITS                                                                                               \
