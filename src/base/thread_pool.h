@@ -2,8 +2,8 @@
  *
  * The caller is worker 0. Work inside a step is taken in pieces from a shared counter, so a thread
  * that lost its core to another program delays nobody but its current piece. The barrier between
- * dependent instructions spins briefly, then sleeps on a futex: on a busy machine no core is burnt
- * waiting for a thread that is not running. */
+ * dependent instructions spins for a millisecond or two, then sleeps on a futex: on a busy machine no core
+ * is burnt for long, waiting for a thread that is not running. */
 #ifndef QN_BASE_THREAD_POOL_H
 #define QN_BASE_THREAD_POOL_H
 
