@@ -18,7 +18,8 @@ static quern_model *model;
 
 static const char json[] =
     "root ::= object\n"
-    "value ::= object | array | string | \"-\"? (\"0\" | [1-9] [0-9]{0,15}) | \"true\" | \"false\" | \"null\"\n"
+    "value ::= object | array | string | \"-\"? (\"0\" | [1-9] [0-9]{0,15}) | \"true\" | \"false\" | "
+    "\"null\"\n"
     "object ::= \"{\" (string \":\" value (\",\" string \":\" value)*)? \"}\"\n"
     "array ::= \"[\" (value (\",\" value)*)? \"]\"\n"
     "string ::= \"\\\"\" ([^\"\\\\\\x00-\\x1f\\x7f-\\U0010ffff] | \"\\\\\" [\"\\\\/bfnrt])* \"\\\"\"\n";

@@ -15,7 +15,7 @@ static quern_context *open_context(const tiny_model *m, quern_model **model)
     const quern_model_params params = quern_model_params_default();
     quern_context_params context = quern_context_params_default();
     quern_context *ctx;
-    context.n_ctx = 512;
+    context.n_ctx = 512, context.n_batch = 128; /* so 300 tokens are three steps */
     context.n_threads = 2;
     assert_true(tiny_model_write(path, m));
     assert_int_equal(quern_model_open(model, path, &params, NULL), QUERN_OK);

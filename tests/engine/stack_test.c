@@ -1,4 +1,5 @@
-/* stack_test.c: a thread with as little stack as the public header asks for can do everything with a model. */
+/* stack_test.c: a thread with as little stack as the public header asks for can do everything with a model.
+ */
 #include "support/cmocka_all.h"
 #include "support/tiny_model.h"
 
@@ -28,7 +29,8 @@ static void decode(const quern_model *model)
     if (quern_context_create(&ctx, model, &params, &err) != QUERN_OK) fail_msg("%s", err.message);
     quern_token tokens[N_TOKENS];
     for (int i = 0; i < N_TOKENS; i++) tokens[i] = 3 + i % 250;
-    const quern_input prompt = {0, tokens, N_TOKENS, QUERN_LOGITS_LAST}, next = {0, tokens, 1, QUERN_LOGITS_LAST};
+    const quern_input prompt = {0, tokens, N_TOKENS, QUERN_LOGITS_LAST},
+                      next = {0, tokens, 1, QUERN_LOGITS_LAST};
     assert_int_equal(quern_decode(ctx, &prompt, 1, &err), QUERN_OK);
     assert_int_equal(quern_decode(ctx, &next, 1, &err), QUERN_OK);
     quern_context_destroy(ctx);

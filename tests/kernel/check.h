@@ -55,7 +55,8 @@ static inline size_t check_differ(const float *a, const float *b, size_t n)
         CHECK(check_at == (n), __VA_ARGS__);                                                                 \
     } while (0)
 
-/* All tables that can run here, the reference first; with QN_HAVE_EMULATED also the emulated ones. */
+/* All tables that can run here, the reference first; with QN_HAVE_EMULATED also the emulated ones of those
+ * that this processor cannot run. */
 enum { CHECK_TABLES = 8 };
 #ifdef QN_HAVE_EMULATED
 extern const qn_kernels qn_kernels_avx512_emulated, qn_kernels_amx_emulated;
@@ -68,9 +69,23 @@ static inline size_t check_tables(const qn_kernels *tables[CHECK_TABLES])
         if (tables[n] != NULL) n++;
     }
 #ifdef QN_HAVE_EMULATED
-    tables[n++] = &qn_kernels_avx512_emulated;
-    tables[n++] = &qn_kernels_amx_emulated;
+    if (qn_kernels_by_name("avx512") == NULL) tables[n++] = &qn_kernels_avx512_emulated;
+    if (qn_kernels_by_name("amx") == NULL) tables[n++] = &qn_kernels_amx_emulated;
 #endif
+    return n;
+}
+
+/* The same for rows and attention: a table that shares these functions with one before it is left out. */
+static inline size_t check_vector_tables(const qn_kernels *tables[CHECK_TABLES])
+{
+    const qn_kernels *all[CHECK_TABLES];
+    const size_t n_all = check_tables(all);
+    size_t n = 0;
+    for (size_t i = 0; i < n_all; i++) {
+        bool is_new = true;
+        for (size_t k = 0; k < n; k++) is_new = is_new && tables[k]->attention != all[i]->attention;
+        if (is_new) tables[n++] = all[i];
+    }
     return n;
 }
 

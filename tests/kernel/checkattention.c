@@ -346,7 +346,7 @@ static void bench_table(const qn_kernels *k)
 int main(int argc, char **argv)
 {
     const qn_kernels *tables[CHECK_TABLES];
-    const size_t n_tables = check_tables(tables);
+    const size_t n_tables = check_vector_tables(tables);
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
         for (size_t i = 1; i < n_tables; i++)
             if (argc < 3 || strcmp(argv[2], tables[i]->isa) == 0) bench_table(tables[i]);

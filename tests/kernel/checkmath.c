@@ -75,7 +75,7 @@ int main(int argc, char **argv)
         return 2;
     }
     const qn_kernels *tables[CHECK_TABLES];
-    const size_t n_tables = check_tables(tables);
+    const size_t n_tables = check_vector_tables(tables);
     worst w = {0};
     static float x[BLOCK], silu[BLOCK], gelu[BLOCK], tanhs[BLOCK];
     for (uint64_t bits = 0, step = all ? 1 : STEP; bits >> 32 == 0;) {

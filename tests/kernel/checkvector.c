@@ -237,7 +237,7 @@ static void bench(const qn_kernels *k)
 int main(int argc, char **argv)
 {
     const qn_kernels *tables[CHECK_TABLES];
-    const size_t n_tables = check_tables(tables);
+    const size_t n_tables = check_vector_tables(tables);
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
         for (size_t i = 0; i < n_tables; i++) bench(tables[i]);
         return 0;
