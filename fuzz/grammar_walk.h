@@ -42,8 +42,8 @@ static inline int walk_way(qn_automaton *a, qn_place at, uint8_t wanted)
     return -1;
 }
 
-/* Follows the choices, which are the bytes of a text where it is of the language; text gets what was followed.
- * Whether that is a whole text when the choices or the steps end. */
+/* Follows the choices, which are the bytes of a text where it is of the language; text gets what was
+ * followed. Whether that is a whole text when the choices or the steps end. */
 static inline bool walk(const qn_network *net, const walk_input *in, char text[WALK_STEPS], size_t *n_bytes)
 {
     qn_automaton *a;

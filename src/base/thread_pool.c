@@ -13,8 +13,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A millisecond or two. Beside busy programs that is better than some tens of microseconds: who sleeps at each
- * barrier is not running when the others come back (46 % of the quiet speed of a prompt, before 41 %). */
+/* A millisecond or two. Beside busy programs that is better than some tens of microseconds: who sleeps at
+ * each barrier is not running when the others come back (46 % of the quiet speed of a prompt, before 41 %).
+ */
 enum { CACHE_LINE = 64, SPINS = 40000 };
 
 struct qn_thread_pool {

@@ -23,7 +23,7 @@ typedef struct qn_kernels {
     qn_add_fn *add;
     qn_scale_fn *scale;
     qn_softcap_fn *softcap;
-    qn_glu_fn *silu_mul, *gelu_mul;   /* gelu: the tanh form */
+    qn_glu_fn *silu_mul, *gelu_mul; /* gelu: the tanh form */
     qn_activation_fn *silu, *gelu;
     qn_softmax_fn *softmax;
     qn_rope_fn *rope;

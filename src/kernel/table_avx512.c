@@ -7,8 +7,8 @@
 #ifdef QN_EMULATED
 const qn_kernels qn_kernels_avx512_emulated = {
     .isa = "avx512",
-    QN_MATRIX_ENTRIES(avx512_emulated, avx512_emulated, avx512_emulated)
-        QN_VECTOR_ENTRIES(avx512_emulated) QN_PEAK_ENTRIES(avx512_emulated, avx512_emulated)};
+    QN_MATRIX_ENTRIES(avx512_emulated, avx512_emulated, avx512_emulated) QN_VECTOR_ENTRIES(avx512_emulated)
+        QN_PEAK_ENTRIES(avx512_emulated, avx512_emulated)};
 #else
 const qn_kernels qn_kernels_avx512 = {.isa = "avx512",
                                       QN_MATRIX_ENTRIES(avx512, avx512, avx512) QN_VECTOR_ENTRIES(avx512)
