@@ -103,7 +103,7 @@ QN_INLINE void k_expand(qn_tensor_type type, k_chunk *chunk, const uint8_t *bloc
 }
 
 /* The sums of 16 tokens and one panel, or two: low and high of each, [16][16]. */
-QN_INLINE void multiply_tiles_of(int n_panels, int32_t sums[4][16 * 16], const k_chunk *chunk, amx_rows rows)
+QN_INLINE void multiply_panels(int n_panels, int32_t sums[4][16 * 16], const k_chunk *chunk, amx_rows rows)
 {
     tile_zero(LOW_0);
     tile_zero(HIGH_0);
@@ -146,7 +146,8 @@ QN_INLINE __m512i min_sum(qn_tensor_type type, const k_chunk *chunk, const qn_ac
 QN_INLINE void add_sums(qn_tensor_type type, float (*acc)[16], int32_t sums[2][16 * 16], const k_chunk *chunk,
                         amx_rows rows)
 {
-    const __m512 d = _mm512_load_ps(chunk->d), dmin = _mm512_load_ps(chunk->dmin);
+    const __m512 d = _mm512_load_ps(chunk->d),
+                 dmin = has_min(type) ? _mm512_load_ps(chunk->dmin) : _mm512_setzero_ps();
     QN_EACH (t, TILE_TOKENS) {
         const qn_act_q8_256 *a = (const void *)rows.first;
         const __m512i low = _mm512_load_si512((const void *)(sums[0] + 16 * t)),
@@ -165,12 +166,12 @@ QN_INLINE void k_block(qn_tensor_type type, int n_panels, const k_chunk *chunk, 
 {
     _Alignas(64) int32_t sums[2][4][16 * 16];
     amx_rows rows = tile_rows(tokens, 0, act_offset);
-    multiply_tiles_of(n_panels, sums[0], chunk, rows);
+    multiply_panels(n_panels, sums[0], chunk, rows);
     for (size_t t = 0, i = 0; t < tokens->n; t += TILE_TOKENS, i ^= 1) {
         const amx_rows these = rows;
         if (t + TILE_TOKENS < tokens->n) { /* the next products run while these sums are scaled */
             rows = tile_rows(tokens, t + TILE_TOKENS, act_offset);
-            multiply_tiles_of(n_panels, sums[i ^ 1], chunk, rows);
+            multiply_panels(n_panels, sums[i ^ 1], chunk, rows);
         }
         add_sums(type, acc[0] + t, sums[i], chunk, these);
         if (n_panels == 2) add_sums(type, acc[1] + t, sums[i] + 2, chunk + 1, these);

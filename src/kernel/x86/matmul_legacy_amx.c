@@ -48,7 +48,7 @@ QN_INLINE void legacy_tile(qn_tensor_type type, const legacy_chunk *chunk, size_
         const int32_t *s = sums[b % 2];
         const uint8_t *next = block + sizeof(qn_act_q8_32), *row = block;
         if (b + 1 < n_blocks) multiply_tile(sums[(b + 1) % 2], chunk->w[b + 1], next, rows.stride);
-        const __m512 d = _mm512_load_ps(chunk->d[b]), m = _mm512_load_ps(chunk->m[b]);
+        const __m512 d = _mm512_load_ps(chunk->d[b]), m = has_min(type) ? _mm512_load_ps(chunk->m[b]) : d;
         QN_EACH (t, TILE_TOKENS) {
             const qn_act_q8_32 *a = (const void *)row;
             const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512((const void *)(s + 16 * t)));
