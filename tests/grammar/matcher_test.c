@@ -195,6 +195,10 @@ static void masks_are_what_each_token_says(void **state)
         "root ::= \"a\" (char{3} | char{12} \"!\") | char{30}\nchar ::= [^\"\\\\\\x00-\\x1f]",
         "root ::= \"x\" word \"@\" word\nword ::= [a-zA-Z0-9.]{1,14}",
         "root ::= two{0,5} \"!\"\ntwo ::= [^\"\\\\\\x00-\\x1f] [a-z]?", /* one character, or two */
+        /* letters by rule, but not all of two bytes: */
+        "root ::= (\"a\" char{6} | char{4} | char{6}) \"!\"\nchar ::= [^\"\\\\\\x86-\\xf1]",
+        /* a rule that stands at its own begin after each character: */
+        "root ::= \"\\\"\" run{0,9} \"\\\"\"\nrun ::= [^\"\\\\\\x00-\\x1f] run | \"\\\\\" [n]",
         "root ::= .*",
         "root ::= [^a]*",
     };
