@@ -3,7 +3,10 @@
  *
  * A sequence sees one contiguous history; memory is given out in pages of 64 positions. Layers fall
  * into groups: those that keep every position, and those with a sliding window, whose pages are given
- * back as soon as no later position can see them. All memory is taken at creation. */
+ * back as soon as no later position can see them. All memory is taken at creation.
+ *
+ * A page has holders: sequences, and whoever keeps it for later (prefix_tree.h). It is free again when the
+ * last lets go. Nobody writes into a page that has another holder: the sequence that would gets a copy. */
 #ifndef QN_CACHE_KV_CACHE_H
 #define QN_CACHE_KV_CACHE_H
 
@@ -14,6 +17,9 @@ typedef struct qn_kv_cache qn_kv_cache;
 typedef struct qn_kv_cache_params {
     size_t n_sequences, n_ctx; /* sequences, and the most positions of each */
     size_t n_batch;            /* the most positions that one step adds to a sequence */
+    size_t n_positions; /* that all sequences together hold, and what is kept for later; 0: what n_sequences
+                           of n_ctx take, so that reserving cannot fail */
+    size_t n_windows;   /* with n_positions: windows that are kept for later, beside those of the sequences */
     qn_tensor_type type_k, type_v;
 } qn_kv_cache_params;
 
@@ -30,8 +36,11 @@ const qn_kv_memory *qn_kv_cache_memory(const qn_kv_cache *c, size_t group);
 size_t qn_kv_cache_length(const qn_kv_cache *c, size_t seq);
 
 /* Makes sure that pages exist for the next n positions (at most n_batch; the sequence stays within
- * n_ctx: the caller has checked). Cannot fail: the pages were planned. */
-void qn_kv_cache_reserve(qn_kv_cache *c, size_t seq, size_t n);
+ * n_ctx: the caller has checked), and that the sequence alone holds those that will be written. False: there
+ * are too few free pages, and nothing has changed. */
+bool qn_kv_cache_reserve(qn_kv_cache *c, size_t seq, size_t n);
+/* Pages of a group that reserving n positions would take. */
+size_t qn_kv_cache_wanted_pages(const qn_kv_cache *c, size_t seq, size_t n, size_t group);
 /* The page table of a group: page of positions [64 i, 64 i + 64), -1 where given back or not there. */
 const int32_t *qn_kv_cache_pages(const qn_kv_cache *c, size_t seq, size_t group);
 /* The n reserved positions have been written: the sequence is longer, pages behind windows are free. */
@@ -41,7 +50,25 @@ void qn_kv_cache_commit(qn_kv_cache *c, size_t seq, size_t n);
  * everything is forgotten. Returns how many positions remain (n or 0, or the length if shorter). */
 size_t qn_kv_cache_truncate(qn_kv_cache *c, size_t seq, size_t n);
 
-/* Pages in use in a group, for tests and statistics. */
+/* Pages of a group; those in use; bytes of one. A group that the model lacks has none. */
+size_t qn_kv_cache_n_pages(const qn_kv_cache *c, size_t group);
 size_t qn_kv_cache_used_pages(const qn_kv_cache *c, size_t group);
+size_t qn_kv_cache_page_bytes(const qn_kv_cache *c, size_t group);
+
+/* ---- pages with several holders ---- */
+
+void qn_kv_cache_retain(qn_kv_cache *c, size_t group, int32_t page);
+void qn_kv_cache_release(qn_kv_cache *c, size_t group, int32_t page);
+uint32_t qn_kv_cache_holders(const qn_kv_cache *c, size_t group, int32_t page);
+/* A page that the caller alone holds; -1: none is free. */
+int32_t qn_kv_cache_take(qn_kv_cache *c, size_t group);
+/* [page_bytes] what is in it; to be written by its only holder. */
+void *qn_kv_cache_page_data(const qn_kv_cache *c, size_t group, int32_t page);
+
+/* The first position that a query at `position` sees in a group. */
+size_t qn_kv_cache_first_seen(const qn_kv_cache *c, size_t group, size_t position);
+/* Gives an empty sequence its history: n positions in these pages, [QN_CACHE_GROUPS][pages of n positions],
+ * which it holds from now on beside their other holders. -1 where no later position can see them. */
+void qn_kv_cache_adopt(qn_kv_cache *c, size_t seq, const int32_t *const pages[], size_t n);
 
 #endif

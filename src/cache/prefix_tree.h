@@ -1,0 +1,80 @@
+/* prefix_tree.h: pages of texts that were computed before, to be found by the tokens they begin with.
+ *
+ * A node is a page of up to 64 tokens behind its parent's; children of a whole page are found by a hash over
+ * all tokens up to their end, then compared token by token, so that nobody ever gets the pages of another
+ * text (RadixAttention: Zheng et al. 2023, arXiv:2312.07104). Texts live in name spaces, and one finds
+ * only those of its own. By contract C4 what is found has the bits that computing it again would give.
+ *
+ * What is kept is given up by value: how often it was used, times what computing it again would take, over
+ * its bytes, and the value of what was given up last is added to all that is used later, so that old values
+ * fade (GreedyDual-Size-Frequency: Cherkasova 1998). Leaves go first; windows of nodes inside a text
+ * before the rest of them.
+ *
+ * All memory is taken at creation; one thread at a time, that of the cache. */
+#ifndef QN_CACHE_PREFIX_TREE_H
+#define QN_CACHE_PREFIX_TREE_H
+
+#include "cache/kv_cache.h"
+
+typedef struct qn_prefix_tree qn_prefix_tree;
+
+/* The 128 bits of hash over the name space and all tokens up to the end of a page. */
+typedef struct qn_prefix_key {
+    uint64_t low, high;
+} qn_prefix_key;
+
+/* A page that is about to be forgotten; the pointers are valid during the call. */
+typedef struct qn_prefix_page {
+    qn_prefix_key key, parent;         /* parent of a text's first page: of the name space alone */
+    const quern_token *tokens;         /* [n_tokens] of this page */
+    size_t n_tokens, position;         /* of its first token */
+    const void *data[QN_CACHE_GROUPS]; /* NULL: not there */
+    double value;
+} qn_prefix_page;
+typedef void qn_prefix_forget_fn(void *user, const qn_prefix_page *page);
+
+typedef struct qn_prefix_stats {
+    size_t n_nodes, n_texts_found, n_tokens_found, n_tokens_asked, n_forgotten;
+} qn_prefix_stats;
+
+size_t qn_prefix_tree_bytes(const qn_kv_cache *cache);
+/* on_forget may be NULL. The cache must outlive it. */
+quern_status qn_prefix_tree_create(qn_prefix_tree **out, qn_kv_cache *cache, qn_prefix_forget_fn *on_forget,
+                                   void *user, quern_error *err);
+void qn_prefix_tree_destroy(qn_prefix_tree *t); /* NULL is fine; lets go of all pages */
+
+/* What computing a token again takes, by position: fixed + per_position * position, in any unit. Until it is
+ * told: as if all took the same. */
+void qn_prefix_tree_set_cost(qn_prefix_tree *t, double fixed, double per_position);
+
+/* Gives an empty sequence the longest beginning of the tokens that is known, at most `most` of them, and
+ * returns its length. A beginning that ends within a known page is taken over by copying that page, if a
+ * free one is left. */
+size_t qn_prefix_tree_find(qn_prefix_tree *t, qn_prefix_key name_space, const quern_token *tokens,
+                           size_t n_tokens, size_t most, size_t seq);
+
+/* How many tokens qn_prefix_tree_find would find; changes nothing. */
+size_t qn_prefix_tree_peek(const qn_prefix_tree *t, qn_prefix_key name_space, const quern_token *tokens,
+                           size_t n_tokens, size_t most);
+
+/* Keeps the pages of a sequence whose n_tokens tokens these are: whole ones, and with_tail also the last one
+ * that is not full. Where a page is known already the sequence changes over to the known one. Does nothing
+ * about pages for which no node is free even after forgetting some. */
+void qn_prefix_tree_keep(qn_prefix_tree *t, qn_prefix_key name_space, const quern_token *tokens,
+                         size_t n_tokens, size_t seq, bool with_tail);
+
+/* The same for a page that was read from elsewhere: its parent must be there (or be the name space), and
+ * pages[g] (-1: none) must be held by the caller, who gives them to the tree. False: no node is free, or the
+ * parent is not there; then the pages stay with the caller. */
+bool qn_prefix_tree_add(qn_prefix_tree *t, const qn_prefix_page *page, const int32_t pages[QN_CACHE_GROUPS]);
+
+/* Forgets the least valuable pages that nobody else holds, until n pages of the group are free or nothing is
+ * left to forget; returns whether they are. */
+bool qn_prefix_tree_free_pages(qn_prefix_tree *t, size_t group, size_t n);
+/* Forgets what is of a name space (all: NULL), but for pages that others hold. */
+void qn_prefix_tree_forget(qn_prefix_tree *t, const qn_prefix_key *name_space);
+
+qn_prefix_key qn_prefix_key_of(qn_prefix_key parent, const quern_token *tokens, size_t n_tokens);
+void qn_prefix_tree_get_stats(const qn_prefix_tree *t, qn_prefix_stats *stats);
+
+#endif
