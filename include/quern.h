@@ -610,7 +610,8 @@ QUERN_API quern_status quern_sampler_status(const quern_sampler *sampler, quern_
     X(STOP, "stop")         /* the model ended its answer, or a stop string came */                          \
     X(LENGTH, "length")     /* max_tokens were generated */                                                  \
     X(CONTEXT, "context")   /* the context is full */                                                        \
-    X(CANCELED, "canceled") /* a callback or quern_cancel asked for it */
+    X(CANCELED, "canceled") /* a callback, quern_cancel or quern_request_cancel asked for it */              \
+    X(TIMEOUT, "timeout")   /* its deadline came */
 
 typedef enum quern_finish {
 #define X(name, text) QUERN_FINISH_##name,
@@ -675,6 +676,149 @@ typedef struct quern_generated {
 QUERN_API quern_status quern_generate(quern_context *ctx, quern_sampler *sampler,
                                       const quern_generate_params *params, quern_generated *result,
                                       quern_error *err);
+
+/* ---- many requests at once ------------------------------------------------------------------- */
+
+/* An engine answers many requests for one or more models at once: whatever is running goes into one step
+ * together, long prompts are read in pieces between the steps of running answers, and what was computed for
+ * one request is found again by the next that begins alike. Each answer is bitwise the one that the request
+ * would get alone. Any thread may call; the model runs on a thread of the engine's own. */
+typedef struct quern_engine quern_engine;
+typedef struct quern_request quern_request;
+
+typedef struct quern_engine_params {
+    size_t struct_bytes;
+    int n_threads;         /**< that models run on; 0: as many as quern_default_threads */
+    uint32_t max_stall_ms; /**< how long a running answer may wait for its next token while others read their
+                              prompts; 0: 100 */
+    uint32_t max_waiting;  /**< requests that may wait; more are refused with QUERN_ERR_BUSY; 0: 10000 */
+    uint32_t aging_ms;     /**< a request that has waited so long counts as one priority higher, and so on; 0:
+                              10000 */
+} quern_engine_params;
+QUERN_API quern_engine_params quern_engine_params_default(void);
+
+/** @param params  NULL: defaults
+ * @return QUERN_OK, QUERN_ERR_NOMEM, _ARGUMENT */
+QUERN_API quern_status quern_engine_create(quern_engine **out, const quern_engine_params *params,
+                                           quern_error *err);
+/** Ends all requests with QUERN_FINISH_CANCELED and waits for that; NULL is fine. Handles of requests stay
+ * valid until they are released. No other call on the engine may be running. */
+QUERN_API void quern_engine_destroy(quern_engine *engine);
+
+typedef struct quern_engine_model_params {
+    size_t struct_bytes;
+    uint32_t n_ctx; /**< the most positions of one request; 0: what the model was trained for, at most 4096 */
+    uint32_t n_parallel;  /**< requests that run at once; default 16 */
+    uint32_t n_batch;     /**< tokens that one step takes in at most; default 512 */
+    uint64_t n_positions; /**< that all running requests hold together, and what is kept of former ones; 0: of
+                             four requests of n_ctx */
+    quern_kv_type type_k, type_v; /**< of cached keys and values; default F16 */
+    uint64_t memory_limit; /**< bytes for keys, values and scratch; 0: what the machine has available */
+} quern_engine_model_params;
+QUERN_API quern_engine_model_params quern_engine_model_params_default(void);
+
+/**
+ * Makes a model known to the engine, and takes all memory that its requests will need.
+ *
+ * @param name    by which requests mean it
+ * @param model   must outlive the engine
+ * @param params  NULL: defaults
+ * @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), _ARGUMENT (also: the name is taken)
+ */
+QUERN_API quern_status quern_engine_add_model(quern_engine *engine, const char *name,
+                                              const quern_model *model,
+                                              const quern_engine_model_params *params, quern_error *err);
+
+typedef enum quern_priority { /* what waits at a higher one goes first; of one priority clients take turns */
+                              QUERN_PRIORITY_INTERACTIVE,
+                              QUERN_PRIORITY_NORMAL,
+                              QUERN_PRIORITY_LOW,
+                              QUERN_PRIORITY_BACKGROUND
+} quern_priority;
+
+typedef struct quern_request_result {
+    quern_finish finish;
+    int stop;                /**< index of the stop string that ended the answer; -1: none did */
+    size_t n_prompt;         /**< tokens of the prompt */
+    size_t n_cached;         /**< of these, found computed when the request began */
+    size_t n_generated;      /**< tokens drawn, the one that ended the answer included */
+    uint32_t n_preempted;    /**< times it had to make room and went on later */
+    uint64_t queued_ns;      /**< from quern_submit until it began */
+    uint64_t prompt_ns;      /**< from there to the first token */
+    uint64_t generate_ns;    /**< from there to the end */
+    uint64_t longest_gap_ns; /**< between two tokens */
+} quern_request_result;
+
+typedef enum quern_event_kind {
+    QUERN_EVENT_NONE,     /**< nothing came in the time given */
+    QUERN_EVENT_QUEUED,   /**< n_ahead requests are before it */
+    QUERN_EVENT_STARTED,  /**< it runs; n_done of n_total tokens of its prompt were found computed */
+    QUERN_EVENT_PROMPT,   /**< n_done of n_total tokens of its prompt have been read */
+    QUERN_EVENT_TEXT,     /**< text, n_bytes of it, that n_done tokens so far have made certain */
+    QUERN_EVENT_FINISHED, /**< result; nothing follows */
+    QUERN_EVENT_FAILED    /**< error, and result as far as it went; nothing follows */
+} quern_event_kind;
+
+typedef struct quern_event {
+    quern_event_kind kind;
+    size_t n_ahead, n_done, n_total;
+    const char *text; /**< whole characters, never a part of a stop string; a NUL stands behind it */
+    size_t n_bytes;
+    quern_request_result result;
+    const quern_error *error;
+} quern_event;
+
+/** Receives what happens with a request, on the engine's thread between two steps: it must not wait. It may
+ * call quern_submit and quern_request_cancel. What the event points to is valid during the call. */
+typedef void quern_event_fn(void *user, quern_request *request, const quern_event *event);
+
+typedef struct quern_request_params { /* what is pointed to, but for the grammar, is copied */
+    size_t struct_bytes;
+    const char *model;         /**< name; NULL: the first that was added */
+    const quern_token *prompt; /**< [n_prompt], at least 1 */
+    size_t n_prompt;
+    const quern_sampler_params *sampler; /**< NULL: defaults */
+    const quern_grammar *grammar;        /**< or NULL; must outlive the request */
+    size_t max_tokens;                   /**< 0: until the answer ends or the context is full */
+    const char *const *stops;
+    size_t n_stops;
+    bool ignore_end, continues_prompt, show_special; /**< as in quern_generate_params */
+    quern_priority priority;
+    uint64_t
+        deadline_ns;    /**< from now on: then the answer ends as it is, with QUERN_FINISH_TIMEOUT; 0: none */
+    const char *client; /**< who asks: of one priority, clients are served alike; NULL: "" */
+    double weight;      /**< of the client: twice the weight, twice the service; default 1 */
+    const char *cache_scope; /**< requests find again only what others of their scope have computed; NULL: the
+                                client's own scope */
+    quern_event_fn *on_event; /**< NULL: events are fetched with quern_request_next */
+    void *user;
+} quern_request_params;
+QUERN_API quern_request_params quern_request_params_default(void);
+
+/**
+ * Hands a request to the engine, and returns at once.
+ *
+ * @param out  receives the handle; release it with quern_request_release, at any time
+ * @return QUERN_OK; QUERN_ERR_BUSY (too many wait), _NOT_FOUND (no such model), _CTX_FULL (the prompt is
+ * longer than the context), _ARGUMENT, _NOMEM: then there is no request
+ */
+QUERN_API quern_status quern_submit(quern_engine *engine, const quern_request_params *params,
+                                    quern_request **out, quern_error *err);
+
+/** Asks a request to end, in whatever state it is: it does before the next step but one. From any thread; not
+ * from a signal handler. */
+QUERN_API void quern_request_cancel(quern_request *request);
+/** Gives the handle back; a request that has not ended is canceled. NULL is fine. */
+QUERN_API void quern_request_release(quern_request *request);
+
+/**
+ * The next event of a request that has no on_event, waiting for it at most timeout_ms (below 0: as long as it
+ * takes). Text and progress that came since the last call are told as one event. What it points to is valid
+ * until the next call. One thread at a time.
+ *
+ * @return false: all has been told
+ */
+QUERN_API bool quern_request_next(quern_request *request, int timeout_ms, quern_event *event);
 
 /* ---- model store: names to files ------------------------------------------------------------- */
 

@@ -111,7 +111,7 @@ const int32_t *qn_kv_cache_pages(const qn_kv_cache *c, size_t seq, size_t group)
     return c->has_group[group] ? c->groups[group].tables + seq * c->table_entries : NULL;
 }
 
-void qn_kv_cache_reserve(qn_kv_cache *c, size_t seq, size_t n)
+bool qn_kv_cache_reserve(qn_kv_cache *c, size_t seq, size_t n)
 {
     const size_t length = c->lengths[seq], end = pages_for(length + n);
     assert(n <= c->params.n_batch && length + n <= c->params.n_ctx);
@@ -125,6 +125,7 @@ void qn_kv_cache_reserve(qn_kv_cache *c, size_t seq, size_t n)
             table[i] = group->free_pages[--group->n_free];
         }
     }
+    return true;
 }
 
 static void give_back(page_group *group, int32_t *table, size_t begin, size_t end)

@@ -6,6 +6,7 @@
 #ifndef QN_DEVICE_DEVICE_H
 #define QN_DEVICE_DEVICE_H
 
+#include "base/thread_pool.h"
 #include "kernel/attention.h"
 #include "model/program.h"
 
@@ -39,6 +40,7 @@ typedef struct qn_device_params {
     int n_threads;
     size_t n_batch, n_segments, n_outputs; /* the most that one step will bring */
     size_t n_ctx;                          /* the most positions a sequence will have */
+    qn_thread_pool *pool; /* of n_threads, shared by devices that run by turns; NULL: one of its own */
 } qn_device_params;
 
 #endif

@@ -86,7 +86,7 @@ quern_status quern_sampler_status(const quern_sampler *s, quern_error *err)
     return qn_fail(err, QUERN_ERR_UNSUPPORTED, "grammar: no token of this model's vocabulary can come next");
 }
 
-static quern_token draw(quern_sampler *s, float *logits, const float *block_max)
+quern_token qn_sample_row(quern_sampler *s, float *logits, const float *block_max)
 {
     const qn_token_mask *mask = s->matcher != NULL ? qn_matcher_mask(s->matcher) : NULL;
     s->is_stuck = s->matcher != NULL && (mask == NULL || mask->is_empty);
@@ -97,11 +97,7 @@ static quern_token draw(quern_sampler *s, float *logits, const float *block_max)
 
 quern_token quern_sampler_sample(quern_sampler *s, float *logits)
 {
-    return draw(s, logits, NULL);
-}
-quern_token qn_sample_output(quern_sampler *s, quern_context *c, size_t i)
-{
-    return draw(s, quern_logits(c, i), qn_context_logit_max(c, i));
+    return qn_sample_row(s, logits, NULL);
 }
 void quern_sampler_accept(quern_sampler *s, quern_token token)
 {

@@ -5,8 +5,9 @@
 #include "engine/model.h"
 #include "grammar/matcher.h"
 
-/* As quern_sampler_sample of logits i, which nobody has changed since the step: not all are read again. */
-quern_token qn_sample_output(quern_sampler *sampler, quern_context *ctx, size_t i);
+/* As quern_sampler_sample of a row of logits; block_max: the greatest of its blocks as the step left them, if
+ * nobody has changed the row since, so that not all are read again; or NULL. */
+quern_token qn_sample_row(quern_sampler *sampler, float *logits, const float *block_max);
 
 /* The matcher of the grammar that binds the sampler, or NULL. */
 qn_matcher *qn_sampler_matcher(quern_sampler *sampler);

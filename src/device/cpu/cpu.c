@@ -113,7 +113,8 @@ quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *
         layout(c, &c->arena);
         qn_rope_frequencies(c->radians[0], &p->hparams->rope);
         qn_rope_frequencies(c->radians[1], &p->hparams->rope_window);
-        s = qn_thread_pool_create(&c->pool, params->n_threads, err);
+        c->pool = params->pool;
+        if (c->pool == NULL) s = qn_thread_pool_create(&c->pool, params->n_threads, err);
     }
     if (s != QUERN_OK) {
         qn_cpu_destroy(c);
@@ -126,7 +127,7 @@ quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *
 void qn_cpu_destroy(qn_cpu *c)
 {
     if (c == NULL) return;
-    qn_thread_pool_destroy(c->pool);
+    if (c->pool != c->params.pool) qn_thread_pool_destroy(c->pool);
     qn_arena_destroy(&c->arena);
     qn_free(c);
 }

@@ -1,0 +1,300 @@
+/* request.c: see request.h. */
+#include "engine/request.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+static quern_status copy_stops(quern_request *r, const quern_request_params *p, quern_error *err)
+{
+    if (p->n_stops > QUERN_MAX_STOPS)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%zu stop texts (at most %d are possible)", p->n_stops,
+                       QUERN_MAX_STOPS);
+    r->stops = qn_calloc(p->n_stops + 1, sizeof *r->stops);
+    if (r->stops == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
+    for (; r->n_stops < p->n_stops; r->n_stops++) {
+        const size_t n = strlen(p->stops[r->n_stops]) + 1;
+        char *copy = r->stops[r->n_stops] = qn_malloc(n);
+        if (copy == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
+        memcpy(copy, p->stops[r->n_stops], n);
+    }
+    return QUERN_OK;
+}
+
+static quern_status copy_prompt(quern_request *r, const quern_model *model, size_t n_ctx,
+                                const quern_request_params *p, quern_error *err)
+{
+    if (p->n_prompt == 0)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "the prompt is empty: at least one token is needed");
+    if (p->n_prompt > n_ctx)
+        return qn_fail(err, QUERN_ERR_CTX_FULL,
+                       "the prompt has %zu tokens, the context %zu (use a shorter text)", p->n_prompt, n_ctx);
+    for (size_t i = 0; i < p->n_prompt; i++)
+        if (p->prompt[i] < 0 || (uint32_t)p->prompt[i] >= model->hparams.n_vocab)
+            return qn_fail(err, QUERN_ERR_ARGUMENT, "prompt token %zu: %d is not in the vocabulary of %u", i,
+                           (int)p->prompt[i], model->hparams.n_vocab);
+    const size_t room = n_ctx - p->n_prompt,
+                 wanted = p->max_tokens > 0 ? qn_min_size(p->max_tokens, room) : room;
+    r->capacity = p->n_prompt + wanted + QN_ANSWER_STEP;
+    r->tokens = qn_calloc(r->capacity, sizeof *r->tokens);
+    if (r->tokens == NULL)
+        return qn_fail(err, QUERN_ERR_NOMEM, "request of %zu tokens: no memory", r->capacity);
+    memcpy(r->tokens, p->prompt, p->n_prompt * sizeof *r->tokens);
+    r->n_prompt = r->n_tokens = p->n_prompt;
+    return QUERN_OK;
+}
+
+/* Text of the answer, on whatever thread draws. */
+static bool take_text(void *user, const char *text, size_t n_bytes)
+{
+    quern_request *r = user;
+    return qn_buffer_append(&r->fresh, text, n_bytes);
+}
+
+static quern_status make_answer(quern_request *r, const quern_model *model, size_t n_ctx,
+                                const quern_request_params *p, quern_error *err)
+{
+    const quern_status s = quern_sampler_create(&r->sampler, model, p->sampler, err);
+    if (s != QUERN_OK) return s;
+    const qn_answer_params answer = {.model = model,
+                                     .sampler = r->sampler,
+                                     .grammar = p->grammar,
+                                     .stops = (const char *const *)r->stops,
+                                     .n_stops = r->n_stops,
+                                     .n_ctx = n_ctx,
+                                     .max_tokens = p->max_tokens,
+                                     .ignore_end = p->ignore_end,
+                                     .continues_prompt = p->continues_prompt,
+                                     .show_special = p->show_special,
+                                     .on_text = take_text,
+                                     .user = r};
+    return qn_answer_init(&r->answer, &answer, err);
+}
+
+static bool make_news(qn_request_news *n)
+{
+    pthread_condattr_t clock;
+    if (pthread_mutex_init(&n->mutex, NULL) != 0) return false;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    const bool ok = pthread_cond_init(&n->changed, &clock) == 0;
+    pthread_condattr_destroy(&clock);
+    if (!ok) pthread_mutex_destroy(&n->mutex);
+    return ok;
+}
+
+static void destroy(quern_request *r, bool has_news)
+{
+    if (r->sampler != NULL) qn_answer_deinit(&r->answer);
+    quern_sampler_destroy(r->sampler);
+    for (size_t i = 0; i < r->n_stops; i++) qn_free(r->stops[i]);
+    qn_free(r->stops);
+    qn_free(r->tokens);
+    qn_buffer_deinit(&r->fresh);
+    qn_buffer_deinit(&r->news.text);
+    qn_buffer_deinit(&r->news.given);
+    if (has_news) {
+        pthread_cond_destroy(&r->news.changed);
+        pthread_mutex_destroy(&r->news.mutex);
+    }
+    qn_free(r);
+}
+
+quern_status qn_request_create(quern_request **out, const quern_model *model, size_t n_ctx,
+                               const quern_request_params *p, quern_error *err)
+{
+    quern_request *r = *out = qn_calloc(1, sizeof *r);
+    if (r == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
+    atomic_init(&r->holders, 1);
+    r->submitted_ns = qn_clock_ns();
+    r->deadline_ns = p->deadline_ns > 0 ? r->submitted_ns + p->deadline_ns : 0;
+    r->on_event = p->on_event;
+    r->news.is_over = p->on_event != NULL;
+    r->user = p->user;
+    r->entry = (qn_queue_entry){.priority = (int)p->priority, .arrived_ns = r->submitted_ns};
+    r->result = (quern_request_result){.finish = QUERN_FINISH_CANCELED, .stop = -1, .n_prompt = p->n_prompt};
+    quern_status s = copy_stops(r, p, err);
+    if (s == QUERN_OK) s = copy_prompt(r, model, n_ctx, p, err);
+    if (s == QUERN_OK) s = make_answer(r, model, n_ctx, p, err);
+    const bool has_news = s == QUERN_OK && make_news(&r->news);
+    if (s == QUERN_OK && !has_news) s = qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
+    if (s != QUERN_OK) destroy(r, has_news), *out = NULL;
+    return s;
+}
+
+void qn_request_hold(quern_request *r)
+{
+    atomic_fetch_add(&r->holders, 1);
+}
+
+void qn_request_let_go(quern_request *r)
+{
+    if (atomic_fetch_sub(&r->holders, 1) == 1) destroy(r, true);
+}
+
+/* ---- telling ----------------------------------------------------------------------------------- */
+
+static void note(qn_request_news *n, const quern_event *event)
+{
+    switch (event->kind) {
+    case QUERN_EVENT_QUEUED:
+        n->is_queued = true;
+        n->n_ahead = event->n_ahead;
+        break;
+    case QUERN_EVENT_STARTED:
+        n->has_started = true;
+        n->n_cached = event->n_done;
+        break;
+    case QUERN_EVENT_PROMPT:
+        n->has_read = true;
+        n->n_read = event->n_done;
+        break;
+    case QUERN_EVENT_TEXT:
+        n->n_drawn = event->n_done;
+        /* what cannot be kept is missing at the end, and the end says so */
+        n->is_cut |= !qn_buffer_append(&n->text, event->text, event->n_bytes);
+        break;
+    default:
+        n->result = event->result;
+        if (event->error != NULL) n->error = *event->error;
+    }
+}
+
+void qn_request_tell(quern_request *r, const quern_event *event)
+{
+    qn_request_news *n = &r->news;
+    pthread_mutex_lock(&n->mutex);
+    n->has_ended |= event->kind == QUERN_EVENT_FINISHED || event->kind == QUERN_EVENT_FAILED;
+    if (r->on_event == NULL) note(n, event);
+    pthread_cond_signal(&n->changed);
+    pthread_mutex_unlock(&n->mutex);
+    if (r->on_event != NULL) r->on_event(r->user, r, event);
+}
+
+void qn_request_tell_text(quern_request *r)
+{
+    if (r->fresh.n_bytes == 0) return;
+    qn_request_tell(r, &(quern_event){.kind = QUERN_EVENT_TEXT,
+                                      .text = r->fresh.data,
+                                      .n_bytes = r->fresh.n_bytes,
+                                      .n_done = r->answer.n_generated});
+    qn_buffer_clear(&r->fresh);
+}
+
+/* ---- the way of a request ---------------------------------------------------------------------- */
+
+quern_status qn_request_begin(quern_request *r, size_t n_cached, quern_error *err)
+{
+    r->began_ns = qn_clock_ns();
+    r->result.queued_ns = r->began_ns - r->submitted_ns;
+    r->result.n_cached = n_cached;
+    const quern_status s = qn_answer_begin(&r->answer, r->tokens, r->n_prompt, err);
+    if (s == QUERN_OK)
+        qn_request_tell(
+            r, &(quern_event){.kind = QUERN_EVENT_STARTED, .n_done = n_cached, .n_total = r->n_prompt});
+    return s;
+}
+
+void qn_request_take_step(quern_request *r, uint64_t now_ns)
+{
+    quern_request_result *result = &r->result;
+    memcpy(r->tokens + r->n_tokens, r->answer.step, r->answer.n_step * sizeof *r->tokens);
+    r->n_tokens += r->answer.n_step;
+    if (r->first_token_ns == 0) {
+        r->first_token_ns = now_ns;
+        result->prompt_ns = now_ns - r->began_ns;
+    } else if (now_ns - r->last_token_ns > result->longest_gap_ns) {
+        result->longest_gap_ns = now_ns - r->last_token_ns;
+    }
+    r->last_token_ns = now_ns;
+}
+
+bool qn_request_must_end(quern_request *r, uint64_t now_ns)
+{
+    const bool is_canceled = atomic_load(&r->is_canceled);
+    if (!is_canceled && (r->deadline_ns == 0 || now_ns < r->deadline_ns)) return false;
+    r->answer.finish = is_canceled ? QUERN_FINISH_CANCELED : QUERN_FINISH_TIMEOUT;
+    return true;
+}
+
+void qn_request_end(quern_request *r, quern_status status, quern_error *err)
+{
+    quern_request_result *result = &r->result;
+    const uint64_t now = qn_clock_ns();
+    if (status == QUERN_OK && r->began_ns != 0) status = qn_answer_finish(&r->answer, err);
+    qn_request_tell_text(r);
+    if (status == QUERN_OK && (r->fresh.failed || r->news.is_cut))
+        status = qn_fail(err, QUERN_ERR_NOMEM, "request: no memory for the text of the answer");
+    result->finish = r->answer.finish;
+    result->stop = r->answer.stop_index;
+    result->n_generated = r->answer.n_generated;
+    if (r->began_ns == 0) result->queued_ns = now - r->submitted_ns;
+    else if (r->first_token_ns == 0) result->prompt_ns = now - r->began_ns;
+    else result->generate_ns = now - r->first_token_ns;
+    qn_request_tell(r, &(quern_event){.kind = status == QUERN_OK ? QUERN_EVENT_FINISHED : QUERN_EVENT_FAILED,
+                                      .result = *result,
+                                      .error = status == QUERN_OK ? NULL : err});
+}
+
+/* ---- fetching ---------------------------------------------------------------------------------- */
+
+static bool has_news(const qn_request_news *n)
+{
+    return n->is_queued || n->has_started || n->has_read || n->text.n_bytes > 0 || n->has_ended;
+}
+
+/* Takes what comes first of the news. */
+static void take(quern_request *r, quern_event *event)
+{
+    qn_request_news *n = &r->news;
+    if (n->is_queued) {
+        n->is_queued = false;
+        *event = (quern_event){.kind = QUERN_EVENT_QUEUED, .n_ahead = n->n_ahead};
+    } else if (n->has_started) {
+        n->has_started = false;
+        *event = (quern_event){.kind = QUERN_EVENT_STARTED, .n_done = n->n_cached, .n_total = r->n_prompt};
+    } else if (n->has_read) {
+        n->has_read = false;
+        *event = (quern_event){.kind = QUERN_EVENT_PROMPT, .n_done = n->n_read, .n_total = r->n_prompt};
+    } else if (n->text.n_bytes > 0) {
+        const qn_buffer text = n->text;
+        n->text = n->given;
+        qn_buffer_clear(&n->text);
+        n->given = text;
+        *event = (quern_event){
+            .kind = QUERN_EVENT_TEXT, .text = text.data, .n_bytes = text.n_bytes, .n_done = n->n_drawn};
+    } else if (n->has_ended) {
+        n->is_over = true;
+        *event =
+            (quern_event){.kind = n->error.status != QUERN_OK ? QUERN_EVENT_FAILED : QUERN_EVENT_FINISHED,
+                          .result = n->result,
+                          .error = n->error.status != QUERN_OK ? &n->error : NULL};
+    }
+}
+
+static struct timespec after_ms(int timeout_ms)
+{
+    const uint64_t at = qn_clock_ns() + (uint64_t)timeout_ms * 1000000;
+    return (struct timespec){.tv_sec = (time_t)(at / 1000000000), .tv_nsec = (long)(at % 1000000000)};
+}
+
+bool quern_request_next(quern_request *r, int timeout_ms, quern_event *event)
+{
+    qn_request_news *n = &r->news;
+    const struct timespec end = after_ms(timeout_ms > 0 ? timeout_ms : 0);
+    *event = (quern_event){.kind = QUERN_EVENT_NONE};
+    pthread_mutex_lock(&n->mutex);
+    const bool is_over = n->is_over;
+    while (!is_over && !has_news(n) && timeout_ms != 0)
+        if (timeout_ms < 0) pthread_cond_wait(&n->changed, &n->mutex);
+        else if (pthread_cond_timedwait(&n->changed, &n->mutex, &end) == ETIMEDOUT) break;
+    if (!is_over) take(r, event);
+    pthread_mutex_unlock(&n->mutex);
+    return !is_over;
+}

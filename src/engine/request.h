@@ -1,0 +1,80 @@
+/* request.h: a request on its way: what was asked for, the tokens it has, and what was told of it.
+ *
+ * Three parts: what never changes after quern_submit; what belongs to the engine's thread; and the news, for
+ * whoever fetches events, behind a mutex. A request lives while it has holders: the handle that the caller
+ * has, and the engine until it has ended. */
+#ifndef QN_ENGINE_REQUEST_H
+#define QN_ENGINE_REQUEST_H
+
+#include "cache/prefix_tree.h"
+#include "engine/answer.h"
+#include "engine/request_queue.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+typedef struct qn_runner qn_runner;
+
+/* What has happened and was not fetched yet. */
+typedef struct qn_request_news {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool is_queued, has_started, has_read, has_ended;
+    bool is_cut;  /* some text could not be kept */
+    bool is_over; /* the end was fetched, or is told by on_event */
+    size_t n_ahead, n_cached, n_read, n_drawn;
+    qn_buffer text, given; /* not told yet; what the last event points to */
+    quern_request_result result;
+    quern_error error;
+} qn_request_news;
+
+struct quern_request {
+    atomic_uint holders;
+    atomic_bool is_canceled;
+
+    quern_engine *engine;
+    qn_runner *runner;
+    qn_prefix_key name_space;
+    uint64_t submitted_ns, deadline_ns; /* deadline 0: none */
+    quern_event_fn *on_event;
+    void *user;
+    char **stops; /* [n_stops] */
+    size_t n_stops, n_prompt;
+
+    qn_queue_entry entry;
+    qn_queue_client *client;
+    quern_request *older, *newer; /* of all that the engine has */
+    quern_request *next;          /* of a list that it is in for a while */
+    size_t n_ahead;               /* when it came */
+    quern_token *tokens;          /* [n_tokens] prompt, then answer; room for [capacity] */
+    size_t n_tokens, capacity;
+    quern_sampler *sampler;
+    qn_answer answer;
+    qn_buffer fresh; /* text that the last draw made certain */
+    uint64_t began_ns, first_token_ns, last_token_ns;
+    quern_request_result result;
+
+    qn_request_news news;
+};
+
+/* Copies everything; n_ctx: what the model's requests may have. */
+quern_status qn_request_create(quern_request **out, const quern_model *model, size_t n_ctx,
+                               const quern_request_params *params, quern_error *err);
+void qn_request_hold(quern_request *r);
+void qn_request_let_go(quern_request *r); /* the last holder destroys it */
+
+/* ---- of the engine's thread ---- */
+
+/* It runs for the first time; n_cached positions of its prompt were found. */
+quern_status qn_request_begin(quern_request *r, size_t n_cached, quern_error *err);
+/* Takes over the tokens that the answer drew, at a time (qn_clock_ns). */
+void qn_request_take_step(quern_request *r, uint64_t now_ns);
+/* Whether it is canceled or past its deadline; then answer.finish says so. */
+bool qn_request_must_end(quern_request *r, uint64_t now_ns);
+/* Tells the end: of the answer as it is, or, unless status is QUERN_OK, the error. */
+void qn_request_end(quern_request *r, quern_status status, quern_error *err);
+
+void qn_request_tell(quern_request *r, const quern_event *event);
+void qn_request_tell_text(quern_request *r); /* what is fresh */
+
+#endif

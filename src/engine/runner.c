@@ -1,0 +1,468 @@
+/* runner.c: see runner.h. The order of a step:
+ *
+ *     slots by urgency -> room in the cache, made if need be -> tokens and segments -> the device
+ *     -> pages that are full become known -> all answers draw, side by side -> what they drew is told */
+#include "engine/runner.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LEAST_PIECE = 16, /* tokens of a prompt that a step takes at least */
+    IDLE_BUDGET = 4,  /* times the budget, if nobody streams: a step in which nothing can be canceled */
+    PROMPT_BATCH = 8, /* tokens of a prompt cost what one token of an answer costs */
+};
+
+typedef struct slot {
+    quern_request *request; /* NULL: free */
+    size_t seq;
+    size_t n_in_step; /* tokens of it in this step */
+    int32_t output;   /* row of logits it draws from; -1: none */
+    bool goes_on;     /* after drawing */
+    quern_status status;
+    quern_error error;
+} slot;
+
+struct qn_runner {
+    char *name;
+    const quern_model *model;
+    qn_runner_host host;
+    qn_context_setup setup;
+    qn_kv_cache *cache;
+    qn_prefix_tree *tree;
+    qn_cpu *cpu;
+    qn_thread_pool *pool;
+    qn_step_pace pace;
+    slot *slots;    /* [n_slots] */
+    slot **by_turn; /* [n_active] most urgent first, of one priority the oldest */
+    size_t n_slots, n_active;
+    quern_token *tokens; /* [n_batch] of the step */
+    qn_segment *segments;
+    int32_t *outputs; /* [n_slots] */
+    qn_batch batch;
+    slot **drawing; /* [n_slots] slots of this step that draw */
+    size_t n_drawing;
+    qn_step_shape shape;
+    qn_runner_stats stats;
+};
+
+/* ---- slots ------------------------------------------------------------------------------------- */
+
+static size_t length_of(const qn_runner *r, const slot *s)
+{
+    return qn_kv_cache_length(r->cache, s->seq);
+}
+
+static size_t left_of(const qn_runner *r, const slot *s)
+{
+    return s->request->n_tokens - length_of(r, s);
+}
+
+static bool streams(const qn_runner *r, const slot *s)
+{
+    return left_of(r, s) <= QN_ANSWER_STEP;
+}
+
+static bool goes_before(const quern_request *a, const quern_request *b)
+{
+    if (a->entry.priority != b->entry.priority) return a->entry.priority < b->entry.priority;
+    return a->entry.arrived_ns < b->entry.arrived_ns;
+}
+
+static void take_turn(qn_runner *r, slot *s)
+{
+    size_t i = r->n_active++;
+    for (; i > 0 && goes_before(s->request, r->by_turn[i - 1]->request); i--)
+        r->by_turn[i] = r->by_turn[i - 1];
+    r->by_turn[i] = s;
+}
+
+static void leave_turn(qn_runner *r, const slot *s)
+{
+    size_t i = 0;
+    while (r->by_turn[i] != s) i++;
+    r->n_active--;
+    for (; i < r->n_active; i++) r->by_turn[i] = r->by_turn[i + 1];
+}
+
+/* Keeps what was computed, for whoever needs it again, and frees the slot. */
+static quern_request *vacate(qn_runner *r, slot *s)
+{
+    quern_request *request = s->request;
+    qn_prefix_tree_keep(r->tree, request->name_space, request->tokens, length_of(r, s), s->seq, true);
+    qn_kv_cache_truncate(r->cache, s->seq, 0);
+    leave_turn(r, s);
+    s->request = NULL;
+    return request;
+}
+
+static void end(qn_runner *r, slot *s, quern_status status, quern_error *err)
+{
+    quern_request *request = vacate(r, s);
+    qn_request_end(request, status, err);
+    r->host.ended(r->host.user, request);
+}
+
+static void preempt(qn_runner *r, slot *s)
+{
+    quern_request *request = vacate(r, s);
+    request->result.n_preempted++;
+    r->host.put_back(r->host.user, request);
+}
+
+bool qn_runner_may_admit(const qn_runner *r, const quern_request *request)
+{
+    if (r->n_active == 0) return true;
+    if (r->n_active == r->n_slots) return false;
+    size_t wanted = request->n_tokens / QN_PAGE_POSITIONS + 1;
+    for (size_t i = 0; i < r->n_active; i++)
+        wanted += r->by_turn[i]->request->n_tokens / QN_PAGE_POSITIONS + 1;
+    return wanted <= r->setup.cache.n_positions / QN_PAGE_POSITIONS;
+}
+
+bool qn_runner_yield(qn_runner *r, const quern_request *request)
+{
+    if (r->n_active < r->n_slots) return false;
+    slot *last = r->by_turn[r->n_active - 1];
+    if (last->request->entry.priority <= request->entry.priority) return false;
+    preempt(r, last);
+    return true;
+}
+
+/* Takes over what is known of the request's tokens by now, if that is more than it has. */
+static void find_prefix(qn_runner *r, slot *s)
+{
+    quern_request *q = s->request;
+    const size_t most = q->n_tokens - 1, length = length_of(r, s); /* one is computed, for its logits */
+    if (length > 0 && qn_prefix_tree_peek(r->tree, q->name_space, q->tokens, q->n_tokens, most) <= length)
+        return;
+    qn_kv_cache_truncate(r->cache, s->seq, 0);
+    qn_prefix_tree_find(r->tree, q->name_space, q->tokens, q->n_tokens, most, s->seq);
+}
+
+void qn_runner_admit(qn_runner *r, quern_request *request)
+{
+    slot *s = r->slots;
+    while (s->request != NULL) s++;
+    s->request = request;
+    s->output = -1;
+    take_turn(r, s);
+    find_prefix(r, s);
+    if (request->began_ns != 0) return; /* it comes back */
+    quern_status status = qn_request_begin(request, length_of(r, s), &s->error);
+    if (status != QUERN_OK) end(r, s, status, &s->error);
+}
+
+void qn_runner_sweep(qn_runner *r, uint64_t now_ns)
+{
+    for (size_t i = r->n_active; i-- > 0;) {
+        slot *s = r->by_turn[i];
+        if (qn_request_must_end(s->request, now_ns)) end(r, s, QUERN_OK, &s->error);
+    }
+}
+
+/* ---- room -------------------------------------------------------------------------------------- */
+
+/* Makes sure that a slot can compute n more positions: forgets what is kept for later, then puts back who is
+ * last by turn and not in the step yet. False: the slot itself had to go. */
+static bool make_room(qn_runner *r, slot *s, size_t n)
+{
+    while (!qn_kv_cache_reserve(r->cache, s->seq, n)) {
+        for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
+            qn_prefix_tree_free_pages(r->tree, g, qn_kv_cache_wanted_pages(r->cache, s->seq, n, g));
+        if (qn_kv_cache_reserve(r->cache, s->seq, n)) break;
+        slot *last = r->by_turn[r->n_active - 1];
+        if (last->n_in_step > 0) return false; /* all others are in the step: next time */
+        preempt(r, last);
+        if (last == s) return false;
+    }
+    return true;
+}
+
+/* ---- filling a step ---------------------------------------------------------------------------- */
+
+static uint64_t looks_of(size_t position, size_t n)
+{
+    return (uint64_t)n * position + (uint64_t)n * (n + 1) / 2;
+}
+
+static void add_to_step(qn_runner *r, slot *s, size_t n)
+{
+    qn_batch *b = &r->batch;
+    const quern_request *q = s->request;
+    const size_t position = length_of(r, s);
+    memcpy(r->tokens + b->n_tokens, q->tokens + position, n * sizeof *r->tokens);
+    qn_segment *segment = &r->segments[b->n_segments++];
+    *segment = (qn_segment){.position = (int32_t)position, .token_begin = b->n_tokens, .n_tokens = n};
+    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) segment->pages[g] = qn_kv_cache_pages(r->cache, s->seq, g);
+    b->n_tokens += n;
+    s->n_in_step = n;
+    s->output = -1;
+    if (position + n == q->n_tokens) {
+        s->output = (int32_t)b->n_outputs;
+        r->outputs[b->n_outputs++] = (int32_t)(b->n_tokens - 1);
+        r->drawing[r->n_drawing++] = s;
+    }
+    r->shape.n_tokens += n;
+    r->shape.n_looks += looks_of(position, n);
+}
+
+static bool is_full(const qn_runner *r)
+{
+    return r->batch.n_tokens == r->setup.device.n_batch;
+}
+
+static void add_streams(qn_runner *r)
+{
+    for (size_t i = 0; i < r->n_active && !is_full(r);) {
+        slot *s = r->by_turn[i];
+        if (!streams(r, s)) {
+            i++;
+            continue;
+        }
+        const size_t n = qn_min_size(left_of(r, s), r->setup.device.n_batch - r->batch.n_tokens);
+        if (make_room(r, s, n)) add_to_step(r, s, n);
+        if (i < r->n_active && r->by_turn[i] == s) i++;
+    }
+}
+
+/* Whether the next page of a prompt is being computed for another in this step: it will be known afterwards.
+ */
+static bool will_be_known(const qn_runner *r, const slot *s)
+{
+    const quern_request *q = s->request;
+    const size_t page_end = (length_of(r, s) / QN_PAGE_POSITIONS + 1) * QN_PAGE_POSITIONS;
+    if (q->n_tokens <= page_end) return false;
+    for (size_t i = 0; i < r->n_active; i++) {
+        const slot *other = r->by_turn[i];
+        const quern_request *o = other->request;
+        const size_t length = length_of(r, other);
+        if (length < page_end && page_end <= length + other->n_in_step &&
+            memcmp(&q->name_space, &o->name_space, sizeof q->name_space) == 0 &&
+            memcmp(q->tokens, o->tokens, page_end * sizeof *q->tokens) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_prompts(qn_runner *r, uint64_t budget_ns)
+{
+    const bool alone = r->batch.n_tokens == 0;
+    const uint64_t budget = alone ? budget_ns * IDLE_BUDGET : budget_ns;
+    for (size_t i = 0; i < r->n_active && !is_full(r);) {
+        slot *s = r->by_turn[i];
+        if (s->n_in_step > 0 || will_be_known(r, s)) {
+            i++;
+            continue;
+        }
+        find_prefix(r, s);
+        const size_t left = left_of(r, s),
+                     most = qn_min_size(left, r->setup.device.n_batch - r->batch.n_tokens),
+                     least = r->batch.n_tokens == 0 || i == 0 ? LEAST_PIECE : 0,
+                     n = qn_step_pace_fit(&r->pace, &r->shape, length_of(r, s), qn_min_size(least, most),
+                                          most, budget);
+        if (n == 0) break;
+        if (make_room(r, s, n)) add_to_step(r, s, n);
+        if (i < r->n_active && r->by_turn[i] == s) i++;
+    }
+}
+
+static void begin_step(qn_runner *r)
+{
+    r->batch = (qn_batch){.tokens = r->tokens, .segments = r->segments, .outputs = r->outputs};
+    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) r->batch.kv[g] = *qn_kv_cache_memory(r->cache, g);
+    r->n_drawing = 0;
+    r->shape = (qn_step_shape){0};
+    for (size_t i = 0; i < r->n_slots; i++) r->slots[i].n_in_step = 0;
+}
+
+/* ---- after the model --------------------------------------------------------------------------- */
+
+static void draw(qn_runner *r, slot *s)
+{
+    quern_request *q = s->request;
+    const size_t row = (size_t)s->output;
+    s->status = QUERN_OK;
+    q->answer.n_held = q->n_tokens;
+    s->goes_on = qn_answer_draw(&q->answer, qn_cpu_logits(r->cpu, row), qn_cpu_logit_max(r->cpu, row),
+                                &s->status, &s->error);
+}
+
+static void draw_some(const qn_worker *w, void *user)
+{
+    qn_runner *r = user;
+    size_t begin, stop;
+    while (qn_worker_take(w, r->n_drawing, 1, &begin, &stop)) draw(r, r->drawing[begin]);
+}
+
+/* Takes over what a slot drew. */
+static void follow_draw(qn_runner *r, slot *s, uint64_t now)
+{
+    quern_request *q = s->request;
+    qn_request_take_step(q, now);
+    r->host.served(r->host.user, q, 1.0);
+    if (s->goes_on) qn_request_tell_text(q);
+    else end(r, s, s->status, &s->error);
+}
+
+static void commit(qn_runner *r)
+{
+    for (size_t i = 0; i < r->n_active; i++) {
+        slot *s = r->by_turn[i];
+        quern_request *q = s->request;
+        if (s->n_in_step == 0) continue;
+        const size_t before = length_of(r, s);
+        qn_kv_cache_commit(r->cache, s->seq, s->n_in_step);
+        const size_t length = before + s->n_in_step;
+        if (length / QN_PAGE_POSITIONS != before / QN_PAGE_POSITIONS)
+            qn_prefix_tree_keep(r->tree, q->name_space, q->tokens, length, s->seq, false);
+        if (q->first_token_ns != 0 || s->n_in_step <= 1) continue;
+        r->host.served(r->host.user, q, (double)s->n_in_step / PROMPT_BATCH);
+        if (s->output < 0)
+            qn_request_tell(
+                q, &(quern_event){.kind = QUERN_EVENT_PROMPT, .n_done = length, .n_total = q->n_prompt});
+    }
+}
+
+uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
+{
+    const uint64_t start = qn_clock_ns();
+    begin_step(r);
+    add_streams(r);
+    add_prompts(r, budget_ns);
+    if (r->batch.n_tokens == 0) return qn_clock_ns() - start;
+    const uint64_t ready = qn_clock_ns();
+    qn_cpu_step(r->cpu, &r->batch);
+    const uint64_t done = qn_clock_ns();
+    qn_step_pace_learn(&r->pace, &r->shape, done - ready);
+    commit(r);
+    if (r->n_drawing > 1) qn_thread_pool_run(r->pool, draw_some, r);
+    else if (r->n_drawing == 1) draw(r, r->drawing[0]);
+    const uint64_t drawn = qn_clock_ns();
+    for (size_t i = 0; i < r->n_drawing; i++) follow_draw(r, r->drawing[i], drawn);
+    const uint64_t total = qn_clock_ns() - start;
+    r->stats.n_steps++;
+    r->stats.n_step_tokens += r->batch.n_tokens;
+    r->stats.step_ns += total;
+    r->stats.model_ns += done - ready;
+    return total;
+}
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+quern_engine_model_params quern_engine_model_params_default(void)
+{
+    return (quern_engine_model_params){
+        .struct_bytes = sizeof(quern_engine_model_params), .n_parallel = 16, .n_batch = 512};
+}
+
+static quern_status set_up(qn_runner *r, const quern_engine_model_params *p, qn_thread_pool *pool,
+                           quern_error *err)
+{
+    quern_context_params c = quern_context_params_default();
+    c.n_ctx = p->n_ctx;
+    c.n_sequences = p->n_parallel;
+    c.n_batch = p->n_batch;
+    c.n_threads = qn_thread_pool_size(pool);
+    c.type_k = p->type_k;
+    c.type_v = p->type_v;
+    c.memory_limit = p->memory_limit;
+    const quern_status s = qn_context_setup_init(&r->setup, r->model, &c, err);
+    if (s != QUERN_OK) return s;
+    r->setup.device.pool = r->pool = pool;
+    const size_t n_ctx = r->setup.cache.n_ctx, all = n_ctx * p->n_parallel;
+    r->setup.cache.n_positions = qn_min_size(p->n_positions > 0 ? p->n_positions : 4 * n_ctx, all);
+    r->setup.cache.n_positions =
+        qn_round_up(qn_max_size(r->setup.cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
+    r->setup.cache.n_windows = p->n_parallel;
+    return QUERN_OK;
+}
+
+static quern_status take_memory(qn_runner *r, quern_error *err)
+{
+    const uint64_t wanted = qn_kv_cache_bytes(&r->model->program, &r->setup.cache) +
+                            qn_cpu_scratch_bytes(&r->model->program, &r->setup.device);
+    if (wanted > r->setup.memory_limit)
+        return qn_fail(err, QUERN_ERR_NOMEM,
+                       "%s: keys, values and scratch take %llu bytes, but only %llu are available (fewer "
+                       "positions would fit)",
+                       r->name, (unsigned long long)wanted, (unsigned long long)r->setup.memory_limit);
+    r->n_slots = r->setup.cache.n_sequences;
+    r->slots = qn_calloc(r->n_slots, sizeof *r->slots);
+    r->by_turn = qn_calloc(r->n_slots, sizeof *r->by_turn);
+    r->drawing = qn_calloc(r->n_slots, sizeof *r->drawing);
+    r->tokens = qn_calloc(r->setup.device.n_batch, sizeof *r->tokens);
+    r->segments = qn_calloc(r->setup.device.n_segments, sizeof *r->segments);
+    r->outputs = qn_calloc(r->n_slots, sizeof *r->outputs);
+    if (r->slots == NULL || r->by_turn == NULL || r->drawing == NULL || r->tokens == NULL ||
+        r->segments == NULL || r->outputs == NULL)
+        return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
+    for (size_t i = 0; i < r->n_slots; i++) r->slots[i].seq = i;
+    quern_status s = qn_kv_cache_create(&r->cache, &r->model->program, &r->setup.cache, err);
+    if (s == QUERN_OK) s = qn_prefix_tree_create(&r->tree, r->cache, NULL, NULL, err);
+    if (s == QUERN_OK)
+        s = qn_cpu_create(&r->cpu, &r->model->program, r->model->kernels, &r->setup.device, err);
+    return s;
+}
+
+quern_status qn_runner_create(qn_runner **out, const char *name, const quern_model *model,
+                              const quern_engine_model_params *params, qn_thread_pool *pool,
+                              const qn_runner_host *host, quern_error *err)
+{
+    quern_engine_model_params p = quern_engine_model_params_default();
+    if (params != NULL) memcpy(&p, params, qn_min_size(params->struct_bytes, sizeof p));
+    qn_runner *r = *out = qn_calloc(1, sizeof *r);
+    if (r == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", name);
+    r->model = model;
+    r->host = *host;
+    qn_step_pace_init(&r->pace);
+    quern_status s = QUERN_OK;
+    r->name = qn_malloc(strlen(name) + 1);
+    if (r->name == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", name);
+    else memcpy(r->name, name, strlen(name) + 1);
+    if (s == QUERN_OK && !model->loaded)
+        s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", model->path);
+    if (s == QUERN_OK) s = set_up(r, &p, pool, err);
+    if (s == QUERN_OK) s = take_memory(r, err);
+    if (s != QUERN_OK) qn_runner_destroy(r), *out = NULL;
+    return s;
+}
+
+void qn_runner_destroy(qn_runner *r)
+{
+    if (r == NULL) return;
+    qn_cpu_destroy(r->cpu);
+    qn_prefix_tree_destroy(r->tree);
+    qn_kv_cache_destroy(r->cache);
+    qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing);
+    qn_free(r->tokens), qn_free(r->segments), qn_free(r->outputs);
+    qn_free(r->name);
+    qn_free(r);
+}
+
+const char *qn_runner_name(const qn_runner *r)
+{
+    return r->name;
+}
+const quern_model *qn_runner_model(const qn_runner *r)
+{
+    return r->model;
+}
+size_t qn_runner_context(const qn_runner *r)
+{
+    return r->setup.cache.n_ctx;
+}
+size_t qn_runner_active(const qn_runner *r)
+{
+    return r->n_active;
+}
+void qn_runner_get_stats(const qn_runner *r, qn_runner_stats *stats)
+{
+    *stats = r->stats;
+    qn_prefix_tree_get_stats(r->tree, &stats->prefixes);
+}

@@ -1,0 +1,59 @@
+/* runner.h: one model of an engine, and the requests that run on it.
+ *
+ * A running request has a slot, and as much of its tokens in the cache as has been computed. What is left to
+ * compute goes into the next steps: whoever streams an answer has one token to go, or a few; whoever has a
+ * prompt to read, or to read again after making room, has many. So there is one kind of work, and both
+ * go through the same step (Orca: Yu et al. 2022; chunked prefills: Agrawal et al. 2023, arXiv:2308.16369).
+ * By contract C4 no answer depends on what it shared a step with.
+ *
+ * Everything here is of the engine's thread. */
+#ifndef QN_ENGINE_RUNNER_H
+#define QN_ENGINE_RUNNER_H
+
+#include "engine/request.h"
+#include "engine/step_pace.h"
+
+/* What the runner tells the engine. */
+typedef struct qn_runner_host {
+    void *user;
+    /* The request has ended and was told so; its slot is free. */
+    void (*ended)(void *user, quern_request *r);
+    /* It had to make room, and shall come back when there is some. */
+    void (*put_back)(void *user, quern_request *r);
+    /* Its client was served with so much work: tokens, or for prompts the cost of as many. */
+    void (*served)(void *user, quern_request *r, double cost);
+} qn_runner_host;
+
+/* Takes all memory that steps will need. pool: of the engine. */
+quern_status qn_runner_create(qn_runner **out, const char *name, const quern_model *model,
+                              const quern_engine_model_params *params, qn_thread_pool *pool,
+                              const qn_runner_host *host, quern_error *err);
+void qn_runner_destroy(qn_runner *r); /* NULL is fine; no request may be running */
+
+const char *qn_runner_name(const qn_runner *r);
+const quern_model *qn_runner_model(const qn_runner *r);
+size_t qn_runner_context(const qn_runner *r); /* positions that a request may have */
+size_t qn_runner_active(const qn_runner *r);  /* requests that run */
+
+/* Whether a slot is free, and pages for what the request has to compute, if no other needs more. One alone
+ * always may. */
+bool qn_runner_may_admit(const qn_runner *r, const quern_request *request);
+/* Gives it a slot, and what is known of its tokens' beginning. */
+void qn_runner_admit(qn_runner *r, quern_request *request);
+/* If no slot is free, and somebody with a priority that is really lower runs: puts the youngest such back. */
+bool qn_runner_yield(qn_runner *r, const quern_request *request);
+
+/* Ends the running requests that are canceled or past their deadline. */
+void qn_runner_sweep(qn_runner *r, uint64_t now_ns);
+
+/* One step: all that stream, then pieces of prompts, so that it ends within budget_ns if anybody streams.
+ * Returns the nanoseconds that it took. */
+uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns);
+
+typedef struct qn_runner_stats {
+    uint64_t n_steps, n_step_tokens, step_ns, model_ns; /* model_ns: of step_ns, within the device */
+    qn_prefix_stats prefixes;
+} qn_runner_stats;
+void qn_runner_get_stats(const qn_runner *r, qn_runner_stats *stats);
+
+#endif
