@@ -18,12 +18,9 @@ static quern_status copy_stops(quern_request *r, const quern_request_params *p, 
                        QUERN_MAX_STOPS);
     r->stops = qn_calloc(p->n_stops + 1, sizeof *r->stops);
     if (r->stops == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
-    for (; r->n_stops < p->n_stops; r->n_stops++) {
-        const size_t n = strlen(p->stops[r->n_stops]) + 1;
-        char *copy = r->stops[r->n_stops] = qn_malloc(n);
-        if (copy == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
-        memcpy(copy, p->stops[r->n_stops], n);
-    }
+    for (; r->n_stops < p->n_stops; r->n_stops++)
+        if ((r->stops[r->n_stops] = qn_strdup(p->stops[r->n_stops])) == NULL)
+            return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
     return QUERN_OK;
 }
 

@@ -422,9 +422,7 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
     r->host = *host;
     qn_step_pace_init(&r->pace);
     quern_status s = QUERN_OK;
-    r->name = qn_malloc(strlen(name) + 1);
-    if (r->name == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", name);
-    else memcpy(r->name, name, strlen(name) + 1);
+    if ((r->name = qn_strdup(name)) == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", name);
     if (s == QUERN_OK && !model->loaded)
         s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", model->path);
     if (s == QUERN_OK) s = set_up(r, &p, pool, err);
