@@ -712,6 +712,8 @@ typedef struct quern_engine_model_params {
     uint32_t n_batch;     /**< tokens that one step takes in at most; default 512 */
     uint64_t n_positions; /**< that all running requests hold together, and what is kept of former ones; 0: of
                              four requests of n_ctx */
+    bool no_guesses; /**< otherwise tokens are guessed ahead where that saves time, from what the text had
+                        before; it changes no answer */
     quern_kv_type type_k, type_v; /**< of cached keys and values; default F16 */
     uint64_t memory_limit; /**< bytes for keys, values and scratch; 0: what the machine has available */
 } quern_engine_model_params;
@@ -738,15 +740,16 @@ typedef enum quern_priority { /* what waits at a higher one goes first; of one p
 
 typedef struct quern_request_result {
     quern_finish finish;
-    int stop;                /**< index of the stop string that ended the answer; -1: none did */
-    size_t n_prompt;         /**< tokens of the prompt */
-    size_t n_cached;         /**< of these, found computed when the request began */
-    size_t n_generated;      /**< tokens drawn, the one that ended the answer included */
-    uint32_t n_preempted;    /**< times it had to make room and went on later */
-    uint64_t queued_ns;      /**< from quern_submit until it began */
-    uint64_t prompt_ns;      /**< from there to the first token */
-    uint64_t generate_ns;    /**< from there to the end */
-    uint64_t longest_gap_ns; /**< between two tokens */
+    int stop;                          /**< index of the stop string that ended the answer; -1: none did */
+    size_t n_prompt;                   /**< tokens of the prompt */
+    size_t n_cached;                   /**< of these, found computed when the request began */
+    size_t n_generated;                /**< tokens drawn, the one that ended the answer included */
+    size_t n_guessed, n_guessed_right; /**< tokens that were guessed ahead, and of these came true */
+    uint32_t n_preempted;              /**< times it had to make room and went on later */
+    uint64_t queued_ns;                /**< from quern_submit until it began */
+    uint64_t prompt_ns;                /**< from there to the first token */
+    uint64_t generate_ns;              /**< from there to the end */
+    uint64_t longest_gap_ns;           /**< between two tokens */
 } quern_request_result;
 
 typedef enum quern_event_kind {

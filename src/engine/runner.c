@@ -1,29 +1,45 @@
 /* runner.c: see runner.h. The order of a step:
  *
- *     slots by urgency -> room in the cache, made if need be -> tokens and segments -> the device
- *     -> pages that are full become known -> all answers draw, side by side -> what they drew is told */
+ *     slots by urgency -> room in the cache, made if need be -> tokens, guesses and segments -> the device
+ *     -> all answers draw, side by side -> pages that are full become known -> what was drawn is told
+ *
+ * Guesses (speculative decoding: Leviathan et al. 2023, arXiv:2211.17192) stand behind the tokens of a
+ * sequence in the step. The answer is drawn from the rows of logits one by one, as it would be without them;
+ * as long as what is drawn is what was guessed, the next row is there already. So guesses change no answer.
+ */
 #include "engine/runner.h"
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/clock.h"
-#include "base/memory.h"
+#include "engine/draft_length.h"
+#include "engine/lookup_draft.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
     LEAST_PIECE = 16, /* tokens of a prompt that a step takes at least */
     IDLE_BUDGET = 4,  /* times the budget, if nobody streams: a step in which nothing can be canceled */
     PROMPT_BATCH = 8, /* tokens of a prompt cost what one token of an answer costs */
+    DRAFT_ROWS = 64,  /* rows of logits for guesses, of all slots together */
+    LEAST_EQUAL = 3,  /* tokens of a text that must have been there before, for what followed to be guessed */
+    LOOKUP_NS = 2000, /* what guessing takes */
+    FROM_OWN_TEXT = 1, /* kind of guess */
 };
 
 typedef struct slot {
     quern_request *request; /* NULL: free */
     size_t seq;
-    size_t n_in_step; /* tokens of it in this step */
+    size_t n_in_step; /* tokens of it in this step, but for the guesses */
+    size_t n_right;   /* positions of the step that are its text: n_in_step, and guesses that came true */
     int32_t output;   /* row of logits it draws from; -1: none */
-    bool goes_on;     /* after drawing */
+    quern_token draft[QN_MAX_DRAFT];
+    size_t n_draft;
+    double certainty;      /* of the draft */
+    qn_lookup_index *text; /* of its tokens, the first n_indexed; NULL: nothing is guessed */
+    size_t n_indexed;
+    qn_draft_length draft_length;
+    bool goes_on; /* after drawing */
     quern_status status;
     quern_error error;
 } slot;
@@ -43,7 +59,7 @@ struct qn_runner {
     size_t n_slots, n_active;
     quern_token *tokens; /* [n_batch] of the step */
     qn_segment *segments;
-    int32_t *outputs; /* [n_slots] */
+    int32_t *outputs; /* [setup.device.n_outputs] */
     qn_batch batch;
     slot **drawing; /* [n_slots] slots of this step that draw */
     size_t n_drawing;
@@ -150,7 +166,9 @@ void qn_runner_admit(qn_runner *r, quern_request *request)
     slot *s = r->slots;
     while (s->request != NULL) s++;
     s->request = request;
-    s->output = -1;
+    s->n_indexed = 0;
+    if (s->text != NULL) qn_lookup_index_reset(s->text);
+    qn_draft_length_init(&s->draft_length);
     take_turn(r, s);
     find_prefix(r, s);
     if (request->began_ns != 0) return; /* it comes back */
@@ -186,30 +204,60 @@ static bool make_room(qn_runner *r, slot *s, size_t n)
 
 /* ---- filling a step ---------------------------------------------------------------------------- */
 
-static uint64_t looks_of(size_t position, size_t n)
+typedef struct step_cost {
+    const qn_runner *runner;
+    uint64_t position;
+} step_cost;
+
+static double cost_with(void *user, size_t n_tokens)
 {
-    return (uint64_t)n * position + (uint64_t)n * (n + 1) / 2;
+    const step_cost *c = user;
+    qn_step_shape shape = c->runner->shape;
+    qn_step_shape_add(&shape, n_tokens, c->position);
+    return qn_step_pace_expect(&c->runner->pace, &shape);
 }
 
+/* Guesses what follows the tokens of a slot that streams, which are n in this step. */
+static void guess(qn_runner *r, slot *s, size_t n)
+{
+    const quern_request *q = s->request;
+    size_t most = qn_min_size(QN_MAX_DRAFT, r->setup.device.n_outputs - r->batch.n_outputs - 1);
+    most = qn_min_size(most, r->setup.device.n_batch - r->batch.n_tokens);
+    most = qn_min_size(most, q->capacity - QN_ANSWER_STEP - q->n_tokens); /* no more can be drawn */
+    if (s->text == NULL || most == 0) return;
+    while (s->n_indexed < q->n_tokens) qn_lookup_index_append(s->text, q->tokens[s->n_indexed++]);
+    const qn_lookup_guess g = qn_lookup_index_guess(s->text, q->tokens, q->n_tokens, s->draft, most);
+    if (g.n_tokens == 0) return;
+    step_cost cost = {.runner = r, .position = q->n_tokens - n};
+    s->certainty = g.certainty;
+    s->n_draft = qn_draft_length_choose(&s->draft_length, FROM_OWN_TEXT, g.n_tokens, g.certainty, LOOKUP_NS,
+                                        cost_with, &cost);
+    if (s->n_draft > 0 && !qn_kv_cache_reserve(r->cache, s->seq, n + s->n_draft)) s->n_draft = 0;
+}
+
+/* Pages for n tokens are reserved. */
 static void add_to_step(qn_runner *r, slot *s, size_t n)
 {
     qn_batch *b = &r->batch;
     const quern_request *q = s->request;
-    const size_t position = length_of(r, s);
-    memcpy(r->tokens + b->n_tokens, q->tokens + position, n * sizeof *r->tokens);
-    qn_segment *segment = &r->segments[b->n_segments++];
-    *segment = (qn_segment){.position = (int32_t)position, .token_begin = b->n_tokens, .n_tokens = n};
-    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) segment->pages[g] = qn_kv_cache_pages(r->cache, s->seq, g);
+    const size_t position = length_of(r, s), begin = b->n_tokens;
+    s->n_in_step = s->n_right = n;
+    s->n_draft = 0;
+    memcpy(r->tokens + begin, q->tokens + position, n * sizeof *r->tokens);
     b->n_tokens += n;
-    s->n_in_step = n;
-    s->output = -1;
     if (position + n == q->n_tokens) {
         s->output = (int32_t)b->n_outputs;
-        r->outputs[b->n_outputs++] = (int32_t)(b->n_tokens - 1);
         r->drawing[r->n_drawing++] = s;
+        if (q->first_token_ns != 0) guess(r, s, n);
+        memcpy(r->tokens + b->n_tokens, s->draft, s->n_draft * sizeof *r->tokens);
+        b->n_tokens += s->n_draft;
+        for (size_t i = begin + n - 1; i < b->n_tokens; i++) r->outputs[b->n_outputs++] = (int32_t)i;
     }
-    r->shape.n_tokens += n;
-    r->shape.n_looks += looks_of(position, n);
+    qn_segment *segment = &r->segments[b->n_segments++];
+    *segment =
+        (qn_segment){.position = (int32_t)position, .token_begin = begin, .n_tokens = b->n_tokens - begin};
+    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) segment->pages[g] = qn_kv_cache_pages(r->cache, s->seq, g);
+    qn_step_shape_add(&r->shape, segment->n_tokens, position);
 }
 
 static bool is_full(const qn_runner *r)
@@ -278,19 +326,37 @@ static void begin_step(qn_runner *r)
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++) r->batch.kv[g] = *qn_kv_cache_memory(r->cache, g);
     r->n_drawing = 0;
     r->shape = (qn_step_shape){0};
-    for (size_t i = 0; i < r->n_slots; i++) r->slots[i].n_in_step = 0;
+    for (size_t i = 0; i < r->n_slots; i++) r->slots[i].n_in_step = 0, r->slots[i].output = -1;
 }
 
 /* ---- after the model --------------------------------------------------------------------------- */
 
+/* How many of the tokens drawn are those that were guessed from the i-th guess on. */
+static size_t count_true(const slot *s, size_t i)
+{
+    const qn_answer *a = &s->request->answer;
+    size_t n = 0;
+    while (n < a->n_step && i + n < s->n_draft && s->draft[i + n] == a->step[n]) n++;
+    return n;
+}
+
+/* Draws from one row after the other, as long as the guesses behind it come true. */
 static void draw(qn_runner *r, slot *s)
 {
     quern_request *q = s->request;
-    const size_t row = (size_t)s->output;
+    const uint64_t now = qn_clock_ns();
     s->status = QUERN_OK;
-    q->answer.n_held = q->n_tokens;
-    s->goes_on = qn_answer_draw(&q->answer, qn_cpu_logits(r->cpu, row), qn_cpu_logit_max(r->cpu, row),
-                                &s->status, &s->error);
+    for (size_t n_true = 0;;) {
+        const size_t row = (size_t)s->output + n_true;
+        q->answer.n_held = q->n_tokens;
+        s->goes_on = qn_answer_draw(&q->answer, qn_cpu_logits(r->cpu, row), qn_cpu_logit_max(r->cpu, row),
+                                    &s->status, &s->error);
+        qn_request_take_step(q, now);
+        const size_t n = count_true(s, n_true);
+        n_true += n;
+        s->n_right = s->n_in_step + n_true;
+        if (!s->goes_on || n < q->answer.n_step) return;
+    }
 }
 
 static void draw_some(const qn_worker *w, void *user)
@@ -300,33 +366,33 @@ static void draw_some(const qn_worker *w, void *user)
     while (qn_worker_take(w, r->n_drawing, 1, &begin, &stop)) draw(r, r->drawing[begin]);
 }
 
-/* Takes over what a slot drew. */
-static void follow_draw(qn_runner *r, slot *s, uint64_t now)
+/* What was computed of a slot is part of its sequence now, but for guesses that were wrong. */
+static void commit(qn_runner *r, slot *s)
 {
-    quern_request *q = s->request;
-    qn_request_take_step(q, now);
-    r->host.served(r->host.user, q, 1.0);
-    if (s->goes_on) qn_request_tell_text(q);
-    else end(r, s, s->status, &s->error);
+    const quern_request *q = s->request;
+    const size_t before = length_of(r, s), length = before + s->n_right;
+    qn_kv_cache_commit(r->cache, s->seq, s->n_right);
+    if (length / QN_PAGE_POSITIONS != before / QN_PAGE_POSITIONS)
+        qn_prefix_tree_keep(r->tree, q->name_space, q->tokens, length, s->seq, false);
 }
 
-static void commit(qn_runner *r)
+/* Tells how far a slot came. */
+static void tell(qn_runner *r, slot *s)
 {
-    for (size_t i = 0; i < r->n_active; i++) {
-        slot *s = r->by_turn[i];
-        quern_request *q = s->request;
-        if (s->n_in_step == 0) continue;
-        const size_t before = length_of(r, s);
-        qn_kv_cache_commit(r->cache, s->seq, s->n_in_step);
-        const size_t length = before + s->n_in_step;
-        if (length / QN_PAGE_POSITIONS != before / QN_PAGE_POSITIONS)
-            qn_prefix_tree_keep(r->tree, q->name_space, q->tokens, length, s->seq, false);
-        if (q->first_token_ns != 0 || s->n_in_step <= 1) continue;
-        r->host.served(r->host.user, q, (double)s->n_in_step / PROMPT_BATCH);
-        if (s->output < 0)
-            qn_request_tell(
-                q, &(quern_event){.kind = QUERN_EVENT_PROMPT, .n_done = length, .n_total = q->n_prompt});
-    }
+    quern_request *q = s->request;
+    const size_t n_true = s->n_right - s->n_in_step;
+    q->result.n_guessed += s->n_draft;
+    q->result.n_guessed_right += n_true;
+    if (s->n_draft > 0)
+        qn_draft_length_learn(&s->draft_length, FROM_OWN_TEXT, s->certainty, s->n_draft, n_true);
+    r->host.served(r->host.user, q,
+                   s->output < 0 ? (double)s->n_in_step / PROMPT_BATCH : 1.0 + (double)n_true);
+    if (s->output < 0)
+        qn_request_tell(q, &(quern_event){.kind = QUERN_EVENT_PROMPT,
+                                          .n_done = qn_min_size(length_of(r, s), q->n_prompt),
+                                          .n_total = q->n_prompt});
+    else if (s->goes_on) qn_request_tell_text(q);
+    else end(r, s, s->status, &s->error);
 }
 
 uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
@@ -340,11 +406,12 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
     qn_cpu_step(r->cpu, &r->batch);
     const uint64_t done = qn_clock_ns();
     qn_step_pace_learn(&r->pace, &r->shape, done - ready);
-    commit(r);
     if (r->n_drawing > 1) qn_thread_pool_run(r->pool, draw_some, r);
     else if (r->n_drawing == 1) draw(r, r->drawing[0]);
-    const uint64_t drawn = qn_clock_ns();
-    for (size_t i = 0; i < r->n_drawing; i++) follow_draw(r, r->drawing[i], drawn);
+    for (size_t i = 0; i < r->n_slots; i++)
+        if (r->slots[i].n_in_step > 0) commit(r, &r->slots[i]);
+    for (size_t i = 0; i < r->n_slots; i++)
+        if (r->slots[i].n_in_step > 0) tell(r, &r->slots[i]);
     const uint64_t total = qn_clock_ns() - start;
     r->stats.n_steps++;
     r->stats.n_step_tokens += r->batch.n_tokens;
@@ -380,6 +447,7 @@ static quern_status set_up(qn_runner *r, const quern_engine_model_params *p, qn_
     r->setup.cache.n_positions =
         qn_round_up(qn_max_size(r->setup.cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
     r->setup.cache.n_windows = p->n_parallel;
+    if (!p->no_guesses) r->setup.device.n_outputs += DRAFT_ROWS;
     return QUERN_OK;
 }
 
@@ -398,12 +466,18 @@ static quern_status take_memory(qn_runner *r, quern_error *err)
     r->drawing = qn_calloc(r->n_slots, sizeof *r->drawing);
     r->tokens = qn_calloc(r->setup.device.n_batch, sizeof *r->tokens);
     r->segments = qn_calloc(r->setup.device.n_segments, sizeof *r->segments);
-    r->outputs = qn_calloc(r->n_slots, sizeof *r->outputs);
+    r->outputs = qn_calloc(r->setup.device.n_outputs, sizeof *r->outputs);
     if (r->slots == NULL || r->by_turn == NULL || r->drawing == NULL || r->tokens == NULL ||
         r->segments == NULL || r->outputs == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
-    for (size_t i = 0; i < r->n_slots; i++) r->slots[i].seq = i;
-    quern_status s = qn_kv_cache_create(&r->cache, &r->model->program, &r->setup.cache, err);
+    quern_status s = QUERN_OK;
+    const qn_lookup_params lookup = {.capacity = r->setup.cache.n_ctx, .least = LEAST_EQUAL};
+    for (size_t i = 0; i < r->n_slots && s == QUERN_OK; i++) {
+        r->slots[i].seq = i;
+        if (r->setup.device.n_outputs > r->n_slots)
+            s = qn_lookup_index_create(&r->slots[i].text, &lookup, err);
+    }
+    if (s == QUERN_OK) s = qn_kv_cache_create(&r->cache, &r->model->program, &r->setup.cache, err);
     if (s == QUERN_OK) s = qn_prefix_tree_create(&r->tree, r->cache, NULL, NULL, err);
     if (s == QUERN_OK)
         s = qn_cpu_create(&r->cpu, &r->model->program, r->model->kernels, &r->setup.device, err);
@@ -437,6 +511,7 @@ void qn_runner_destroy(qn_runner *r)
     qn_cpu_destroy(r->cpu);
     qn_prefix_tree_destroy(r->tree);
     qn_kv_cache_destroy(r->cache);
+    for (size_t i = 0; i < r->n_slots && r->slots != NULL; i++) qn_lookup_index_destroy(r->slots[i].text);
     qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing);
     qn_free(r->tokens), qn_free(r->segments), qn_free(r->outputs);
     qn_free(r->name);
