@@ -10,7 +10,14 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { MAX_MODELS = 64, DEFAULT_STALL_MS = 100, DEFAULT_WAITING = 10000, DEFAULT_AGING_MS = 10000 };
+enum {
+    MAX_MODELS = 64,
+    DEFAULT_STALL_MS = 100,
+    DEFAULT_WAITING = 10000,
+    DEFAULT_AGING_MS = 10000,
+    ADMISSION_COST =
+        64, /* tokens that a client is charged for a slot, so that slots go to clients by turns */
+};
 
 typedef struct served_model {
     qn_runner *runner;
@@ -99,7 +106,10 @@ static quern_request *next_to_run(quern_engine *e)
 {
     pthread_mutex_lock(&e->mutex);
     qn_queue_entry *entry = qn_request_queue_best(e->queue, qn_clock_ns(), may_run, NULL);
-    if (entry != NULL) qn_request_queue_remove(e->queue, entry);
+    if (entry != NULL) {
+        qn_request_queue_remove(e->queue, entry);
+        qn_request_queue_charge(e->queue, entry->client, ADMISSION_COST);
+    }
     pthread_mutex_unlock(&e->mutex);
     return entry != NULL ? request_of(entry) : NULL;
 }
@@ -281,7 +291,7 @@ static quern_status enqueue(quern_engine *e, quern_request *r, const quern_reque
         s = qn_fail(err, QUERN_ERR_BUSY, "%u requests wait already (try again later)", e->params.max_waiting);
     } else {
         enlist(e, r);
-        r->n_ahead = qn_request_queue_position(e->queue, &r->entry, r->submitted_ns);
+        r->n_ahead = qn_request_queue_position(e->queue, &r->entry, r->submitted_ns, ADMISSION_COST);
         r->next = e->arrived;
         e->arrived = r;
         qn_request_hold(r), qn_request_hold(r); /* until it has ended, and until it was told */
