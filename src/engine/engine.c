@@ -291,7 +291,10 @@ static quern_status enqueue(quern_engine *e, quern_request *r, const quern_reque
         s = qn_fail(err, QUERN_ERR_BUSY, "%u requests wait already (try again later)", e->params.max_waiting);
     } else {
         enlist(e, r);
-        r->n_ahead = qn_request_queue_position(e->queue, &r->entry, r->submitted_ns, ADMISSION_COST);
+        const size_t n_waiting = qn_request_queue_size(e->queue);
+        r->n_ahead = n_waiting > MAX_COUNTED
+                         ? n_waiting - 1
+                         : qn_request_queue_position(e->queue, &r->entry, r->submitted_ns, ADMISSION_COST);
         r->next = e->arrived;
         e->arrived = r;
         qn_request_hold(r), qn_request_hold(r); /* until it has ended, and until it was told */
