@@ -201,6 +201,47 @@ static void follows_a_machine_that_changes(void **state)
     }
 }
 
+/* As where pages of the model come from disk while the first prompt is read. */
+static void a_first_prompt_that_was_an_accident_is_outgrown_by_the_third(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_MACHINES; i++) {
+        machine m = machines[i];
+        qn_step_pace p;
+        m.noise = 0.1, m.random.seed = 71 + i;
+        qn_step_pace_init(&p);
+        const qn_step_shape one = segment(1, 500), prompt = segment(300, 500);
+        for (int k = 0; k < 20; k++) take_step(&p, &m, &one);
+        qn_step_pace_learn(&p, &prompt, (uint64_t)(true_ns(&m, &prompt) * 50));
+        for (int j = 0; j < 3; j++) {
+            for (int k = 0; k < 20; k++) take_step(&p, &m, &one);
+            take_step(&p, &m, &prompt);
+            assert_true(fabs(qn_step_pace_expect(&p, &one) / true_ns(&m, &one) - 1) < 0.2);
+        }
+        assert_true(fabs(qn_step_pace_expect(&p, &prompt) / true_ns(&m, &prompt) - 1) < 0.15);
+    }
+}
+
+/* As where another program takes part of the processors: the products suffer, the reading of weights does
+ * not. */
+static void follows_prompts_that_alone_become_slower(void **state)
+{
+    (void)state;
+    machine m = machines[1];
+    qn_step_pace p;
+    m.noise = 0.1, m.random.seed = 81;
+    qn_step_pace_init(&p);
+    take_steps(&p, &m, 500);
+    m.token_ns *= 8;
+    const qn_step_shape one = segment(1, 500), prompt = segment(300, 500);
+    for (int k = 0; k < 15; k++) {
+        for (int j = 0; j < 7; j++) take_step(&p, &m, &one);
+        take_step(&p, &m, &prompt);
+    }
+    assert_true(fabs(qn_step_pace_expect(&p, &prompt) / true_ns(&m, &prompt) - 1) < 0.15);
+    assert_true(fabs(qn_step_pace_expect(&p, &one) / true_ns(&m, &one) - 1) < 0.15);
+}
+
 /* A million steps of one stream alone tell nothing of prompts; what was known of them stays. */
 static void prompts_are_not_forgotten_while_none_comes(void **state)
 {
@@ -323,6 +364,8 @@ int main(void)
         cmocka_unit_test(accidents_move_little),
         cmocka_unit_test(a_first_step_that_was_an_accident_is_outgrown),
         cmocka_unit_test(follows_a_machine_that_changes),
+        cmocka_unit_test(a_first_prompt_that_was_an_accident_is_outgrown_by_the_third),
+        cmocka_unit_test(follows_prompts_that_alone_become_slower),
         cmocka_unit_test(prompts_are_not_forgotten_while_none_comes),
         cmocka_unit_test(absurd_input_does_no_harm),
         cmocka_unit_test(adds_segments),
