@@ -77,11 +77,11 @@ double qn_step_pace_expect(const qn_step_pace *p, const qn_step_shape *shape)
     return product(p->coefficients, x);
 }
 
-/* Nothing is sure of the coefficients but their size: some such steps for the fixed part, less for the
- * others, of which there are many in a step. */
+/* Nothing is sure of the coefficients but their size. These parts let a step of many tokens tell of the time
+ * for tokens, of which it has many, and one of few tokens of the fixed time. */
 static void doubt_all(qn_step_pace *p, double ns)
 {
-    static const double part[N] = {1, 0.1, 0.1};
+    static const double part[N] = {1, 1, 0.1};
     memset(p->covariance, 0, sizeof p->covariance);
     for (int i = 0; i < N; i++) p->covariance[i][i] = pow(unknown_error * part[i] * ns, 2);
     memset(p->n_long, 0, sizeof p->n_long);
