@@ -17,8 +17,9 @@ typedef struct qn_kv_cache qn_kv_cache;
 typedef struct qn_kv_cache_params {
     size_t n_sequences, n_ctx; /* sequences, and the most positions of each */
     size_t n_batch;            /* the most positions that one step adds to a sequence */
-    size_t n_positions; /* that all sequences together hold, and what is kept for later; 0: what n_sequences
-                           of n_ctx take, so that reserving cannot fail */
+    size_t n_positions; /* that all sequences together hold, and what is kept for later, at least n_ctx; 0:
+                           what n_sequences of n_ctx take, so that reserving cannot fail while nobody else
+                           holds pages */
     size_t n_windows;   /* with n_positions: windows that are kept for later, beside those of the sequences */
     qn_tensor_type type_k, type_v;
 } qn_kv_cache_params;
@@ -36,10 +37,12 @@ const qn_kv_memory *qn_kv_cache_memory(const qn_kv_cache *c, size_t group);
 size_t qn_kv_cache_length(const qn_kv_cache *c, size_t seq);
 
 /* Makes sure that pages exist for the next n positions (at most n_batch; the sequence stays within
- * n_ctx: the caller has checked), and that the sequence alone holds those that will be written. False: there
- * are too few free pages, and nothing has changed. */
+ * n_ctx: the caller has checked), and that the sequence alone holds those that will be written: until they
+ * are committed nobody may retain them. False: there are too few free pages, and nothing has changed. With
+ * n_positions it can always be made true for one sequence, by letting go of what others hold: each group has
+ * a page more than one sequence needs, for the copy of a page that is shared. */
 bool qn_kv_cache_reserve(qn_kv_cache *c, size_t seq, size_t n);
-/* Pages of a group that reserving n positions would take. */
+/* Pages of a group that reserving n positions would take, copies included. */
 size_t qn_kv_cache_wanted_pages(const qn_kv_cache *c, size_t seq, size_t n, size_t group);
 /* The page table of a group: page of positions [64 i, 64 i + 64), -1 where given back or not there. */
 const int32_t *qn_kv_cache_pages(const qn_kv_cache *c, size_t seq, size_t group);
@@ -54,6 +57,9 @@ size_t qn_kv_cache_truncate(qn_kv_cache *c, size_t seq, size_t n);
 size_t qn_kv_cache_n_pages(const qn_kv_cache *c, size_t group);
 size_t qn_kv_cache_used_pages(const qn_kv_cache *c, size_t group);
 size_t qn_kv_cache_page_bytes(const qn_kv_cache *c, size_t group);
+uint32_t qn_kv_cache_window(const qn_kv_cache *c, size_t group); /* 0: the group keeps every position */
+/* The most positions of a sequence. */
+size_t qn_kv_cache_n_ctx(const qn_kv_cache *c);
 
 /* ---- pages with several holders ---- */
 
@@ -67,8 +73,12 @@ void *qn_kv_cache_page_data(const qn_kv_cache *c, size_t group, int32_t page);
 
 /* The first position that a query at `position` sees in a group. */
 size_t qn_kv_cache_first_seen(const qn_kv_cache *c, size_t group, size_t position);
-/* Gives an empty sequence its history: n positions in these pages, [QN_CACHE_GROUPS][pages of n positions],
- * which it holds from now on beside their other holders. -1 where no later position can see them. */
+/* Gives an empty sequence its history: n positions in these pages, [QN_CACHE_GROUPS][pages of n positions]
+ * (NULL for a group that the model lacks), which it holds from now on beside their other holders. Pages that
+ * no later position can see are passed over and may be -1. */
 void qn_kv_cache_adopt(qn_kv_cache *c, size_t seq, const int32_t *const pages[], size_t n);
+/* The sequence holds `page`, which has the same keys and values, in place of the one it has at `index` of its
+ * page table. */
+void qn_kv_cache_exchange(qn_kv_cache *c, size_t seq, size_t group, size_t index, int32_t page);
 
 #endif

@@ -8,7 +8,7 @@
  * What is kept is given up by value: how often it was used, times what computing it again would take, over
  * its bytes, and the value of what was given up last is added to all that is used later, so that old values
  * fade (GreedyDual-Size-Frequency: Cherkasova 1998). Leaves go first; windows of nodes inside a text
- * before the rest of them.
+ * before the rest of them. Pages that also a sequence holds are never given up.
  *
  * All memory is taken at creation; one thread at a time, that of the cache. */
 #ifndef QN_CACHE_PREFIX_TREE_H
@@ -23,18 +23,21 @@ typedef struct qn_prefix_key {
     uint64_t low, high;
 } qn_prefix_key;
 
-/* A page that is about to be forgotten; the pointers are valid during the call. */
+/* A page that is about to be forgotten, or (stays) only its window; the pointers are valid during the call,
+ * which must not touch the tree. */
 typedef struct qn_prefix_page {
     qn_prefix_key key, parent;         /* parent of a text's first page: of the name space alone */
     const quern_token *tokens;         /* [n_tokens] of this page */
     size_t n_tokens, position;         /* of its first token */
     const void *data[QN_CACHE_GROUPS]; /* NULL: not there */
     double value;
+    bool stays; /* the page is known on, without its window */
 } qn_prefix_page;
 typedef void qn_prefix_forget_fn(void *user, const qn_prefix_page *page);
 
 typedef struct qn_prefix_stats {
-    size_t n_nodes, n_texts_found, n_tokens_found, n_tokens_asked, n_forgotten;
+    size_t n_nodes; /* pages that are known now */
+    size_t n_texts_found, n_tokens_found, n_tokens_asked, n_forgotten;
 } qn_prefix_stats;
 
 size_t qn_prefix_tree_bytes(const qn_kv_cache *cache);
@@ -48,8 +51,9 @@ void qn_prefix_tree_destroy(qn_prefix_tree *t); /* NULL is fine; lets go of all 
 void qn_prefix_tree_set_cost(qn_prefix_tree *t, double fixed, double per_position);
 
 /* Gives an empty sequence the longest beginning of the tokens that is known, at most `most` of them, and
- * returns its length. A beginning that ends within a known page is taken over by copying that page, if a
- * free one is left. */
+ * returns its length. A beginning may end within a known page: the sequence holds that page too, and gets its
+ * own copy when it goes on (qn_kv_cache_reserve, which wants a page more for it). With windows only a
+ * beginning counts whose end sees nothing that was given up. */
 size_t qn_prefix_tree_find(qn_prefix_tree *t, qn_prefix_key name_space, const quern_token *tokens,
                            size_t n_tokens, size_t most, size_t seq);
 
@@ -57,23 +61,28 @@ size_t qn_prefix_tree_find(qn_prefix_tree *t, qn_prefix_key name_space, const qu
 size_t qn_prefix_tree_peek(const qn_prefix_tree *t, qn_prefix_key name_space, const quern_token *tokens,
                            size_t n_tokens, size_t most);
 
-/* Keeps the pages of a sequence whose n_tokens tokens these are: whole ones, and with_tail also the last one
- * that is not full. Where a page is known already the sequence changes over to the known one. Does nothing
- * about pages for which no node is free even after forgetting some. */
+/* Keeps the pages of a sequence whose first n_tokens tokens these are: whole ones, and with_tail also the
+ * last one that is not full. Where a page is known already the sequence changes over to the known one, and
+ * brings the window where that was given up. A tail that is the beginning of a longer known page needs no
+ * keeping, and one that is kept goes when a longer page with that beginning comes. Does nothing about pages
+ * for which no node is free even after forgetting some. Not between qn_kv_cache_reserve and _commit of that
+ * sequence. */
 void qn_prefix_tree_keep(qn_prefix_tree *t, qn_prefix_key name_space, const quern_token *tokens,
                          size_t n_tokens, size_t seq, bool with_tail);
 
 /* The same for a page that was read from elsewhere: its parent must be there (or be the name space), and
- * pages[g] (-1: none) must be held by the caller, who gives them to the tree. False: no node is free, or the
- * parent is not there; then the pages stay with the caller. */
+ * pages[g] (-1: none) must be held by the caller alone, who gives them to the tree: what it knows already is
+ * free again. False: no node is free, the parent is not there, the page of the full history is missing, or
+ * the key is not that of the tokens; then the pages stay with the caller. */
 bool qn_prefix_tree_add(qn_prefix_tree *t, const qn_prefix_page *page, const int32_t pages[QN_CACHE_GROUPS]);
 
 /* Forgets the least valuable pages that nobody else holds, until n pages of the group are free or nothing is
  * left to forget; returns whether they are. */
 bool qn_prefix_tree_free_pages(qn_prefix_tree *t, size_t group, size_t n);
-/* Forgets what is of a name space (all: NULL), but for pages that others hold. */
+/* Forgets what is of a name space (all: NULL), but for pages that others hold; on_forget is told of all. */
 void qn_prefix_tree_forget(qn_prefix_tree *t, const qn_prefix_key *name_space);
 
+/* The key of a page behind its parent, or of a chain of pages where there are more than 64 tokens. */
 qn_prefix_key qn_prefix_key_of(qn_prefix_key parent, const quern_token *tokens, size_t n_tokens);
 void qn_prefix_tree_get_stats(const qn_prefix_tree *t, qn_prefix_stats *stats);
 

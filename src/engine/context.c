@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/memory.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -276,7 +277,9 @@ static size_t fill_step(quern_context *c, const quern_input *inputs, size_t n_in
         const size_t position = qn_kv_cache_length(c->cache, in->sequence);
         memcpy(c->history + in->sequence * c->setup.cache.n_ctx + position, in->tokens + *offset,
                n * sizeof *c->history);
-        qn_kv_cache_reserve(c->cache, in->sequence, n);
+        const bool has_pages = qn_kv_cache_reserve(c->cache, in->sequence, n);
+        assert(has_pages); /* n_positions is 0, and nobody but the sequences holds pages */
+        (void)has_pages;
         qn_segment *s = &c->segments[b->n_segments++];
         *s = (qn_segment){.position = (int32_t)position, .token_begin = n_tokens, .n_tokens = n};
         for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
