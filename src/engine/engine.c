@@ -15,8 +15,8 @@ enum {
     DEFAULT_STALL_MS = 100,
     DEFAULT_WAITING = 10000,
     DEFAULT_AGING_MS = 10000,
-    ADMISSION_COST =
-        64, /* tokens that a client is charged for a slot, so that slots go to clients by turns */
+    MAX_COUNTED = 256,   /* where more wait, a request is told that all of them are before it */
+    ADMISSION_COST = 64, /* tokens that a client pays for a slot, so that clients take turns at them */
 };
 
 typedef struct served_model {

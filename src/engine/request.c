@@ -184,6 +184,14 @@ void qn_request_tell_text(quern_request *r)
     qn_buffer_clear(&r->fresh);
 }
 
+void qn_request_tell_read(quern_request *r, size_t n)
+{
+    if (r->first_token_ns != 0 || n <= r->n_read) return; /* it is read again, after making room */
+    r->n_read = qn_min_size(n, r->n_prompt);
+    qn_request_tell(r,
+                    &(quern_event){.kind = QUERN_EVENT_PROMPT, .n_done = r->n_read, .n_total = r->n_prompt});
+}
+
 /* ---- the way of a request ---------------------------------------------------------------------- */
 
 quern_status qn_request_begin(quern_request *r, size_t n_cached, quern_error *err)

@@ -43,11 +43,11 @@ struct quern_request {
 
     qn_queue_entry entry;
     qn_queue_client *client;
-    quern_request *older, *newer; /* of all that the engine has */
-    quern_request *next;          /* of a list that it is in for a while */
-    size_t n_ahead;               /* when it came */
-    quern_token *tokens;          /* [n_tokens] prompt, then answer; room for [capacity] */
-    size_t n_tokens, capacity;
+    quern_request *older, *newer;      /* of all that the engine has */
+    quern_request *next;               /* of a list that it is in for a while */
+    size_t n_ahead;                    /* when it came */
+    quern_token *tokens;               /* [n_tokens] prompt, then answer; room for [capacity] */
+    size_t n_tokens, capacity, n_read; /* n_read: of the prompt, as told */
     quern_sampler *sampler;
     qn_answer answer;
     qn_buffer fresh; /* text that the last draw made certain */
@@ -76,5 +76,7 @@ void qn_request_end(quern_request *r, quern_status status, quern_error *err);
 
 void qn_request_tell(quern_request *r, const quern_event *event);
 void qn_request_tell_text(quern_request *r); /* what is fresh */
+/* n positions are computed: of the prompt, if it was not read before. */
+void qn_request_tell_read(quern_request *r, size_t n);
 
 #endif

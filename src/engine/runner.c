@@ -387,10 +387,7 @@ static void tell(qn_runner *r, slot *s)
         qn_draft_length_learn(&s->draft_length, FROM_OWN_TEXT, s->certainty, s->n_draft, n_true);
     r->host.served(r->host.user, q,
                    s->output < 0 ? (double)s->n_in_step / PROMPT_BATCH : 1.0 + (double)n_true);
-    if (s->output < 0)
-        qn_request_tell(q, &(quern_event){.kind = QUERN_EVENT_PROMPT,
-                                          .n_done = qn_min_size(length_of(r, s), q->n_prompt),
-                                          .n_total = q->n_prompt});
+    if (s->output < 0) qn_request_tell_read(q, length_of(r, s));
     else if (s->goes_on) qn_request_tell_text(q);
     else end(r, s, s->status, &s->error);
 }
