@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { N_CTX = 330, MAX_STEPS = 400 }; /* N_CTX: the model's */
+enum { N_CTX = 330, MAX_STEPS = 200 }; /* N_CTX: the model's */
 
 typedef struct input {
     const uint8_t *data;

@@ -392,6 +392,7 @@ void tree_model_step(tree_model *m)
         grow(m, seq);
         break;
     }
+    m->n_steps++;
     model_check(m);
 }
 

@@ -37,7 +37,7 @@ struct tree_model {
     qn_prefix_tree *tree;
     tree_model_choose *choose;
     void *user;
-    size_t n_sequences, n_batch, n_entries, n_forgotten;
+    size_t n_sequences, n_batch, n_entries, n_forgotten, n_steps;
     entry entries[MODEL_ENTRIES];
     model_sequence sequences[MODEL_SEQUENCES];
 };
