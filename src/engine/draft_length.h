@@ -20,8 +20,9 @@ typedef struct qn_draft_record {
     double came_true[QN_MAX_DRAFT]; /* of them */
     double costs[QN_MAX_DRAFT + 1]; /* of a step with so many guesses at the last choice, in plain steps */
     double balance;                 /* plain steps that guessing saved (up to a bound), and may lose again */
-    double run_chance;    /* how likely the run of first guesses was that the latest one belongs to, */
-    bool run_of_true;     /* which all came true, or all did not */
+    double run_promised;  /* certainties of the latest first guesses that all came true, or all did not; */
+    double run_chance;    /* how likely such a run was */
+    bool run_of_true;     /* which of the two */
     bool guessing;        /* in the last choice, for they pay: not as a trial */
     uint32_t n_failed;    /* latest first guesses in a row that did not come true */
     uint32_t since_tried; /* steps without a guess */
