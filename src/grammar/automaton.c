@@ -11,7 +11,7 @@
 
 enum {
     MAX_CONFIGURATIONS = 1 << 14, /* of one place */
-    MAX_WORK = 1 << 23,           /* configurations made since qn_automaton_rest */
+    MAX_WORK = 1 << 18,           /* configurations met since qn_automaton_rest, over and over again too */
     MAX_REMEMBERED = 1 << 20,     /* configurations, transitions and stacks, each */
     BOTTOM = 0,                   /* the stack on which nothing is */
 };
@@ -56,7 +56,7 @@ struct qn_automaton {
     numbers work_numbers; /* configurations of it */
     bool accepts;
     qn_place begin;
-    size_t n_made; /* configurations, since it rested */
+    size_t n_met; /* configurations, since it rested */
     quern_status status;
 };
 
@@ -131,8 +131,7 @@ static uint64_t hash_work(const qn_automaton *a, uint32_t number)
 
 static bool append(qn_automaton *a, configuration c)
 {
-    if (a->n_work >= MAX_CONFIGURATIONS || a->n_made >= MAX_WORK) return fail(a, QUERN_ERR_LIMIT);
-    a->n_made++;
+    if (a->n_work >= MAX_CONFIGURATIONS) return fail(a, QUERN_ERR_LIMIT);
     if (!qn_grow(&a->work, &a->work_capacity, a->n_work + 1, MAX_CONFIGURATIONS, sizeof *a->work))
         return fail(a, QUERN_ERR_NOMEM);
     a->work[a->n_work++] = c;
@@ -164,6 +163,7 @@ static bool add_configuration(qn_automaton *a, uint32_t state, uint32_t stack)
 {
     const configuration wanted = {state, stack};
     bool is_new;
+    if (++a->n_met > MAX_WORK) return fail(a, QUERN_ERR_LIMIT);
     if (a->n_work < FEW) {
         for (size_t i = 0; i < a->n_work; i++)
             if (is_same(a->work[i], wanted)) return true;
@@ -403,7 +403,7 @@ qn_place qn_automaton_begin(const qn_automaton *a)
 
 void qn_automaton_rest(qn_automaton *a)
 {
-    a->n_made = 0;
+    a->n_met = 0;
 }
 
 quern_status qn_automaton_status(const qn_automaton *a, quern_error *err)

@@ -89,6 +89,7 @@ static void forgetting_changes_nothing(void **state)
     qn_place at = qn_automaton_begin(l.automaton);
     int n_tidied = 0;
     for (size_t i = 0; i < 2 * N; i++) {
+        qn_automaton_rest(l.automaton);
         at = qn_automaton_step(l.automaton, at, (uint8_t)text[i]);
         n_tidied += qn_automaton_tidy(l.automaton, &at);
     }
