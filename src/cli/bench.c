@@ -210,6 +210,28 @@ static int open_and_run(bench *b, const char *model, const qn_pack_choice *pack)
     return code;
 }
 
+/* The lists that a load has a place for hold one number each. */
+static int run_load(bench_load *load, const lists *l, const char *model, const qn_pack_choice *pack,
+                    bool json)
+{
+    const bench_numbers *const given[] = {&l->prompt, &l->gen, &l->threads};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i]->n_items != 1 || l->n_kv != 1)
+            return qn_cli_usage("bench: --clients and --trace take one number for -p, -n, -t and one -ctk");
+    load->n_prompt = l->prompt.items[0];
+    load->n_gen = l->gen.items[0];
+    load->n_threads = l->threads.items[0];
+    load->type_k = l->kv[0].k;
+    load->type_v = l->kv[0].v;
+    load->json = json;
+    if (load->n_prompt == 0 || load->n_gen == 0)
+        return qn_cli_usage("bench: --clients needs tokens to read (-p) and to generate (-n)");
+    if (load->n_common > load->n_prompt)
+        return qn_cli_usage("bench: --common %ld is more than a prompt has (-p %ld)", load->n_common,
+                            load->n_prompt);
+    return bench_load_run(load, model, pack);
+}
+
 int qn_cli_bench(int argc, char **argv)
 {
     bench b = {.reps = 5};
@@ -218,6 +240,7 @@ int qn_cli_bench(int argc, char **argv)
              cache = {0};
     qn_pack_choice pack = {0};
     bool json = false, csv = false, markdown = false;
+    bench_load load = {.n_requests = 4};
     const qn_option options[] = {
         {"-p, --prompt", QN_TEXTS, &prompt, 0, 0, "LIST", "tokens of prompt tests (0: none; default 512)"},
         {"-n, --gen", QN_TEXTS, &gen, 0, 0, "LIST", "tokens of generation tests (0: none; default 128)"},
@@ -238,6 +261,23 @@ int qn_cli_bench(int argc, char **argv)
         {"--limits", QN_FLAG, &b.with_limits, 0, 0, NULL,
          "measure memory bandwidth and vector peaks first; show each result as a share of them"},
         {"--profile", QN_FLAG, &b.profile, 0, 0, NULL, "show where the time goes, by kind of instruction"},
+        {"--clients", QN_INT, &load.n_clients, 1, 10000, "N",
+         "load instead: N clients send requests of -p and -n tokens to one engine at once"},
+        {"--requests", QN_INT, &load.n_requests, 1, 100000, "N",
+         "with --clients: requests of each, one after the other (default 4)"},
+        {"--common", QN_INT, &load.n_common, 0, MAX_TOKENS, "N",
+         "with --clients: tokens that all prompts begin with"},
+        {"--trace", QN_TEXT, &load.trace, 0, 0, "FILE",
+         "load instead: the requests in a file of JSON lines {\"client\", \"at\", \"prompt\", \"common\", "
+         "\"gen\", \"priority\"}"},
+        {"--slots", QN_INT, &load.n_parallel, 1, MAX_PARALLEL, "N",
+         "with --clients, --trace: requests that run at once (default 16)"},
+        {"-c, --ctx", QN_INT, &load.n_ctx, 1, MAX_TOKENS, "N",
+         "with --clients, --trace: positions of each request (default: what they need)"},
+        {"--positions", QN_INT, &load.n_positions, 1, 1L << 32, "N",
+         "with --clients, --trace: positions that the cache holds in all (default: four requests)"},
+        {"--no-guesses", QN_FLAG, &load.no_guesses, 0, 0, NULL,
+         "with --clients, --trace: no tokens are guessed ahead"},
         QN_PACK_OPTIONS(&pack),
         {"--json", QN_FLAG, &json, 0, 0, NULL, "print JSON, with every sample"},
         {"--csv", QN_FLAG, &csv, 0, 0, NULL, "print CSV"},
@@ -257,6 +297,8 @@ int qn_cli_bench(int argc, char **argv)
     const char *cache_said = getenv("QUERN_PACK_CACHE"); /* a directory, or what to do */
     if (pack.mode == NULL && (cache_said == NULL || strchr(cache_said, '/') != NULL))
         pack.mode = "copied"; /* the same memory in every run */
+    if (code < 0 && (load.n_clients > 0 || load.trace != NULL))
+        code = run_load(&load, &l, argv[1], &pack, json);
     if (code < 0) code = plan(&b, &l);
     if (code < 0) code = open_and_run(&b, argv[1], &pack);
     free(b.cases), free(b.rows), free(b.limits);

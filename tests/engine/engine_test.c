@@ -32,15 +32,15 @@ typedef struct question {
     const char *stop; /* or NULL */
 } question;
 
-/* Prompts of one family begin alike, for a random length. */
-static void make_question(question *q, uint64_t seed)
+/* Prompts of one family begin alike, for a random length. is_long: the answer is longer than its prompt. */
+static void make_question(question *q, uint64_t seed, bool is_long)
 {
     qn_random r = {.seed = seed, .stream = 1};
     const uint64_t family = qn_random_u64(&r) % 3;
     qn_random common = {.seed = family, .stream = 2}, own = {.seed = seed, .stream = 3};
-    const size_t n_common = qn_random_u64(&r) % 300;
+    const size_t n_common = qn_random_u64(&r) % (is_long ? 40 : 300);
     *q = (question){.n_prompt = n_common + 1 + qn_random_u64(&r) % 100,
-                    .max_tokens = 1 + qn_random_u64(&r) % 60,
+                    .max_tokens = is_long ? 120 + qn_random_u64(&r) % 100 : 1 + qn_random_u64(&r) % 60,
                     .seed = seed,
                     .temperature = seed % 3 == 0 ? 0.0f : 1.2f,
                     .stop = seed % 5 == 0 ? "a" : NULL};
@@ -144,12 +144,20 @@ static quern_event hear_all(quern_request *r, qn_buffer *text)
 
 /* ---- the same answer ----------------------------------------------------------------------------- */
 
-enum { N_SUBMITTERS = 6, N_QUESTIONS = 240 };
+enum { N_SUBMITTERS = 6 };
+
+/* Of each crowd; QUERN_TEST_QUESTIONS=2500 for a long run. */
+static size_t count_questions(void)
+{
+    const char *said = getenv("QUERN_TEST_QUESTIONS");
+    return said != NULL ? (size_t)strtoul(said, NULL, 10) : 60;
+}
 
 typedef struct crowd {
     quern_engine *engine;
-    question *questions; /* [N_QUESTIONS] */
-    qn_buffer *alone;    /* [N_QUESTIONS] */
+    size_t n_questions;
+    question *questions; /* [n_questions] */
+    qn_buffer *alone;    /* [n_questions] what is said alone */
     quern_generated *results;
     atomic_size_t next, n_wrong, n_preempted, n_cached, n_canceled;
 } crowd;
@@ -179,7 +187,7 @@ static void *submit_some(void *user)
     static const char *const clients[] = {"one", "two", "three"};
     crowd *c = user;
     qn_buffer text = {0};
-    for (size_t i; (i = atomic_fetch_add(&c->next, 1)) < N_QUESTIONS;) {
+    for (size_t i; (i = atomic_fetch_add(&c->next, 1)) < c->n_questions;) {
         qn_random r = {.seed = i, .stream = 4};
         const quern_sampler_params sampler = sampler_of(&c->questions[i]);
         quern_request_params p = request_of(&c->questions[i], &sampler);
@@ -206,14 +214,17 @@ static void *submit_some(void *user)
     return NULL;
 }
 
-static void crowd_on(const quern_model *m, engine_options o, bool wants_preemption)
+/* is_tight: short prompts and long answers, so that there is too little room for all who have begun. */
+static void crowd_on(const quern_model *m, engine_options o, bool is_tight)
 {
-    crowd c = {.questions = calloc(N_QUESTIONS, sizeof *c.questions),
-               .alone = calloc(N_QUESTIONS, sizeof *c.alone),
-               .results = calloc(N_QUESTIONS, sizeof *c.results)};
+    const size_t n = count_questions();
+    crowd c = {.n_questions = n,
+               .questions = calloc(n, sizeof *c.questions),
+               .alone = calloc(n, sizeof *c.alone),
+               .results = calloc(n, sizeof *c.results)};
     quern_context *ctx = open_context(m);
-    for (size_t i = 0; i < N_QUESTIONS; i++) {
-        make_question(&c.questions[i], i);
+    for (size_t i = 0; i < n; i++) {
+        make_question(&c.questions[i], i, is_tight);
         c.results[i] = answer_alone(ctx, &c.questions[i], &c.alone[i]);
     }
     quern_context_destroy(ctx);
@@ -225,8 +236,8 @@ static void crowd_on(const quern_model *m, engine_options o, bool wants_preempti
     quern_engine_destroy(c.engine);
     assert_int_equal(c.n_wrong, 0);
     assert_true(c.n_cached > 0);
-    assert_true(!wants_preemption || c.n_preempted > 0);
-    for (size_t i = 0; i < N_QUESTIONS; i++) qn_buffer_deinit(&c.alone[i]);
+    assert_true(!is_tight || c.n_preempted > 0);
+    for (size_t i = 0; i < n; i++) qn_buffer_deinit(&c.alone[i]);
     free(c.questions), free(c.alone), free(c.results);
 }
 
@@ -256,7 +267,7 @@ static void a_prompt_that_is_known_is_not_read_again(void **state)
         question q;
         qn_buffer first = {0}, again = {0};
         quern_engine *e = open_engine(models[k], small);
-        make_question(&q, 12);
+        make_question(&q, 12, false);
         q.n_prompt = 300, q.max_tokens = 20, q.stop = NULL;
         const quern_sampler_params sampler = sampler_of(&q);
         quern_request_params p = request_of(&q, &sampler);
@@ -301,7 +312,7 @@ static void a_request_ends_in_every_state(void **state)
     witness seen[12] = {0};
     quern_request *requests[12];
     quern_engine *e = open_engine(model, small);
-    make_question(&q, 5);
+    make_question(&q, 5, false);
     q.max_tokens = 0, q.stop = NULL;
     const quern_sampler_params sampler = sampler_of(&q);
     quern_request_params p = request_of(&q, &sampler);
@@ -331,7 +342,7 @@ static void closing_ends_what_runs_and_what_waits(void **state)
     quern_request *requests[20];
     qn_buffer text = {0};
     quern_engine *e = open_engine(model, small);
-    make_question(&q, 8);
+    make_question(&q, 8, false);
     const quern_sampler_params sampler = sampler_of(&q);
     quern_request_params p = request_of(&q, &sampler);
     p.max_tokens = 0, p.ignore_end = true, p.n_stops = 0;
@@ -352,7 +363,7 @@ static void the_urgent_take_the_place_of_the_patient(void **state)
     qn_buffer text = {0};
     quern_engine *e = open_engine(model, small);
     quern_event event;
-    make_question(&q, 10);
+    make_question(&q, 10, false);
     q.stop = NULL, q.max_tokens = 150;
     quern_sampler_params sampler = sampler_of(&q);
     quern_request_params p = request_of(&q, &sampler);
@@ -386,7 +397,7 @@ static void what_cannot_be_is_refused(void **state)
     (void)state;
     question q;
     quern_engine *e = open_engine(model, small);
-    make_question(&q, 3);
+    make_question(&q, 3, false);
     q.stop = NULL;
     const quern_request_params good = request_of(&q, NULL);
     quern_request_params p = good;

@@ -1,0 +1,94 @@
+/* bench_trace.c: who asks for what and when, from a file of JSON lines: the load for `quern bench --trace`.
+ */
+#include "cli/bench.h"
+
+#include "base/checked.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_JOBS = 1 << 20, MAX_JOB_TOKENS = 1 << 24 };
+
+static bool read_count(const json_t *line, const char *key, uint32_t otherwise, uint32_t *out)
+{
+    const json_t *value = json_object_get(line, key);
+    const json_int_t n = value != NULL ? json_integer_value(value) : otherwise;
+    if ((value != NULL && !json_is_integer(value)) || n < 0 || n > MAX_JOB_TOKENS) return false;
+    *out = (uint32_t)n;
+    return true;
+}
+
+static bool read_priority(const json_t *line, quern_priority *out)
+{
+    static const char *const names[] = {[QUERN_PRIORITY_INTERACTIVE] = "interactive",
+                                        [QUERN_PRIORITY_NORMAL] = "normal",
+                                        [QUERN_PRIORITY_LOW] = "low",
+                                        [QUERN_PRIORITY_BACKGROUND] = "background"};
+    const json_t *value = json_object_get(line, "priority");
+    *out = QUERN_PRIORITY_NORMAL;
+    if (value == NULL) return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (json_is_string(value) && strcmp(json_string_value(value), names[i]) == 0)
+            return *out = (quern_priority)i, true;
+    return false;
+}
+
+/* What is wrong with a line; NULL: nothing. */
+static const char *read_job(const json_t *line, bench_job *job)
+{
+    const char *client = json_string_value(json_object_get(line, "client"));
+    const json_t *at = json_object_get(line, "at");
+    *job = (bench_job){.at_s = at != NULL ? json_number_value(at) : -1.0};
+    if (!json_is_object(line)) return "expected an object";
+    snprintf(job->client, sizeof job->client, "%s", client != NULL ? client : "");
+    if (at != NULL && (!json_is_number(at) || job->at_s < 0.0 || job->at_s > 1e6))
+        return "\"at\": expected seconds from 0 on";
+    if (!read_count(line, "prompt", 512, &job->n_prompt) || job->n_prompt == 0)
+        return "\"prompt\": expected a number of tokens";
+    if (!read_count(line, "common", 0, &job->n_common) || job->n_common > job->n_prompt)
+        return "\"common\": expected a number of tokens, at most those of the prompt";
+    if (!read_count(line, "gen", 64, &job->n_gen) || job->n_gen == 0)
+        return "\"gen\": expected a number of tokens";
+    if (!read_priority(line, &job->priority))
+        return "\"priority\": expected interactive, normal, low or background";
+    return NULL;
+}
+
+static int by_time(const void *x, const void *y)
+{
+    const bench_job *a = x, *b = y;
+    return (a->at_s > b->at_s) - (a->at_s < b->at_s);
+}
+
+int bench_trace_read(const char *path, bench_job **jobs, size_t *n_jobs)
+{
+    size_t n_bytes, capacity = 0, n_line = 0;
+    char *text = qn_cli_read_text(path, &n_bytes, NULL);
+    int code = text != NULL ? -1 : QN_EXIT_FAILURE;
+    *jobs = NULL;
+    *n_jobs = 0;
+    for (char *at = text, *end; code < 0 && at != NULL && *at != '\0'; at = end) {
+        json_error_t error;
+        const size_t n = strcspn(at, "\n");
+        end = at + n + (at[n] == '\n');
+        n_line++;
+        if (strspn(at, " \t\r") >= n) continue;
+        if (*n_jobs == capacity) {
+            bench_job *more = realloc(*jobs, (capacity = 2 * capacity + 64) * sizeof *more);
+            if (more == NULL) code = qn_cli_fail_text("%s: no memory", path);
+            else *jobs = more;
+        }
+        if (code < 0 && *n_jobs == MAX_JOBS)
+            code = qn_cli_fail_text("%s: more than %d lines", path, MAX_JOBS);
+        if (code >= 0) break;
+        json_t *line = json_loadb(at, n, 0, &error);
+        const char *wrong = line != NULL ? read_job(line, &(*jobs)[*n_jobs]) : error.text;
+        if (wrong != NULL) code = qn_cli_fail_text("%s: line %zu: %s", path, n_line, wrong);
+        json_decref(line);
+        ++*n_jobs;
+    }
+    quern_free(text);
+    if (code < 0 && *n_jobs == 0) code = qn_cli_fail_text("%s: no jobs", path);
+    if (code < 0) qsort(*jobs, *n_jobs, sizeof **jobs, by_time);
+    return code;
+}
