@@ -694,6 +694,12 @@ typedef struct quern_engine_params {
     uint32_t max_waiting;  /**< requests that may wait; more are refused with QUERN_ERR_BUSY; 0: 10000 */
     uint32_t aging_ms;     /**< a request that has waited so long counts as one priority higher, and so on; 0:
                               10000 */
+    /** Where prompts and answers that were computed are kept for the time after a restart; NULL: nowhere.
+     * Pages of 64 tokens go into files of the user's own, in clear, and are believed only where a checksum
+     * holds and they are of the same model, cache types and tokens. */
+    const char *cache_directory;
+    uint64_t cache_max_bytes;    /**< of these files, least recently used ones go; 0: 8 GiB */
+    uint64_t cache_hourly_bytes; /**< that are written at most, to spare the disk; 0: 8 GiB */
 } quern_engine_params;
 QUERN_API quern_engine_params quern_engine_params_default(void);
 

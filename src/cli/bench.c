@@ -276,6 +276,8 @@ int qn_cli_bench(int argc, char **argv)
          "with --clients, --trace: positions of each request (default: what they need)"},
         {"--positions", QN_INT, &load.n_positions, 1, 1L << 32, "N",
          "with --clients, --trace: positions that the cache holds in all (default: four requests)"},
+        {"--cache-dir", QN_TEXT, &load.directory, 0, 0, "DIR",
+         "with --clients, --trace: keep what was computed in files there, for the next run"},
         {"--no-guesses", QN_FLAG, &load.no_guesses, 0, 0, NULL,
          "with --clients, --trace: no tokens are guessed ahead"},
         QN_PACK_OPTIONS(&pack),

@@ -87,7 +87,8 @@ typedef struct bench_job { /* one request */
 } bench_job;
 
 typedef struct bench_load {
-    const char *trace; /* a file of jobs, or NULL: the numbers that follow */
+    const char *trace;     /* a file of jobs, or NULL: the numbers that follow */
+    const char *directory; /* for pages on the disk; NULL: none are kept */
     long n_clients, n_requests, n_prompt, n_common, n_gen;
     long n_parallel, n_ctx, n_positions, n_threads; /* of the engine; 0: its defaults */
     bool no_guesses, json;

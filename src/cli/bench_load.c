@@ -273,6 +273,7 @@ static int open_engine(load_run *r)
     quern_error err;
     quern_engine_params params = quern_engine_params_default();
     params.n_threads = (int)o->n_threads;
+    params.cache_directory = o->directory;
     quern_engine_model_params m = quern_engine_model_params_default();
     m.n_ctx = (uint32_t)o->n_ctx;
     for (size_t i = 0; i < r->n_jobs && o->n_ctx == 0; i++)

@@ -19,6 +19,8 @@ enum {
     ADMISSION_COST = 64, /* tokens that a client pays for a slot, so that clients take turns at them */
 };
 
+static const uint64_t DEFAULT_DISK_BYTES = (uint64_t)8 << 30;
+
 typedef struct served_model {
     qn_runner *runner;
     double received_ns; /* of steps, counted so that models that have work share the time alike */
@@ -26,6 +28,7 @@ typedef struct served_model {
 
 struct quern_engine {
     quern_engine_params params;
+    char *directory; /* of pages on the disk; or NULL */
     qn_thread_pool *pool;
     pthread_t thread;
     bool has_thread;
@@ -34,6 +37,8 @@ struct quern_engine {
     pthread_cond_t changed;
     bool is_closing;
     bool wants_sweep;          /* somebody was canceled */
+    bool has_pages;            /* some were read from the disk, or written */
+    size_t n_fetching;         /* requests whose pages are being read; of the engine's thread */
     uint64_t next_deadline_ns; /* no earlier one; UINT64_MAX: none */
     qn_request_queue *queue;
     served_model models[MAX_MODELS]; /* [n_models]; added to, never taken away */
@@ -84,6 +89,15 @@ static void request_served(void *user, quern_request *r, double cost)
     quern_engine *e = user;
     pthread_mutex_lock(&e->mutex);
     qn_request_queue_charge(e->queue, r->client, cost);
+    pthread_mutex_unlock(&e->mutex);
+}
+
+static void pages_came(void *user)
+{
+    quern_engine *e = user;
+    pthread_mutex_lock(&e->mutex);
+    e->has_pages = true;
+    pthread_cond_signal(&e->changed);
     pthread_mutex_unlock(&e->mutex);
 }
 
@@ -147,9 +161,30 @@ static void admit(quern_engine *e)
 {
     let_urgent_in(e);
     for (quern_request *r; (r = next_to_run(e)) != NULL;) {
+        if (qn_runner_fetch(r->runner, r)) {
+            e->n_fetching++;
+            continue;
+        }
         if (qn_runner_active(r->runner) == 0) catch_up(e, r->runner);
         qn_runner_admit(r->runner, r);
     }
+}
+
+/* Requests whose pages have been read wait again, for a slot. */
+static void collect(quern_engine *e)
+{
+    pthread_mutex_lock(&e->mutex);
+    const bool has_pages = e->has_pages;
+    e->has_pages = false;
+    pthread_mutex_unlock(&e->mutex);
+    for (size_t i = 0; i < e->n_models && has_pages; i++)
+        for (quern_request *r; (r = qn_runner_collect(e->models[i].runner)) != NULL;) {
+            e->n_fetching--;
+            request_put_back(e, r);
+            pthread_mutex_lock(&e->mutex);
+            e->wants_sweep |= atomic_load(&r->is_canceled);
+            pthread_mutex_unlock(&e->mutex);
+        }
 }
 
 /* Tells those that came since the last time how many are before them, if they still wait. */
@@ -214,7 +249,8 @@ static void sweep(quern_engine *e)
 static bool wait_for_work(quern_engine *e)
 {
     pthread_mutex_lock(&e->mutex);
-    while (!e->is_closing && !e->wants_sweep && qn_request_queue_size(e->queue) == 0 && next_model(e) == NULL)
+    while (!e->is_closing && !e->wants_sweep && !e->has_pages && qn_request_queue_size(e->queue) == 0 &&
+           next_model(e) == NULL)
         pthread_cond_wait(&e->changed, &e->mutex);
     const bool goes_on = !e->is_closing;
     pthread_mutex_unlock(&e->mutex);
@@ -226,11 +262,18 @@ static void *serve(void *user)
     quern_engine *e = user;
     const uint64_t budget_ns = (uint64_t)e->params.max_stall_ms * 1000000;
     while (wait_for_work(e)) {
+        collect(e);
         sweep(e);
         admit(e);
         tell_arrived(e);
         served_model *m = next_model(e);
         if (m != NULL) m->received_ns += (double)qn_runner_step(m->runner, budget_ns);
+    }
+    while (e->n_fetching > 0) {
+        pthread_mutex_lock(&e->mutex);
+        while (!e->has_pages) pthread_cond_wait(&e->changed, &e->mutex);
+        pthread_mutex_unlock(&e->mutex);
+        collect(e);
     }
     pthread_mutex_lock(&e->mutex);
     for (quern_request *r = e->newest; r != NULL; r = r->older) atomic_store(&r->is_canceled, true);
@@ -375,6 +418,11 @@ static quern_status start(quern_engine *e, quern_error *err)
     if (p->max_stall_ms == 0) p->max_stall_ms = DEFAULT_STALL_MS;
     if (p->max_waiting == 0) p->max_waiting = DEFAULT_WAITING;
     if (p->aging_ms == 0) p->aging_ms = DEFAULT_AGING_MS;
+    if (p->cache_max_bytes == 0) p->cache_max_bytes = DEFAULT_DISK_BYTES;
+    if (p->cache_hourly_bytes == 0) p->cache_hourly_bytes = DEFAULT_DISK_BYTES;
+    if (p->cache_directory != NULL &&
+        (p->cache_directory = e->directory = qn_strdup(p->cache_directory)) == NULL)
+        return qn_fail(err, QUERN_ERR_NOMEM, "engine: no memory");
     e->next_deadline_ns = UINT64_MAX;
     quern_status s = qn_request_queue_create(&e->queue, p->max_waiting, (uint64_t)p->aging_ms * 1000000, err);
     if (s == QUERN_OK) s = qn_thread_pool_create(&e->pool, p->n_threads, err);
@@ -411,16 +459,23 @@ void quern_engine_destroy(quern_engine *e)
     qn_request_queue_destroy(e->queue);
     pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->mutex);
+    qn_free(e->directory);
     qn_free(e);
 }
 
 quern_status quern_engine_add_model(quern_engine *e, const char *name, const quern_model *model,
                                     const quern_engine_model_params *params, quern_error *err)
 {
-    const qn_runner_host host = {
-        .user = e, .ended = request_ended, .put_back = request_put_back, .served = request_served};
+    const qn_runner_host host = {.user = e,
+                                 .ended = request_ended,
+                                 .put_back = request_put_back,
+                                 .wake = pages_came,
+                                 .served = request_served};
+    const qn_runner_disk disk = {.directory = e->params.cache_directory,
+                                 .max_bytes = e->params.cache_max_bytes,
+                                 .hourly_bytes = e->params.cache_hourly_bytes};
     qn_runner *runner;
-    quern_status s = qn_runner_create(&runner, name, model, params, e->pool, &host, err);
+    quern_status s = qn_runner_create(&runner, name, model, params, &disk, e->pool, &host, err);
     if (s != QUERN_OK) return s;
     pthread_mutex_lock(&e->mutex);
     if (find_runner(e, name) != NULL)

@@ -8,6 +8,7 @@
 
 #include "cache/prefix_tree.h"
 #include "engine/answer.h"
+#include "engine/page_keeper.h"
 #include "engine/request_queue.h"
 
 #include <pthread.h>
@@ -50,6 +51,8 @@ struct quern_request {
     size_t n_tokens, capacity, n_read; /* n_read: of the prompt, as told */
     quern_sampler *sampler;
     qn_answer answer;
+    qn_page_fetch fetch;
+    bool was_fetched;
     qn_buffer fresh; /* text that the last draw made certain */
     uint64_t began_ns, first_token_ns, last_token_ns;
     quern_request_result result;

@@ -15,6 +15,7 @@
 #include "engine/draft_length.h"
 #include "engine/lookup_draft.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -25,6 +26,8 @@ enum {
     LEAST_EQUAL = 3,  /* tokens of a text that must have been there before, for what followed to be guessed */
     LOOKUP_NS = 2000, /* what guessing takes */
     FROM_OWN_TEXT = 1, /* kind of guess */
+    KERNEL_ORDER = 1,  /* to be counted up when the order of floating-point operations changes in any kernel,
+                          or  what lies where in a page */
 };
 
 typedef struct slot {
@@ -51,6 +54,7 @@ struct qn_runner {
     qn_context_setup setup;
     qn_kv_cache *cache;
     qn_prefix_tree *tree;
+    qn_page_keeper *keeper; /* or NULL */
     qn_cpu *cpu;
     qn_thread_pool *pool;
     qn_step_pace pace;
@@ -110,7 +114,10 @@ static void leave_turn(qn_runner *r, const slot *s)
 static quern_request *vacate(qn_runner *r, slot *s)
 {
     quern_request *request = s->request;
-    qn_prefix_tree_keep(r->tree, request->name_space, request->tokens, length_of(r, s), s->seq, true);
+    const size_t length = length_of(r, s);
+    qn_prefix_tree_keep(r->tree, request->name_space, request->tokens, length, s->seq, true);
+    if (r->keeper != NULL)
+        qn_page_keeper_save(r->keeper, request->name_space, request->tokens, length, s->seq);
     qn_kv_cache_truncate(r->cache, s->seq, 0);
     leave_turn(r, s);
     s->request = NULL;
@@ -159,6 +166,22 @@ static void find_prefix(qn_runner *r, slot *s)
         return;
     qn_kv_cache_truncate(r->cache, s->seq, 0);
     qn_prefix_tree_find(r->tree, q->name_space, q->tokens, q->n_tokens, most, s->seq);
+}
+
+bool qn_runner_fetch(qn_runner *r, quern_request *request)
+{
+    if (r->keeper == NULL || request->was_fetched) return false;
+    request->was_fetched = true;
+    request->fetch = (qn_page_fetch){.owner = request,
+                                     .name_space = request->name_space,
+                                     .tokens = request->tokens,
+                                     .n_tokens = request->n_tokens};
+    return qn_page_keeper_fetch(r->keeper, &request->fetch);
+}
+
+quern_request *qn_runner_collect(qn_runner *r)
+{
+    return r->keeper != NULL ? qn_page_keeper_collect(r->keeper) : NULL;
 }
 
 void qn_runner_admit(qn_runner *r, quern_request *request)
@@ -374,6 +397,10 @@ static void commit(qn_runner *r, slot *s)
     qn_kv_cache_commit(r->cache, s->seq, s->n_right);
     if (length / QN_PAGE_POSITIONS != before / QN_PAGE_POSITIONS)
         qn_prefix_tree_keep(r->tree, q->name_space, q->tokens, length, s->seq, false);
+    /* at the border between a prompt and its answer windows are still there, which later texts need to go on
+     */
+    if (r->keeper != NULL && before < q->n_prompt && length >= q->n_prompt)
+        qn_page_keeper_save(r->keeper, q->name_space, q->tokens, length, s->seq);
 }
 
 /* Tells how far a slot came. */
@@ -481,9 +508,37 @@ static quern_status take_memory(qn_runner *r, quern_error *err)
     return s;
 }
 
+/* What decides about the bits in a page, as a name: the model's file, and KERNEL_ORDER and the types of what
+ * is cached. */
+static void name_pages(const qn_runner *r, char name[96])
+{
+    qn_pack_key file;
+    qn_pack_key_make(&file, &r->model->gguf);
+    char hex[2 * QN_PACK_DIGEST_BYTES + 1];
+    for (size_t i = 0; i < QN_PACK_DIGEST_BYTES; i++) snprintf(hex + 2 * i, 3, "%02x", file.bytes[i]);
+    snprintf(name, 96, "%s-%d-%d-%d", hex, KERNEL_ORDER, (int)r->setup.cache.type_k,
+             (int)r->setup.cache.type_v);
+}
+
+static quern_status open_keeper(qn_runner *r, const qn_runner_disk *disk, quern_error *err)
+{
+    char name[96];
+    if (disk->directory == NULL) return QUERN_OK;
+    name_pages(r, name);
+    const qn_page_keeper_params params = {.directory = disk->directory,
+                                          .max_bytes = disk->max_bytes,
+                                          .hourly_bytes = disk->hourly_bytes,
+                                          .model_key = name,
+                                          .cache = r->cache,
+                                          .tree = r->tree,
+                                          .wake = r->host.wake,
+                                          .user = r->host.user};
+    return qn_page_keeper_create(&r->keeper, &params, err);
+}
+
 quern_status qn_runner_create(qn_runner **out, const char *name, const quern_model *model,
-                              const quern_engine_model_params *params, qn_thread_pool *pool,
-                              const qn_runner_host *host, quern_error *err)
+                              const quern_engine_model_params *params, const qn_runner_disk *disk,
+                              qn_thread_pool *pool, const qn_runner_host *host, quern_error *err)
 {
     quern_engine_model_params p = quern_engine_model_params_default();
     if (params != NULL) memcpy(&p, params, qn_min_size(params->struct_bytes, sizeof p));
@@ -498,6 +553,7 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
         s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", model->path);
     if (s == QUERN_OK) s = set_up(r, &p, pool, err);
     if (s == QUERN_OK) s = take_memory(r, err);
+    if (s == QUERN_OK) s = open_keeper(r, disk, err);
     if (s != QUERN_OK) qn_runner_destroy(r), *out = NULL;
     return s;
 }
@@ -505,6 +561,7 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
 void qn_runner_destroy(qn_runner *r)
 {
     if (r == NULL) return;
+    qn_page_keeper_destroy(r->keeper);
     qn_cpu_destroy(r->cpu);
     qn_prefix_tree_destroy(r->tree);
     qn_kv_cache_destroy(r->cache);

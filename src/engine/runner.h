@@ -13,6 +13,12 @@
 #include "engine/request.h"
 #include "engine/step_pace.h"
 
+/* Where pages are kept for the time after a restart. */
+typedef struct qn_runner_disk {
+    const char *directory; /* NULL: nowhere */
+    uint64_t max_bytes, hourly_bytes;
+} qn_runner_disk;
+
 /* What the runner tells the engine. */
 typedef struct qn_runner_host {
     void *user;
@@ -20,14 +26,16 @@ typedef struct qn_runner_host {
     void (*ended)(void *user, quern_request *r);
     /* It had to make room, and shall come back when there is some. */
     void (*put_back)(void *user, quern_request *r);
+    /* From the thread that reads and writes pages: there is something for qn_runner_collect. */
+    void (*wake)(void *user);
     /* Its client was served with so much work: tokens, or for prompts the cost of as many. */
     void (*served)(void *user, quern_request *r, double cost);
 } qn_runner_host;
 
 /* Takes all memory that steps will need. pool: of the engine. */
 quern_status qn_runner_create(qn_runner **out, const char *name, const quern_model *model,
-                              const quern_engine_model_params *params, qn_thread_pool *pool,
-                              const qn_runner_host *host, quern_error *err);
+                              const quern_engine_model_params *params, const qn_runner_disk *disk,
+                              qn_thread_pool *pool, const qn_runner_host *host, quern_error *err);
 void qn_runner_destroy(qn_runner *r); /* NULL is fine; no request may be running */
 
 const char *qn_runner_name(const qn_runner *r);
@@ -38,6 +46,11 @@ size_t qn_runner_active(const qn_runner *r);  /* requests that run */
 /* Whether a slot is free, and pages for what the request has to compute, if no other needs more. One alone
  * always may. */
 bool qn_runner_may_admit(const qn_runner *r, const quern_request *request);
+/* Has what the disk knows of its tokens read, if that is more than is known: then it waits, and comes back
+ * from qn_runner_collect. False: there is no more. Once for each request. */
+bool qn_runner_fetch(qn_runner *r, quern_request *request);
+/* A request whose pages have been read; NULL: no more now. Also lets go of pages that were written. */
+quern_request *qn_runner_collect(qn_runner *r);
 /* Gives it a slot, and what is known of its tokens' beginning. */
 void qn_runner_admit(qn_runner *r, quern_request *request);
 /* If no slot is free, and somebody with a priority that is really lower runs: puts the youngest such back. */

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "quern.h"
 
+#include <ftw.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -92,12 +93,14 @@ typedef struct engine_options {
     int n_threads;
     uint32_t n_parallel, n_batch;
     uint64_t n_positions;
+    const char *directory; /* for pages; or NULL */
 } engine_options;
 
 static quern_engine *open_engine(const quern_model *m, engine_options o)
 {
     quern_engine_params params = quern_engine_params_default();
     params.n_threads = o.n_threads > 0 ? o.n_threads : 2;
+    params.cache_directory = o.directory;
     quern_engine_model_params mp = quern_engine_model_params_default();
     mp.n_ctx = N_CTX, mp.n_parallel = o.n_parallel > 0 ? o.n_parallel : 8;
     mp.n_batch = o.n_batch > 0 ? o.n_batch : 64, mp.n_positions = o.n_positions;
@@ -288,6 +291,48 @@ static void a_prompt_that_is_known_is_not_read_again(void **state)
     }
 }
 
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    (void)info, (void)kind, (void)walk;
+    return remove(path);
+}
+
+static void what_was_computed_outlives_the_engine(void **state)
+{
+    (void)state;
+    const quern_model *const models[] = {model, windowed};
+    for (size_t k = 0; k < 2; k++) {
+        char directory[] = "/tmp/quern_engine_pages_XXXXXX";
+        question q;
+        qn_buffer text[3] = {0};
+        size_t n_cached[3];
+        assert_non_null(mkdtemp(directory));
+        make_question(&q, 14, false);
+        q.n_prompt = 400, q.max_tokens = 30, q.stop = NULL;
+        const quern_sampler_params sampler = sampler_of(&q);
+        for (size_t i = 0; i < 3; i++) { /* the last one is of another scope */
+            quern_engine *e = open_engine(
+                models[k],
+                (engine_options){.n_parallel = 2, .n_positions = 2 * N_CTX, .directory = directory});
+            quern_request_params p = request_of(&q, &sampler);
+            p.ignore_end = true, p.cache_scope = i == 2 ? "another" : "one";
+            quern_request *r = submit(e, &p);
+            n_cached[i] = hear_all(r, &text[i]).result.n_cached;
+            quern_request_release(r);
+            quern_engine_destroy(e);
+        }
+        assert_int_equal(n_cached[0], 0);
+        assert_int_equal(n_cached[1], 384);
+        assert_int_equal(n_cached[2], 0);
+        for (size_t i = 1; i < 3; i++) {
+            assert_int_equal(text[0].n_bytes, text[i].n_bytes);
+            assert_memory_equal(text[0].data, text[i].data, text[0].n_bytes);
+        }
+        for (size_t i = 0; i < 3; i++) qn_buffer_deinit(&text[i]);
+        nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    }
+}
+
 typedef struct witness {
     atomic_int n_events, n_ends;
     quern_event_kind last;
@@ -454,6 +499,7 @@ int main(void)
         cmocka_unit_test(answers_are_what_they_are_alone),
         cmocka_unit_test(who_makes_room_goes_on_later),
         cmocka_unit_test(a_prompt_that_is_known_is_not_read_again),
+        cmocka_unit_test(what_was_computed_outlives_the_engine),
         cmocka_unit_test(a_request_ends_in_every_state),
         cmocka_unit_test(closing_ends_what_runs_and_what_waits),
         cmocka_unit_test(the_urgent_take_the_place_of_the_patient),
