@@ -10,7 +10,8 @@
 
 enum {
     MAX_SAVES = 512, /* pages that wait to be written */
-    HELD_SHARE = 8,  /* one page in so many of the cache may wait */
+    HELD_SHARE = 4,  /* one page in so many of the cache may wait, but */
+    LEAST_HELD = 8,  /* so many in any case */
     LEAST_SAVED = 4, /* whole pages of a text that are worth writing */
 };
 static const uint64_t HOUR_NS = UINT64_C(3600) * 1000000000, CLOSING_NS = UINT64_C(5) * 1000000000;
@@ -275,7 +276,7 @@ quern_status qn_page_keeper_create(qn_page_keeper **out, const qn_page_keeper_pa
         k->page_bytes += store.page_bytes[g];
         if (n_pages > 0) least_pages = qn_min_size(least_pages, n_pages);
     }
-    k->max_held = qn_min_size(MAX_SAVES, least_pages / HELD_SHARE);
+    k->max_held = qn_min_size(MAX_SAVES, qn_max_size(LEAST_HELD, least_pages / HELD_SHARE));
     pthread_mutex_init(&k->mutex, NULL);
     pthread_cond_init(&k->changed, NULL);
     quern_status s = qn_page_store_open(&k->store, &store, err);
