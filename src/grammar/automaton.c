@@ -11,7 +11,8 @@
 
 enum {
     MAX_CONFIGURATIONS = 1 << 14, /* of one place */
-    MAX_WORK = 1 << 18,           /* configurations met since qn_automaton_rest, over and over again too */
+    MAX_WORK = 1 << 18,           /* configurations met, over and over again too: for a byte, or a mask */
+    MAX_LONG_WORK = 1 << 23,      /* for an end, which may be as long as an answer */
     MAX_REMEMBERED = 1 << 20,     /* configurations, transitions and stacks, each */
     BOTTOM = 0,                   /* the stack on which nothing is */
 };
@@ -56,7 +57,7 @@ struct qn_automaton {
     numbers work_numbers; /* configurations of it */
     bool accepts;
     qn_place begin;
-    size_t n_met; /* configurations, since it rested */
+    size_t n_left; /* configurations that may be met until it rests */
     quern_status status;
 };
 
@@ -163,7 +164,8 @@ static bool add_configuration(qn_automaton *a, uint32_t state, uint32_t stack)
 {
     const configuration wanted = {state, stack};
     bool is_new;
-    if (++a->n_met > MAX_WORK) return fail(a, QUERN_ERR_LIMIT);
+    if (a->n_left == 0) return fail(a, QUERN_ERR_LIMIT);
+    a->n_left--;
     if (a->n_work < FEW) {
         for (size_t i = 0; i < a->n_work; i++)
             if (is_same(a->work[i], wanted)) return true;
@@ -403,7 +405,12 @@ qn_place qn_automaton_begin(const qn_automaton *a)
 
 void qn_automaton_rest(qn_automaton *a)
 {
-    a->n_met = 0;
+    a->n_left = MAX_WORK;
+}
+
+void qn_automaton_rest_long(qn_automaton *a)
+{
+    a->n_left = MAX_LONG_WORK;
 }
 
 quern_status qn_automaton_status(const qn_automaton *a, quern_error *err)
@@ -519,6 +526,7 @@ quern_status qn_automaton_create(qn_automaton **out, const qn_network *network, 
 {
     qn_automaton *a = *out = qn_calloc(1, sizeof *a);
     if (a == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "grammar: no memory");
+    qn_automaton_rest(a);
     a->net = network;
     a->marks = qn_calloc(network->n_states, sizeof *a->marks);
     a->begins = qn_calloc(network->n_states, sizeof *a->begins);

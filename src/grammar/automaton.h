@@ -31,9 +31,11 @@ const qn_place *qn_automaton_row(const qn_automaton *a, qn_place at);
 #define QN_PLACE_UNKNOWN UINT32_MAX
 quern_status qn_automaton_status(const qn_automaton *a, quern_error *err);
 
-/* How much may be made between two calls of this is bounded, so that a hostile grammar cannot take long: call
+/* How much may be met between two calls of this is bounded, so that a hostile grammar cannot take long: call
  * it before each piece of work that has a bound of its own, such as one byte of a text, or one mask. */
 void qn_automaton_rest(qn_automaton *a);
+/* The same before a way to the end, which may have as many bytes as an answer: thirty times as much. */
+void qn_automaton_rest_long(qn_automaton *a);
 
 /* Whether the text so far is a whole text of the language. */
 bool qn_automaton_accepts(const qn_automaton *a, qn_place at);

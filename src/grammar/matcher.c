@@ -290,6 +290,7 @@ quern_token qn_matcher_closing_token(qn_matcher *m)
 bool qn_matcher_can_end(qn_matcher *m, size_t n_tokens)
 {
     qn_place at = m->at;
+    if (qn_automaton_shortest(m->automaton, at) > n_tokens) qn_automaton_rest_long(m->automaton);
     for (;; n_tokens--) {
         const uint32_t n_bytes = qn_automaton_shortest(m->automaton, at);
         if (n_bytes <= n_tokens)

@@ -39,8 +39,8 @@ bool qn_matcher_accept_bytes(qn_matcher *m, const char *bytes, size_t n_bytes);
 
 bool qn_matcher_may_end(const qn_matcher *m);
 bool qn_matcher_must_end(const qn_matcher *m); /* nothing but the end can come */
-/* Whether the text can be made whole with so many tokens: by its shortest end, in the longest tokens that spell
- * it. And the same after one token more, without moving on. */
+/* Whether the text can be made whole with so many tokens: by its shortest end, in the longest tokens that
+ * spell it. And the same after one token more, without moving on. */
 bool qn_matcher_can_end(qn_matcher *m, size_t n_tokens);
 bool qn_matcher_can_end_after(qn_matcher *m, quern_token token, size_t n_tokens);
 /* The first token of that end; where the text is whole, one that ends the answer. -1: there is none. */

@@ -83,11 +83,15 @@ typedef struct step { /* by a rule, from a place */
 
 typedef enum rule_kind { UNKNOWN, PLAIN, OTHER } rule_kind;
 
+typedef struct pair_set {
+    pair items[MAX_PAIRS]; /* [n] in the order in which they were met */
+    size_t n;
+} pair_set;
+
 struct qn_plain_text {
     qn_automaton *automaton;
-    pair pairs[MAX_PAIRS], inside[MAX_PAIRS]; /* between characters, and inside of one */
-    size_t n_pairs, n_inside;
-    uint8_t samples[256]; /* [n_samples] one of all bytes that nothing tells apart */
+    pair_set between, inside; /* of characters */
+    uint8_t samples[256];     /* [n_samples] one of all bytes that nothing tells apart */
     size_t n_samples;
     bool *reads_plain; /* [n_states] the first byte of a plain character */
     uint8_t
@@ -153,13 +157,13 @@ void qn_plain_text_forget(qn_plain_text *p)
 
 /* ---- by bytes of every kind -------------------------------------------------------------------- */
 
-static bool add_pair(pair pairs[MAX_PAIRS], size_t *n, pair added)
+static bool add_pair(pair_set *set, pair added)
 {
-    for (size_t i = *n; i-- > 0;)
-        if (pairs[i].place == added.place && pairs[i].state == added.state)
+    for (size_t i = set->n; i-- > 0;)
+        if (set->items[i].place == added.place && set->items[i].state == added.state)
             return true; /* met with fewer characters, or as many */
-    if (*n == MAX_PAIRS) return false;
-    pairs[(*n)++] = added;
+    if (set->n == MAX_PAIRS) return false;
+    set->items[set->n++] = added;
     return true;
 }
 
@@ -173,26 +177,23 @@ static bool add_followers(qn_plain_text *p, pair from, qn_plain_kind kind)
         const qn_place to = qn_automaton_step(p->automaton, from.place, p->samples[k]);
         if (to == last.place && state == last.state) continue; /* most bytes lead to the same */
         last = (pair){to, state, (uint8_t)(from.n_characters + (state == WHOLE))};
-        if (to == QN_PLACE_DEAD) return false;
-        if (state == WHOLE ? !add_pair(p->pairs, &p->n_pairs, last)
-                           : !add_pair(p->inside, &p->n_inside, last))
-            return false;
+        if (to == QN_PLACE_DEAD || !add_pair(state == WHOLE ? &p->between : &p->inside, last)) return false;
     }
     return true;
 }
 
 /* Breadth first by whole characters, however many bytes they have: so a place is met first with the fewest
- * characters before it, and the first character that leads nowhere ends the run. p->pairs are then the places
- * after one character and more, `from` among them if it is met again. */
+ * characters before it, and the first character that leads nowhere ends the run. p->between are then the
+ * places after one character and more, `from` among them if it is met again. */
 static unsigned run_by_bytes(qn_plain_text *p, qn_place from, qn_plain_kind kind, unsigned most)
 {
     size_t n_followed = 0, n_inside_followed = 0;
-    p->n_pairs = p->n_inside = 0;
-    for (pair at = {from, WHOLE, 0}; at.n_characters < most; at = p->pairs[n_followed++]) {
+    p->between.n = p->inside.n = 0;
+    for (pair at = {from, WHOLE, 0}; at.n_characters < most; at = p->between.items[n_followed++]) {
         if (!add_followers(p, at, kind)) return at.n_characters;
-        for (; n_inside_followed < p->n_inside; n_inside_followed++)
-            if (!add_followers(p, p->inside[n_inside_followed], kind)) return at.n_characters;
-        if (n_followed == p->n_pairs) return most; /* any number may come */
+        for (; n_inside_followed < p->inside.n; n_inside_followed++)
+            if (!add_followers(p, p->inside.items[n_inside_followed], kind)) return at.n_characters;
+        if (n_followed == p->between.n) return most; /* any number may come */
     }
     return most;
 }
@@ -220,10 +221,10 @@ static bool is_plain_rule(qn_plain_text *p, uint32_t rule)
     if (p->rule_kinds[rule] != UNKNOWN) return p->rule_kinds[rule] == PLAIN;
     const qn_place begin = qn_automaton_rule_begin(p->automaton, rule);
     bool is_plain = begin != QN_PLACE_DEAD && run_by_bytes(p, begin, QN_PLAIN_ANY, 1) == 1;
-    for (size_t i = 0; is_plain && i < p->n_pairs; i++)
-        if (p->pairs[i].n_characters == 1)
-            is_plain = qn_automaton_accepts(p->automaton, p->pairs[i].place) &&
-                       qn_automaton_is_final(p->automaton, p->pairs[i].place);
+    for (size_t i = 0; is_plain && i < p->between.n; i++)
+        if (p->between.items[i].n_characters == 1)
+            is_plain = qn_automaton_accepts(p->automaton, p->between.items[i].place) &&
+                       qn_automaton_is_final(p->automaton, p->between.items[i].place);
     p->rule_kinds[rule] = is_plain ? PLAIN : OTHER;
     p->n_readers[rule] = is_plain ? count_readers(p, begin, &ignored) : 0;
     return is_plain;

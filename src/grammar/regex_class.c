@@ -11,7 +11,7 @@
 
 enum {
     MAX_RANGES = 1 << 16,
-    MAX_CATEGORIES = 8, /* \p{..} in one pattern: each looks at most characters */
+    MAX_CATEGORIES = 8, /* \p{..} in one pattern: each looks at a quarter of all characters */
     LAST_CHARACTER = 0x10ffff,
 };
 
@@ -72,7 +72,7 @@ static uint32_t categories_named(const char *name, size_t n)
 }
 
 /* The last of the characters from c on that have c's category as one block: UnicodeData.txt gives these
- * blocks by their first and last characters, and planes 4 to 13 are empty. They are four fifths of all. */
+ * blocks by their first and last characters, and planes 4 to 13 are empty. They are three quarters of all. */
 static uint32_t last_alike(uint32_t c)
 {
     static const qn_character_range blocks[] = {{0x4e00, 0x9fff},   {0xac00, 0xd7a3},   {0x20000, 0x2a6df},

@@ -297,6 +297,21 @@ static void texts_can_be_closed_from_anywhere(void **state)
     close_fixture(&f);
 }
 
+/* Which is no reason to take the grammar for one that is too ambiguous. */
+static void an_end_may_be_far_away(void **state)
+{
+    (void)state;
+    fixture f;
+    quern_error err = {0};
+    open_fixture(&f, "root ::= char{99000} \"!\"\nchar ::= one | two | three\none ::= [a-x]\ntwo ::= [a-y] | "
+                     "[a-z]\nthree ::= [a-z]");
+    assert_non_null(qn_matcher_mask(f.matcher));
+    assert_true(qn_matcher_can_end(f.matcher, 50000)); /* there are tokens of many bytes */
+    assert_int_equal(qn_matcher_status(f.matcher, &err), QUERN_OK);
+    assert_false(qn_matcher_mask(f.matcher)->is_empty);
+    close_fixture(&f);
+}
+
 static void failing_memory_is_told(void **state)
 {
     (void)state;
@@ -333,9 +348,11 @@ static void failing_memory_is_told(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(masks_are_what_each_token_says), cmocka_unit_test(what_is_not_allowed_ends_the_text),
-        cmocka_unit_test(control_tokens_are_asked_for_as_such),
-        cmocka_unit_test(texts_can_be_closed_from_anywhere), cmocka_unit_test(failing_memory_is_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(masks_are_what_each_token_says),
+                                       cmocka_unit_test(what_is_not_allowed_ends_the_text),
+                                       cmocka_unit_test(control_tokens_are_asked_for_as_such),
+                                       cmocka_unit_test(texts_can_be_closed_from_anywhere),
+                                       cmocka_unit_test(an_end_may_be_far_away),
+                                       cmocka_unit_test(failing_memory_is_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
