@@ -1,0 +1,167 @@
+/* faults_test.c: memory, disk and threads fail under an engine, each of their calls once. Whatever fails is
+ * told as one error or not needed; all other requests get the answer that they get alone; afterwards the
+ * engine answers as ever, and nothing is left in memory. */
+#include "support/cmocka_all.h"
+
+#include "questions.h"
+#include "support/faults.h"
+#include "support/tiny_model.h"
+
+#include "base/alloc.h"
+#include "base/random.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_QUESTIONS = 4 };
+
+static quern_model *model;
+static question questions[N_QUESTIONS];
+static qn_buffer alone[N_QUESTIONS], told;
+static char directory[] = "/tmp/quern_faults_XXXXXX"; /* of pages */
+
+/* ---- one try ------------------------------------------------------------------------------------- */
+
+static quern_status open_engine(quern_engine **e, int n_threads, quern_error *err)
+{
+    quern_engine_params params = quern_engine_params_default();
+    params.n_threads = n_threads, params.cache_directory = directory;
+    quern_engine_model_params m = quern_engine_model_params_default();
+    m.n_ctx = QUESTION_CTX, m.n_parallel = 2, m.n_batch = 64, m.n_positions = 2 * QUESTION_CTX;
+    quern_status s = quern_engine_create(e, &params, err);
+    if (s != QUERN_OK) return s;
+    s = quern_engine_add_model(*e, "tiny", model, &m, err);
+    if (s != QUERN_OK) quern_engine_destroy(*e), *e = NULL;
+    return s;
+}
+
+/* What came is right, or the planned failure was told. */
+static void check_answer(size_t i, const quern_event *end, const char *what, long k)
+{
+    if (end->kind == QUERN_EVENT_FAILED && fault_has_struck() && end->error->status != QUERN_OK &&
+        end->error->message[0] != '\0')
+        return;
+    if (end->kind != QUERN_EVENT_FINISHED) fail_msg("%s %ld: question %zu ended in no way", what, k, i);
+    if (told.n_bytes != alone[i].n_bytes ||
+        (told.n_bytes > 0 && memcmp(told.data, alone[i].data, told.n_bytes) != 0))
+        fail_msg("%s %ld: question %zu has another answer than alone", what, k, i);
+}
+
+static void ask_all(quern_engine *e, const char *what, long k)
+{
+    quern_request *requests[N_QUESTIONS] = {0};
+    for (size_t i = 0; i < N_QUESTIONS; i++) {
+        const quern_sampler_params sampler = question_sampler(&questions[i]);
+        const quern_request_params p = question_request(&questions[i], &sampler);
+        quern_error err = {0};
+        if (quern_submit(e, &p, &requests[i], &err) == QUERN_OK) continue;
+        assert_null(requests[i]);
+        if (!fault_has_struck() || err.message[0] == '\0') fail_msg("%s %ld: refused", what, k);
+    }
+    for (size_t i = 0; i < N_QUESTIONS; i++) {
+        if (requests[i] == NULL) continue;
+        quern_event end = question_hear(requests[i], &told);
+        if (told.failed) end.kind = QUERN_EVENT_FAILED; /* it struck here, in the test's own buffer */
+        else check_answer(i, &end, what, k);
+        qn_buffer_deinit(&told);
+        quern_request_release(requests[i]);
+    }
+}
+
+/* Opens, asks, and asks once more without a fault. False: there were not so many calls that could fail. */
+static bool try_one(fault_kind kind, long k)
+{
+    quern_engine *e = NULL;
+    quern_error err = {0};
+    const long live = qn_alloc_live();
+    fault_plan(kind, k);
+    const quern_status s = open_engine(&e, kind == FAULT_THREAD ? 2 : 1, &err);
+    if (s != QUERN_OK && (!fault_has_struck() || e != NULL || err.message[0] == '\0'))
+        fail_msg("%s %ld: no engine, and no reason: %s", fault_name(kind), k, err.message);
+    if (e != NULL) ask_all(e, fault_name(kind), k);
+    const bool has_struck = fault_has_struck();
+    fault_plan(kind, -1);
+    if (e != NULL) ask_all(e, "after", k);
+    quern_engine_destroy(e);
+    assert_int_equal(qn_alloc_live(), live);
+    return has_struck;
+}
+
+/* ---- kinds of failure ---------------------------------------------------------------------------- */
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    (void)info, (void)kind, (void)walk;
+    return remove(path);
+}
+
+/* Every call in turn, those behind the first `dense` in growing steps. Pages are found on the disk every
+ * other time; reading fails only where there are some. */
+static void fail_each(fault_kind kind, long dense)
+{
+    const bool reads = kind == FAULT_READ || kind == FAULT_SHORT_READ;
+    long n_struck = 0, k = 0;
+    for (;; n_struck++) {
+        nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        if (reads || n_struck % 2 == 1) try_one(kind, -1);
+        if (!try_one(kind, k)) break;
+        k += k < dense ? 1 : 1 + k / 4;
+    }
+    if (n_struck == 0) fail_msg("no %s to fail", fault_name(kind));
+}
+
+static void memory_fails(void **state)
+{
+    (void)state;
+    fail_each(FAULT_ALLOCATION, 16);
+}
+
+static void threads_fail(void **state)
+{
+    (void)state;
+    fail_each(FAULT_THREAD, 10);
+}
+
+static void the_disk_fails(void **state)
+{
+    (void)state;
+    static const fault_kind kinds[] = {FAULT_READ, FAULT_SHORT_READ, FAULT_WRITE, FAULT_RENAME, FAULT_OPEN};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) fail_each(kinds[i], 4);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    model = question_model(&(tiny_model){.seed = 1});
+    if (model == NULL || mkdtemp(directory) == NULL) return -1;
+    quern_context *ctx = question_context(model);
+    for (size_t i = 0; i < N_QUESTIONS; i++) {
+        question_make(&questions[i], i, false);
+        questions[i].n_prompt = 270 + 20 * i,
+        questions[i].max_tokens = 12; /* enough to be kept on the disk */
+        question_answer(ctx, &questions[i], &alone[i]);
+    }
+    quern_context_destroy(ctx);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_QUESTIONS; i++) qn_buffer_deinit(&alone[i]);
+    quern_model_close(model);
+    nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_fails),
+        cmocka_unit_test(threads_fail),
+        cmocka_unit_test(the_disk_fails),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
