@@ -1,6 +1,7 @@
 /* faults_test.c: memory, disk and threads fail under an engine, each of their calls once. Whatever fails is
  * told as one error or not needed; all other requests get the answer that they get alone; afterwards the
- * engine answers as ever, and nothing is left in memory. */
+ * engine answers as ever, and nothing is left in memory. And where nothing new comes, steps ask for no memory
+ * that could fail. */
 #include "support/cmocka_all.h"
 
 #include "questions.h"
@@ -11,13 +12,15 @@
 #include "base/random.h"
 
 #include <ftw.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { N_QUESTIONS = 4 };
 
-static quern_model *model;
+static quern_model *model, *windowed;
 static question questions[N_QUESTIONS];
 static qn_buffer alone[N_QUESTIONS], told;
 static char directory[] = "/tmp/quern_faults_XXXXXX"; /* of pages */
@@ -131,11 +134,88 @@ static void the_disk_fails(void **state)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) fail_each(kinds[i], 4);
 }
 
+/* ---- steps --------------------------------------------------------------------------------------- */
+
+enum { N_STREAMS = 4, SETTLED = 20, WATCHED_UNTIL = 150 };
+
+typedef struct streams {
+    size_t n_told[N_STREAMS]; /* tokens; of the engine's thread, as all of this */
+    bool is_watched, was_watched, took_memory;
+    atomic_size_t n_ended;
+} streams;
+
+typedef struct stream {
+    streams *all;
+    size_t index;
+} stream;
+
+/* From when all have settled until one has come far, every allocation is noted (and fails). */
+static void watch(void *user, quern_request *request, const quern_event *event)
+{
+    const stream *s = user;
+    streams *all = s->all;
+    (void)request;
+    all->n_ended += event->kind >= QUERN_EVENT_FINISHED;
+    if (event->kind != QUERN_EVENT_TEXT) return;
+    all->n_told[s->index] = event->n_done;
+    size_t least = SIZE_MAX, most = 0;
+    for (size_t i = 0; i < N_STREAMS; i++) {
+        if (all->n_told[i] < least) least = all->n_told[i];
+        if (all->n_told[i] > most) most = all->n_told[i];
+    }
+    if (!all->was_watched && least >= SETTLED && most < WATCHED_UNTIL / 2) {
+        all->is_watched = all->was_watched = true;
+        fault_plan(FAULT_ALLOCATION, 0);
+    } else if (all->is_watched && most >= WATCHED_UNTIL) {
+        all->took_memory = fault_has_struck();
+        all->is_watched = false;
+        fault_plan(FAULT_ALLOCATION, -1);
+    }
+}
+
+static void stream_on(const quern_model *m)
+{
+    streams all = {0};
+    stream each[N_STREAMS];
+    quern_request *requests[N_STREAMS];
+    quern_engine_params params = quern_engine_params_default();
+    quern_engine_model_params mp = quern_engine_model_params_default();
+    quern_engine *e;
+    quern_error err = {0};
+    params.n_threads = 1;
+    mp.n_ctx = QUESTION_CTX, mp.n_parallel = N_STREAMS, mp.n_batch = 64;
+    assert_int_equal(quern_engine_create(&e, &params, &err), QUERN_OK);
+    if (quern_engine_add_model(e, "tiny", m, &mp, &err) != QUERN_OK) fail_msg("%s", err.message);
+    for (size_t i = 0; i < N_STREAMS; i++) {
+        question q;
+        question_make(&q, i, false);
+        q.n_prompt = 60 + i, q.max_tokens = 200, q.stop = "a text that never comes";
+        const quern_sampler_params sampler = question_sampler(&q);
+        quern_request_params p = question_request(&q, &sampler);
+        each[i] = (stream){.all = &all, .index = i};
+        p.on_event = watch, p.user = &each[i], p.ignore_end = true;
+        if (quern_submit(e, &p, &requests[i], &err) != QUERN_OK) fail_msg("%s", err.message);
+    }
+    while (all.n_ended < N_STREAMS) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    quern_engine_destroy(e);
+    for (size_t i = 0; i < N_STREAMS; i++) quern_request_release(requests[i]);
+    assert_true(all.was_watched && !all.is_watched);
+    assert_false(all.took_memory);
+}
+
+static void steps_take_no_memory(void **state)
+{
+    (void)state;
+    stream_on(model);
+    stream_on(windowed);
+}
+
 static int set_up(void **state)
 {
     (void)state;
     model = question_model(&(tiny_model){.seed = 1});
-    if (model == NULL || mkdtemp(directory) == NULL) return -1;
+    windowed = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
+    if (model == NULL || windowed == NULL || mkdtemp(directory) == NULL) return -1;
     quern_context *ctx = question_context(model);
     for (size_t i = 0; i < N_QUESTIONS; i++) {
         question_make(&questions[i], i, false);
@@ -152,6 +232,7 @@ static int tear_down(void **state)
     (void)state;
     for (size_t i = 0; i < N_QUESTIONS; i++) qn_buffer_deinit(&alone[i]);
     quern_model_close(model);
+    quern_model_close(windowed);
     nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return 0;
 }
@@ -162,6 +243,7 @@ int main(void)
         cmocka_unit_test(memory_fails),
         cmocka_unit_test(threads_fail),
         cmocka_unit_test(the_disk_fails),
+        cmocka_unit_test(steps_take_no_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
