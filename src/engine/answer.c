@@ -88,13 +88,15 @@ static bool draw_step(qn_answer *a, float *logits, const float *block_max, quern
     qn_matcher *m = qn_sampler_matcher(a->params.sampler);
     quern_token token = draw_freely(a, logits, block_max);
     a->n_step = 0;
+    a->drawn = -1;
     if (token < 0) {
         *s = quern_sampler_status(a->params.sampler, err);
         return false;
     }
     if (m != NULL) token = keep_closable(a, m, token);
+    a->drawn = token;
     while (take(a, token, s)) {
-        if (m == NULL || a->n_step == QN_ANSWER_STEP) return true;
+        if (m == NULL || a->params.one_by_one || a->n_step == QN_ANSWER_STEP) return true;
         token = qn_sample_only(a->params.sampler);
         if (token < 0) return true;
     }
