@@ -96,7 +96,7 @@ static void note(account *a, const quern_event *event)
         struct told *told = &a->tokens[a->n++];
         told->position = l->position, told->token = l->token, told->log_prob = l->log_prob;
         told->n_top = l->n_top;
-        memcpy(told->top, l->top, l->n_top * sizeof *l->top);
+        for (size_t k = 0; k < l->n_top; k++) told->top[k] = l->top[k];
     }
     if (event->kind == QUERN_EVENT_PROMPT) a->n_of_prompt = a->n;
 }
