@@ -761,6 +761,7 @@ typedef struct quern_request_result {
     size_t n_prompt;                   /**< tokens of the prompt */
     size_t n_cached;                   /**< of these, found computed by others or before */
     size_t n_generated;                /**< tokens drawn, the one that ended the answer included */
+    size_t n_dropped;                  /**< tokens of prompt and answer that were forgotten: shifts_context */
     size_t n_guessed, n_guessed_right; /**< tokens that were guessed ahead, and of these came true */
     uint32_t n_preempted;              /**< times it had to make room and went on later */
     uint64_t queued_ns;                /**< from quern_submit until it began */
@@ -787,7 +788,7 @@ typedef struct quern_log_prob {
 /* A token of a text and how likely the model held it to be: log-softmax over the whole row of logits, before
  * any penalty, bias, temperature, filter or grammar. */
 typedef struct quern_token_log_probs {
-    size_t position;           /**< of the token: prompt first, then the answer */
+    size_t position;           /**< of the token: prompt first, then the answer; dropped ones count */
     quern_token token;         /**< quern_token_bytes has its text */
     float log_prob;            /**< as above */
     size_t n_top;              /**< as many as were asked for, fewer where all others are impossible */
@@ -798,6 +799,7 @@ typedef struct quern_event {
     quern_event_kind kind;
     uint32_t answer; /**< of n_answers, the one that it is about; each has all these events of its own */
     size_t n_ahead, n_done, n_total;
+    size_t n_dropped; /**< with TEXT: of the context, so far; as in the result */
     const char *text; /**< whole characters, never a part of a stop string; a NUL stands behind it */
     size_t n_bytes;
     /** [n_log_probs] where they are asked for. With TEXT: of the tokens drawn since the last one, the token
@@ -837,6 +839,12 @@ typedef struct quern_request_params { /* what is pointed to, but for the grammar
     double weight;      /**< of the client: twice the weight, twice the service; default 1 */
     const char *cache_scope; /**< requests find again only what others of their scope have computed; NULL: the
                                 client's own scope */
+    /** Where the context is full the answer goes on: the first n_keep tokens (at most half of the context)
+     * stay, of those behind them the older half is forgotten, and what remains is computed again as a text of
+     * its own, so that the answer follows that text and nothing else. Penalties remember what was forgotten.
+     * Without, the answer ends with QUERN_FINISH_CONTEXT. */
+    bool shifts_context;
+    size_t n_keep;
     bool log_probs; /**< tell those of the tokens drawn. Tokens that a grammar leaves no choice about are then
                        computed one by one */
     bool prompt_log_probs;    /**< tell those of the prompt's tokens, with answer 0 only. All of the prompt is

@@ -39,7 +39,7 @@ static bool emit(qn_answer *a, const char *text, size_t n_bytes, bool is_last, q
 /* Tokens that may still be drawn; the last one need not find room in the context. */
 static size_t count_left(const qn_answer *a)
 {
-    const size_t room = a->params.n_ctx - (a->n_held + a->n_step) + 1;
+    const size_t room = a->params.shifts ? SIZE_MAX : a->params.n_ctx - (a->n_held + a->n_step) + 1;
     return a->params.max_tokens > 0 ? qn_min_size(room, a->params.max_tokens - a->n_generated) : room;
 }
 

@@ -18,6 +18,7 @@ typedef struct qn_answer_params {
     const char *const *stops; /* [n_stops], these and grammar borrowed until the end */
     size_t n_stops, n_ctx, max_tokens;
     bool ignore_end, continues_prompt, show_special;
+    bool shifts;     /* the context is no end: the caller makes room in it */
     bool one_by_one; /* every token from a row of logits of its own, the only one possible too */
     quern_generate_text_fn *on_text; /* or NULL */
     void *user;

@@ -37,8 +37,13 @@ static quern_status copy_prompt(quern_request *r, const quern_model *model, size
         if (p->prompt[i] < 0 || (uint32_t)p->prompt[i] >= model->hparams.n_vocab)
             return qn_fail(err, QUERN_ERR_ARGUMENT, "prompt token %zu: %d is not in the vocabulary of %u", i,
                            (int)p->prompt[i], model->hparams.n_vocab);
+    if (p->shifts_context && p->n_keep > n_ctx / 2)
+        return qn_fail(err, QUERN_ERR_ARGUMENT,
+                       "%zu tokens to keep where the context of %zu shifts (at most half of it is possible)",
+                       p->n_keep, n_ctx);
+    r->shifts = p->shifts_context, r->n_ctx = n_ctx, r->n_keep = p->n_keep;
     const size_t room = n_ctx - p->n_prompt,
-                 wanted = p->max_tokens > 0 ? qn_min_size(p->max_tokens, room) : room;
+                 wanted = p->max_tokens > 0 && !r->shifts ? qn_min_size(p->max_tokens, room) : room;
     r->capacity = p->n_prompt + wanted + QN_ANSWER_STEP;
     r->tokens = qn_calloc(r->capacity, sizeof *r->tokens);
     if (r->tokens == NULL)
@@ -70,6 +75,7 @@ static quern_status make_answer(quern_request *r, const quern_model *model, size
                                      .ignore_end = p->ignore_end,
                                      .continues_prompt = p->continues_prompt,
                                      .show_special = p->show_special,
+                                     .shifts = p->shifts_context,
                                      .one_by_one = p->log_probs,
                                      .on_text = take_text,
                                      .user = r};
@@ -225,6 +231,7 @@ static void note(qn_request_news *n, const quern_event *event)
         break;
     case QUERN_EVENT_TEXT:
         n->n_drawn = event->n_done;
+        n->n_dropped = event->n_dropped;
         n->is_cut |= !qn_log_prob_list_append(&n->log_probs, event->log_probs, event->n_log_probs);
         /* what cannot be kept is missing at the end, and the end says so */
         n->is_cut |= !qn_buffer_append(&n->text, event->text, event->n_bytes);
@@ -256,6 +263,7 @@ void qn_request_tell_text(quern_request *r)
                                       .n_bytes = r->fresh.n_bytes,
                                       .log_probs = qn_log_prob_list_view(&r->log_probs),
                                       .n_log_probs = r->log_probs.n,
+                                      .n_dropped = r->result.n_dropped,
                                       .n_done = r->answer.n_generated});
     qn_buffer_clear(&r->fresh);
     r->log_probs.n = 0;
@@ -296,7 +304,7 @@ bool qn_request_scores_prompt(const quern_request *r)
 void qn_request_take_log_prob(quern_request *r, const float *logits)
 {
     if (r->answer.drawn < 0) return;
-    const size_t i = qn_log_prob_list_add(&r->log_probs, r->n_tokens, r->answer.drawn);
+    const size_t i = qn_log_prob_list_add(&r->log_probs, r->n_tokens + r->result.n_dropped, r->answer.drawn);
     qn_log_prob_list_fill(&r->log_probs, i, logits, r->answer.params.model->hparams.n_vocab);
 }
 
@@ -312,6 +320,22 @@ void qn_request_take_step(quern_request *r, uint64_t now_ns)
         result->longest_gap_ns = now_ns - r->last_token_ns;
     }
     r->last_token_ns = now_ns;
+}
+
+bool qn_request_wants_shift(const quern_request *r)
+{
+    return r->shifts && r->n_tokens > r->n_ctx;
+}
+
+void qn_request_shift(quern_request *r)
+{
+    while (r->n_tokens > r->n_ctx) {
+        const size_t n_dropped = (r->n_tokens - r->n_keep + 1) / 2;
+        r->n_tokens -= n_dropped;
+        r->result.n_dropped += n_dropped;
+        memmove(r->tokens + r->n_keep, r->tokens + r->n_keep + n_dropped,
+                (r->n_tokens - r->n_keep) * sizeof *r->tokens);
+    }
 }
 
 bool qn_request_must_end(quern_request *r, uint64_t now_ns)
@@ -386,7 +410,7 @@ static void take(quern_request *r, quern_event *event)
         *event = (quern_event){.kind = QUERN_EVENT_PROMPT, .n_done = n->n_read, .n_total = r->n_prompt};
         give_log_probs(n, &n->prompt_log_probs, event);
     } else if (n->text.n_bytes > 0 || n->log_probs.n > 0) {
-        *event = (quern_event){.kind = QUERN_EVENT_TEXT, .n_done = n->n_drawn};
+        *event = (quern_event){.kind = QUERN_EVENT_TEXT, .n_done = n->n_drawn, .n_dropped = n->n_dropped};
         give_text(n, event);
         give_log_probs(n, &n->log_probs, event);
     } else if (n->has_ended && !n->is_over) {

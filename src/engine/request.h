@@ -29,7 +29,7 @@ typedef struct qn_request_news {
     bool is_queued, has_started, has_read, has_ended;
     bool is_cut;  /* some text could not be kept */
     bool is_over; /* the end was fetched, or is told by on_event */
-    size_t n_ahead, n_cached, n_read, n_drawn;
+    size_t n_ahead, n_cached, n_read, n_drawn, n_dropped;
     qn_buffer text, given; /* not told yet; what the last event points to */
     qn_log_prob_list log_probs, prompt_log_probs, given_log_probs;
     quern_request_result result;
@@ -70,7 +70,9 @@ struct quern_request {
     /* What the last step computed; they have room for all that one can. */
     qn_log_prob_list log_probs, prompt_log_probs;
     bool wants_log_probs;
-    size_t n_scored; /* tokens of the prompt whose log-probabilities are computed, or not wanted */
+    bool shifts;          /* where the context is full */
+    size_t n_ctx, n_keep; /* positions it may have; of these, that stay */
+    size_t n_scored;      /* tokens of the prompt whose log-probabilities are computed, or not wanted */
     uint64_t began_ns, first_token_ns, last_token_ns;
     quern_request_result result;
 
@@ -94,6 +96,10 @@ bool qn_request_scores_prompt(const quern_request *r);
 void qn_request_take_log_prob(quern_request *r, const float *logits);
 /* Takes over the tokens that the answer drew, at a time (qn_clock_ns). */
 void qn_request_take_step(quern_request *r, uint64_t now_ns);
+/* Whether its tokens are more than the context holds, and the older ones may go. */
+bool qn_request_wants_shift(const quern_request *r);
+/* Drops them; the first n_keep stay what they were. */
+void qn_request_shift(quern_request *r);
 /* Whether it is canceled or past its deadline; then answer.finish says so. */
 bool qn_request_must_end(quern_request *r, uint64_t now_ns);
 /* Tells the end: of the answer as it is, or, unless status is QUERN_OK, the error. */

@@ -156,7 +156,7 @@ static void preempt(qn_runner *r, slot *s)
 static size_t pages_beside(const qn_runner *r, const quern_request *request, size_t n_others)
 {
     for (size_t i = 0; i < n_others; i++)
-        if (r->by_turn[i]->request->first == request->first)
+        if (r->by_turn[i]->request->first == request->first && request->result.n_dropped == 0)
             return (request->n_tokens - request->n_prompt) / QN_PAGE_POSITIONS + 2;
     return request->n_tokens / QN_PAGE_POSITIONS + 1;
 }
@@ -369,8 +369,8 @@ static bool is_read_for(const qn_runner *r, const slot *s)
     for (size_t i = 0; i < r->n_active && length + 1 < q->n_prompt; i++) {
         const slot *other = r->by_turn[i];
         const size_t before = length_of(r, other);
-        if (other->request->first == q->first && other->n_in_step > 0 && before + 1 < q->n_prompt &&
-            before + other->n_in_step > length)
+        if (other->request->first == q->first && other->request->result.n_dropped == 0 &&
+            other->n_in_step > 0 && before + 1 < q->n_prompt && before + other->n_in_step > length)
             return true;
     }
     return false;
@@ -515,6 +515,16 @@ static void commit(qn_runner *r, slot *s)
         qn_page_keeper_save(r->keeper, q->name_space, q->tokens, length, s->seq);
 }
 
+/* Makes room in a full context: what remains is a text of its own, known as far as others had it. */
+static void shift(qn_runner *r, slot *s)
+{
+    quern_request *q = s->request;
+    qn_request_shift(q);
+    qn_kv_cache_truncate(r->cache, s->seq, q->n_keep);
+    if (s->text != NULL) qn_lookup_index_reset(s->text);
+    s->n_indexed = 0;
+}
+
 /* Tells how far a slot came. */
 static void tell(qn_runner *r, slot *s)
 {
@@ -528,6 +538,7 @@ static void tell(qn_runner *r, slot *s)
                    s->output < 0 ? (double)s->n_in_step / PROMPT_BATCH : 1.0 + (double)n_true);
     if (s->output < 0 || q->prompt_log_probs.n > 0) qn_request_tell_read(q, length_of(r, s));
     if (s->output < 0) return;
+    if (s->goes_on && qn_request_wants_shift(q)) shift(r, s);
     if (s->goes_on) qn_request_tell_text(q);
     else end(r, s, s->status, &s->error);
 }

@@ -105,7 +105,7 @@ static void hear(quern_request *r, account *a)
 {
     quern_event event;
     memset(a, 0, sizeof *a);
-    while (quern_request_next(r, 60000, &event)) {
+    while (quern_request_next(r, -1, &event)) {
         assert_int_not_equal(event.kind, QUERN_EVENT_NONE);
         assert_true(event.n_log_probs == 0 || event.kind == QUERN_EVENT_PROMPT ||
                     event.kind == QUERN_EVENT_TEXT);
