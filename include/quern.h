@@ -231,6 +231,16 @@ QUERN_API quern_status quern_detokenize(const quern_model *model, const quern_to
                                         bool remove_special, bool show_special, char **text, size_t *n_bytes,
                                         quern_error *err);
 
+/**
+ * The bytes of one token as it stands in a text, which need not be whole characters; of control tokens their
+ * names.
+ *
+ * @param bytes  receives [n_bytes] bytes and a NUL behind them, owned by the caller: quern_free
+ * @return QUERN_OK, QUERN_ERR_ARGUMENT (not in the vocabulary), _NOMEM
+ */
+QUERN_API quern_status quern_token_bytes(const quern_model *model, quern_token token, char **bytes,
+                                         size_t *n_bytes, quern_error *err);
+
 /** True for tokens that end an answer. */
 QUERN_API bool quern_token_is_end(const quern_model *model, quern_token token);
 
@@ -747,9 +757,11 @@ typedef enum quern_priority { /* what waits at a higher one goes first; of one p
 typedef struct quern_request_result {
     quern_finish finish;
     int stop;                          /**< index of the stop string that ended the answer; -1: none did */
+    uint64_t seed;                     /**< that it was drawn with: quern_answer_seed */
     size_t n_prompt;                   /**< tokens of the prompt */
-    size_t n_cached;                   /**< of these, found computed when the request began */
+    size_t n_cached;                   /**< of these, found computed by others or before */
     size_t n_generated;                /**< tokens drawn, the one that ended the answer included */
+    size_t n_dropped;                  /**< tokens of prompt and answer that were forgotten: shifts_context */
     size_t n_guessed, n_guessed_right; /**< tokens that were guessed ahead, and of these came true */
     uint32_t n_preempted;              /**< times it had to make room and went on later */
     uint64_t queued_ns;                /**< from quern_submit until it began */
@@ -764,28 +776,56 @@ typedef enum quern_event_kind {
     QUERN_EVENT_STARTED,  /**< it runs; n_done of n_total tokens of its prompt were found computed */
     QUERN_EVENT_PROMPT,   /**< n_done of n_total tokens of its prompt have been read */
     QUERN_EVENT_TEXT,     /**< text, n_bytes of it, that n_done tokens so far have made certain */
-    QUERN_EVENT_FINISHED, /**< result; nothing follows */
-    QUERN_EVENT_FAILED    /**< error, and result as far as it went; nothing follows */
+    QUERN_EVENT_FINISHED, /**< result; nothing follows for this answer */
+    QUERN_EVENT_FAILED    /**< error, and result as far as it went; nothing follows for this answer */
 } quern_event_kind;
+
+typedef struct quern_log_prob {
+    quern_token token;
+    float log_prob; /**< nats, at most 0; -INFINITY: impossible */
+} quern_log_prob;
+
+/* A token of a text and how likely the model held it to be: log-softmax over the whole row of logits, before
+ * any penalty, bias, temperature, filter or grammar. */
+typedef struct quern_token_log_probs {
+    size_t position;           /**< of the token: prompt first, then the answer; dropped ones count */
+    quern_token token;         /**< quern_token_bytes has its text */
+    float log_prob;            /**< as above */
+    size_t n_top;              /**< as many as were asked for, fewer where all others are impossible */
+    const quern_log_prob *top; /**< [n_top] the most likely tokens here, the lower one first among equals */
+} quern_token_log_probs;
 
 typedef struct quern_event {
     quern_event_kind kind;
+    uint32_t answer; /**< of n_answers, the one that it is about; each has all these events of its own */
     size_t n_ahead, n_done, n_total;
+    size_t n_dropped; /**< with TEXT: of the context, so far; as in the result */
     const char *text; /**< whole characters, never a part of a stop string; a NUL stands behind it */
     size_t n_bytes;
+    /** [n_log_probs] where they are asked for. With TEXT: of the tokens drawn since the last one, the token
+     * that ended the answer included; n_bytes may then be 0, for text is held back and tokens are not. With
+     * PROMPT: of the tokens read since the last one; the first token of a prompt has none. */
+    const quern_token_log_probs *log_probs;
+    size_t n_log_probs;
     quern_request_result result;
     const quern_error *error;
 } quern_event;
 
-/** Receives what happens with a request, on the engine's thread between two steps: it must not wait. It may
- * call quern_submit and quern_request_cancel. What the event points to is valid during the call. */
+/** Receives what happens with a request (of several answers too there is one), on the engine's thread between
+ * two steps: it must not wait. It may call quern_submit and quern_request_cancel. What the event points to is
+ * valid during the call. */
 typedef void quern_event_fn(void *user, quern_request *request, const quern_event *event);
+
+enum { QUERN_MAX_ANSWERS = 64, QUERN_MAX_TOP_LOG_PROBS = 20 };
 
 typedef struct quern_request_params { /* what is pointed to, but for the grammar, is copied */
     size_t struct_bytes;
     const char *model;         /**< name; NULL: the first that was added */
     const quern_token *prompt; /**< [n_prompt], at least 1 */
     size_t n_prompt;
+    /** Answers to draw, at most QUERN_MAX_ANSWERS; 0 and 1: one. The prompt is computed once for all. The
+     * i-th is bitwise the one of a request for one answer with the seed quern_answer_seed(seed, i). */
+    uint32_t n_answers;
     const quern_sampler_params *sampler; /**< NULL: defaults */
     const quern_grammar *grammar;        /**< or NULL; must outlive the request */
     size_t max_tokens;                   /**< 0: until the answer ends or the context is full */
@@ -799,10 +839,27 @@ typedef struct quern_request_params { /* what is pointed to, but for the grammar
     double weight;      /**< of the client: twice the weight, twice the service; default 1 */
     const char *cache_scope; /**< requests find again only what others of their scope have computed; NULL: the
                                 client's own scope */
+    /** Where the context is full the answer goes on: the first n_keep tokens (at most half of the context)
+     * stay, of those behind them the older half is forgotten, and what remains is computed again as a text of
+     * its own, so that the answer follows that text and nothing else. Penalties remember what was forgotten.
+     * Without, the answer ends with QUERN_FINISH_CONTEXT. */
+    bool shifts_context;
+    size_t n_keep;
+    bool log_probs; /**< tell those of the tokens drawn. Tokens that a grammar leaves no choice about are then
+                       computed one by one */
+    bool prompt_log_probs;    /**< tell those of the prompt's tokens, with answer 0 only. All of the prompt is
+                                 then    computed, whatever is known of it, in pieces of at most 64 tokens */
+    uint32_t n_top_log_probs; /**< most likely tokens to tell beside each, at most QUERN_MAX_TOP_LOG_PROBS */
     quern_event_fn *on_event; /**< NULL: events are fetched with quern_request_next */
     void *user;
 } quern_request_params;
 QUERN_API quern_request_params quern_request_params_default(void);
+
+/** The seed of the index-th answer of a request. Of the first it is the request's own; of the others the
+ * first number of the stream `index` that belongs to it (SplitMix64's finalizer over seed and index,
+ * base/random.h), and 0 where that is QUERN_SEED_RANDOM. A request with that seed takes one from the system
+ * first: its result says which. */
+QUERN_API uint64_t quern_answer_seed(uint64_t seed, uint32_t index);
 
 /**
  * Hands a request to the engine, and returns at once.
@@ -814,16 +871,16 @@ QUERN_API quern_request_params quern_request_params_default(void);
 QUERN_API quern_status quern_submit(quern_engine *engine, const quern_request_params *params,
                                     quern_request **out, quern_error *err);
 
-/** Asks a request to end, in whatever state it is: it does before the next step but one. From any thread; not
- * from a signal handler. */
+/** Asks a request, with all its answers, to end, in whatever state it is: it does before the next step but
+ * one. From any thread; not from a signal handler. */
 QUERN_API void quern_request_cancel(quern_request *request);
 /** Gives the handle back; a request that has not ended is canceled. NULL is fine. */
 QUERN_API void quern_request_release(quern_request *request);
 
 /**
  * The next event of a request that has no on_event, waiting for it at most timeout_ms (below 0: as long as it
- * takes). Text and progress that came since the last call are told as one event. What it points to is valid
- * until the next call. One thread at a time.
+ * takes). Text and progress of an answer that came since the last call are told as one event; several answers
+ * take turns. What it points to is valid until the next call. One thread at a time.
  *
  * @return false: all has been told
  */

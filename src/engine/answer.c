@@ -39,7 +39,7 @@ static bool emit(qn_answer *a, const char *text, size_t n_bytes, bool is_last, q
 /* Tokens that may still be drawn; the last one need not find room in the context. */
 static size_t count_left(const qn_answer *a)
 {
-    const size_t room = a->params.n_ctx - (a->n_held + a->n_step) + 1;
+    const size_t room = a->params.shifts ? SIZE_MAX : a->params.n_ctx - (a->n_held + a->n_step) + 1;
     return a->params.max_tokens > 0 ? qn_min_size(room, a->params.max_tokens - a->n_generated) : room;
 }
 
@@ -88,13 +88,15 @@ static bool draw_step(qn_answer *a, float *logits, const float *block_max, quern
     qn_matcher *m = qn_sampler_matcher(a->params.sampler);
     quern_token token = draw_freely(a, logits, block_max);
     a->n_step = 0;
+    a->drawn = -1;
     if (token < 0) {
         *s = quern_sampler_status(a->params.sampler, err);
         return false;
     }
     if (m != NULL) token = keep_closable(a, m, token);
+    a->drawn = token;
     while (take(a, token, s)) {
-        if (m == NULL || a->n_step == QN_ANSWER_STEP) return true;
+        if (m == NULL || a->params.one_by_one || a->n_step == QN_ANSWER_STEP) return true;
         token = qn_sample_only(a->params.sampler);
         if (token < 0) return true;
     }

@@ -18,6 +18,8 @@ typedef struct qn_answer_params {
     const char *const *stops; /* [n_stops], these and grammar borrowed until the end */
     size_t n_stops, n_ctx, max_tokens;
     bool ignore_end, continues_prompt, show_special;
+    bool shifts;     /* the context is no end: the caller makes room in it */
+    bool one_by_one; /* every token from a row of logits of its own, the only one possible too */
     quern_generate_text_fn *on_text; /* or NULL */
     void *user;
 } qn_answer_params;
@@ -32,6 +34,7 @@ typedef struct qn_answer {
     quern_token step[QN_ANSWER_STEP];
     size_t n_step; /* tokens that are part of the answer and not yet of the sequence */
     size_t n_generated;
+    quern_token drawn;   /* from the last row; -1: none could be */
     quern_finish finish; /* why it ended, or CANCELED if it has not */
     int stop_index;      /* of params.stops that ended it; -1: none */
     bool was_closed;     /* the grammar's shortest end was taken, for want of room */

@@ -316,33 +316,64 @@ static quern_status check_request(const quern_request_params *p, quern_error *er
     if ((unsigned)p->priority >= QN_PRIORITIES)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "priority %d (0 to %d are possible)", (int)p->priority,
                        QN_PRIORITIES - 1);
+    if (p->n_answers > QUERN_MAX_ANSWERS)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%u answers (at most %d are possible)", p->n_answers,
+                       QUERN_MAX_ANSWERS);
+    if (p->n_top_log_probs > QUERN_MAX_TOP_LOG_PROBS)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "log-probabilities of %u tokens (at most %d are possible)",
+                       p->n_top_log_probs, QUERN_MAX_TOP_LOG_PROBS);
     if (!(p->weight > 0.0) || p->weight > 1e6)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "weight %g (above 0, at most 1e6)", p->weight);
     return QUERN_OK;
 }
 
-/* Puts a new request into the queue. */
-static quern_status enqueue(quern_engine *e, quern_request *r, const quern_request_params *p,
+/* Puts one answer of a new request into the queue; under the mutex. */
+static quern_status enqueue_one(quern_engine *e, quern_request *r, const quern_request_params *p,
+                                quern_error *err)
+{
+    r->client = qn_request_queue_join(e->queue, p->client != NULL ? p->client : "", p->weight);
+    if (r->client == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
+    if (!qn_request_queue_push(e->queue, r->client, &r->entry, false)) {
+        qn_request_queue_leave(e->queue, r->client);
+        return qn_fail(err, QUERN_ERR_BUSY, "%u requests wait already (try again later)",
+                       e->params.max_waiting);
+    }
+    return QUERN_OK;
+}
+
+/* An answer that waits is one of the engine's from now on; under the mutex. */
+static void take_on(quern_engine *e, quern_request *r)
+{
+    enlist(e, r);
+    const size_t n_waiting = qn_request_queue_size(e->queue);
+    r->n_ahead = n_waiting > MAX_COUNTED
+                     ? n_waiting - 1
+                     : qn_request_queue_position(e->queue, &r->entry, r->submitted_ns, ADMISSION_COST);
+    r->next = e->arrived;
+    e->arrived = r;
+    qn_request_hold(r), qn_request_hold(r); /* until it has ended, and until it was told */
+}
+
+/* Puts a new request into the queue, all its answers or none. */
+static quern_status enqueue(quern_engine *e, quern_request *first, const quern_request_params *p,
                             quern_error *err)
 {
     quern_status s = QUERN_OK;
     pthread_mutex_lock(&e->mutex);
-    r->client = qn_request_queue_join(e->queue, p->client != NULL ? p->client : "", p->weight);
-    if (r->client == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
-    else if (!qn_request_queue_push(e->queue, r->client, &r->entry, false)) {
-        qn_request_queue_leave(e->queue, r->client);
-        s = qn_fail(err, QUERN_ERR_BUSY, "%u requests wait already (try again later)", e->params.max_waiting);
-    } else {
-        enlist(e, r);
-        const size_t n_waiting = qn_request_queue_size(e->queue);
-        r->n_ahead = n_waiting > MAX_COUNTED
-                         ? n_waiting - 1
-                         : qn_request_queue_position(e->queue, &r->entry, r->submitted_ns, ADMISSION_COST);
-        r->next = e->arrived;
-        e->arrived = r;
-        qn_request_hold(r), qn_request_hold(r); /* until it has ended, and until it was told */
-        pthread_cond_signal(&e->changed);
+    quern_request *end = first;
+    while (end != NULL && s == QUERN_OK) {
+        s = enqueue_one(e, end, p, err);
+        if (s == QUERN_OK) end = end->next_answer;
     }
+    for (quern_request *r = first; r != end; r = r->next_answer) {
+        if (s == QUERN_OK) {
+            take_on(e, r);
+            continue;
+        }
+        qn_request_queue_remove(e->queue, &r->entry);
+        qn_request_queue_leave(e->queue, r->client);
+    }
+    pthread_cond_signal(&e->changed);
     pthread_mutex_unlock(&e->mutex);
     return s;
 }
@@ -364,9 +395,11 @@ quern_status quern_submit(quern_engine *e, const quern_request_params *params, q
     quern_request *r;
     s = qn_request_create(&r, qn_runner_model(runner), qn_runner_context(runner), &p, err);
     if (s != QUERN_OK) return s;
-    r->engine = e;
-    r->runner = runner;
-    r->name_space = name_space_of(p.cache_scope != NULL ? p.cache_scope : p.client != NULL ? p.client : "");
+    const qn_prefix_key name_space = name_space_of(p.cache_scope != NULL ? p.cache_scope
+                                                   : p.client != NULL    ? p.client
+                                                                         : "");
+    for (quern_request *a = r; a != NULL; a = a->next_answer)
+        a->engine = e, a->runner = runner, a->name_space = name_space;
     *out = r; /* before a callback can see it */
     s = enqueue(e, r, &p, err);
     if (s != QUERN_OK) {
@@ -376,19 +409,20 @@ quern_status quern_submit(quern_engine *e, const quern_request_params *params, q
     return s;
 }
 
-void quern_request_cancel(quern_request *r)
+void quern_request_cancel(quern_request *first)
 {
-    pthread_mutex_lock(&r->news.mutex);
-    const bool has_ended = r->news.has_ended;
+    bool has_ended = true;
+    pthread_mutex_lock(&first->news.mutex);
+    for (const quern_request *r = first; r != NULL; r = r->next_answer) has_ended &= r->news.has_ended;
     if (!has_ended) {
-        quern_engine *e = r->engine;
+        quern_engine *e = first->engine;
         pthread_mutex_lock(&e->mutex);
-        atomic_store(&r->is_canceled, true);
+        for (quern_request *r = first; r != NULL; r = r->next_answer) atomic_store(&r->is_canceled, true);
         e->wants_sweep = true;
         pthread_cond_signal(&e->changed);
         pthread_mutex_unlock(&e->mutex);
     }
-    pthread_mutex_unlock(&r->news.mutex);
+    pthread_mutex_unlock(&first->news.mutex);
 }
 
 void quern_request_release(quern_request *r)

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/random.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,8 +37,13 @@ static quern_status copy_prompt(quern_request *r, const quern_model *model, size
         if (p->prompt[i] < 0 || (uint32_t)p->prompt[i] >= model->hparams.n_vocab)
             return qn_fail(err, QUERN_ERR_ARGUMENT, "prompt token %zu: %d is not in the vocabulary of %u", i,
                            (int)p->prompt[i], model->hparams.n_vocab);
+    if (p->shifts_context && p->n_keep > n_ctx / 2)
+        return qn_fail(err, QUERN_ERR_ARGUMENT,
+                       "%zu tokens to keep where the context of %zu shifts (at most half of it is possible)",
+                       p->n_keep, n_ctx);
+    r->shifts = p->shifts_context, r->n_ctx = n_ctx, r->n_keep = p->n_keep;
     const size_t room = n_ctx - p->n_prompt,
-                 wanted = p->max_tokens > 0 ? qn_min_size(p->max_tokens, room) : room;
+                 wanted = p->max_tokens > 0 && !r->shifts ? qn_min_size(p->max_tokens, room) : room;
     r->capacity = p->n_prompt + wanted + QN_ANSWER_STEP;
     r->tokens = qn_calloc(r->capacity, sizeof *r->tokens);
     if (r->tokens == NULL)
@@ -69,24 +75,43 @@ static quern_status make_answer(quern_request *r, const quern_model *model, size
                                      .ignore_end = p->ignore_end,
                                      .continues_prompt = p->continues_prompt,
                                      .show_special = p->show_special,
+                                     .shifts = p->shifts_context,
+                                     .one_by_one = p->log_probs,
                                      .on_text = take_text,
                                      .user = r};
     return qn_answer_init(&r->answer, &answer, err);
 }
 
-static bool make_news(qn_request_news *n)
+static quern_status make_lists(quern_request *r, const quern_request_params *p, quern_error *err)
 {
-    pthread_condattr_t clock;
-    if (pthread_mutex_init(&n->mutex, NULL) != 0) return false;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    const bool ok = pthread_cond_init(&n->changed, &clock) == 0;
-    pthread_condattr_destroy(&clock);
-    if (!ok) pthread_mutex_destroy(&n->mutex);
-    return ok;
+    const size_t n_top = p->n_top_log_probs;
+    r->wants_log_probs = p->log_probs;
+    r->n_scored = p->prompt_log_probs ? 1 : r->n_prompt;
+    if (qn_log_prob_list_init(&r->log_probs, p->log_probs ? QN_MAX_DRAFT + 1 : 0, n_top) &&
+        qn_log_prob_list_init(&r->prompt_log_probs, p->prompt_log_probs ? QN_SCORED_TOKENS : 0, n_top) &&
+        qn_log_prob_list_init(&r->news.log_probs, 0, n_top) &&
+        qn_log_prob_list_init(&r->news.prompt_log_probs, 0, n_top) &&
+        qn_log_prob_list_init(&r->news.given_log_probs, 0, n_top))
+        return QUERN_OK;
+    return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
 }
 
-static void destroy(quern_request *r, bool has_news)
+static quern_status make_mutex(qn_request_news *n, quern_error *err)
+{
+    pthread_condattr_t clock;
+    bool ok = pthread_mutex_init(&n->mutex, NULL) == 0;
+    if (ok) {
+        pthread_condattr_init(&clock);
+        pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+        n->has_mutex = pthread_cond_init(&n->changed, &clock) == 0;
+        pthread_condattr_destroy(&clock);
+        if (!n->has_mutex) pthread_mutex_destroy(&n->mutex);
+        ok = n->has_mutex;
+    }
+    return ok ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
+}
+
+static void destroy_one(quern_request *r)
 {
     if (r->sampler != NULL) qn_answer_deinit(&r->answer);
     quern_sampler_destroy(r->sampler);
@@ -96,20 +121,33 @@ static void destroy(quern_request *r, bool has_news)
     qn_buffer_deinit(&r->fresh);
     qn_buffer_deinit(&r->news.text);
     qn_buffer_deinit(&r->news.given);
-    if (has_news) {
+    qn_log_prob_list_deinit(&r->log_probs), qn_log_prob_list_deinit(&r->prompt_log_probs);
+    qn_log_prob_list_deinit(&r->news.log_probs), qn_log_prob_list_deinit(&r->news.prompt_log_probs);
+    qn_log_prob_list_deinit(&r->news.given_log_probs);
+    if (r->news.has_mutex) {
         pthread_cond_destroy(&r->news.changed);
         pthread_mutex_destroy(&r->news.mutex);
     }
     qn_free(r);
 }
 
-quern_status qn_request_create(quern_request **out, const quern_model *model, size_t n_ctx,
-                               const quern_request_params *p, quern_error *err)
+static void destroy(quern_request *first)
+{
+    for (quern_request *r = first, *next; r != NULL; r = next) {
+        next = r->next_answer;
+        destroy_one(r);
+    }
+}
+
+/* One answer, of its own or behind the first. */
+static quern_status create_one(quern_request **out, quern_request *first, const quern_model *model,
+                               size_t n_ctx, const quern_request_params *p, quern_error *err)
 {
     quern_request *r = *out = qn_calloc(1, sizeof *r);
     if (r == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
+    r->first = first != NULL ? first : r;
     atomic_init(&r->holders, 1);
-    r->submitted_ns = qn_clock_ns();
+    r->submitted_ns = first != NULL ? first->submitted_ns : qn_clock_ns();
     r->deadline_ns = p->deadline_ns > 0 ? r->submitted_ns + p->deadline_ns : 0;
     r->on_event = p->on_event;
     r->news.is_over = p->on_event != NULL;
@@ -118,21 +156,59 @@ quern_status qn_request_create(quern_request **out, const quern_model *model, si
     r->result = (quern_request_result){.finish = QUERN_FINISH_CANCELED, .stop = -1, .n_prompt = p->n_prompt};
     quern_status s = copy_stops(r, p, err);
     if (s == QUERN_OK) s = copy_prompt(r, model, n_ctx, p, err);
+    if (s == QUERN_OK) s = make_lists(r, p, err);
     if (s == QUERN_OK) s = make_answer(r, model, n_ctx, p, err);
-    const bool has_news = s == QUERN_OK && make_news(&r->news);
-    if (s == QUERN_OK && !has_news) s = qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
-    if (s != QUERN_OK) destroy(r, has_news), *out = NULL;
+    if (s == QUERN_OK) r->result.seed = quern_sampler_seed(r->sampler);
+    if (s == QUERN_OK && first == NULL) s = make_mutex(&r->news, err);
+    if (s != QUERN_OK) destroy_one(r), *out = NULL;
+    return s;
+}
+
+uint64_t quern_answer_seed(uint64_t seed, uint32_t index)
+{
+    if (index == 0) return seed;
+    const uint64_t own = qn_random_u64(&(qn_random){.seed = seed, .stream = index});
+    return own != QUERN_SEED_RANDOM ? own : 0;
+}
+
+/* The answers after the first: with the same prompt, and seeds of their own. */
+static quern_status add_answers(quern_request *first, const quern_model *model, size_t n_ctx,
+                                const quern_request_params *params, quern_error *err)
+{
+    quern_request_params p = *params;
+    quern_sampler_params sampler = quern_sampler_params_default();
+    if (p.sampler != NULL) memcpy(&sampler, p.sampler, qn_min_size(p.sampler->struct_bytes, sizeof sampler));
+    p.sampler = &sampler;
+    p.prompt_log_probs = false;
+    quern_request *last = first;
+    for (uint32_t i = 1; i < p.n_answers; i++, last = last->next_answer) {
+        sampler.seed = quern_answer_seed(first->result.seed, i);
+        const quern_status s = create_one(&last->next_answer, first, model, n_ctx, &p, err);
+        if (s != QUERN_OK) return s;
+        last->next_answer->index = i;
+    }
+    return QUERN_OK;
+}
+
+quern_status qn_request_create(quern_request **out, const quern_model *model, size_t n_ctx,
+                               const quern_request_params *p, quern_error *err)
+{
+    quern_status s = create_one(out, NULL, model, n_ctx, p, err);
+    if (s != QUERN_OK) return s;
+    s = add_answers(*out, model, n_ctx, p, err);
+    if (s != QUERN_OK) destroy(*out), *out = NULL;
     return s;
 }
 
 void qn_request_hold(quern_request *r)
 {
-    atomic_fetch_add(&r->holders, 1);
+    atomic_fetch_add(&r->first->holders, 1);
 }
 
 void qn_request_let_go(quern_request *r)
 {
-    if (atomic_fetch_sub(&r->holders, 1) == 1) destroy(r, true);
+    quern_request *first = r->first;
+    if (atomic_fetch_sub(&first->holders, 1) == 1) destroy(first);
 }
 
 /* ---- telling ----------------------------------------------------------------------------------- */
@@ -151,9 +227,12 @@ static void note(qn_request_news *n, const quern_event *event)
     case QUERN_EVENT_PROMPT:
         n->has_read = true;
         n->n_read = event->n_done;
+        n->is_cut |= !qn_log_prob_list_append(&n->prompt_log_probs, event->log_probs, event->n_log_probs);
         break;
     case QUERN_EVENT_TEXT:
         n->n_drawn = event->n_done;
+        n->n_dropped = event->n_dropped;
+        n->is_cut |= !qn_log_prob_list_append(&n->log_probs, event->log_probs, event->n_log_probs);
         /* what cannot be kept is missing at the end, and the end says so */
         n->is_cut |= !qn_buffer_append(&n->text, event->text, event->n_bytes);
         break;
@@ -165,31 +244,42 @@ static void note(qn_request_news *n, const quern_event *event)
 
 void qn_request_tell(quern_request *r, const quern_event *event)
 {
-    qn_request_news *n = &r->news;
-    pthread_mutex_lock(&n->mutex);
+    qn_request_news *n = &r->news, *shared = &r->first->news;
+    quern_event told = *event;
+    told.answer = r->index;
+    pthread_mutex_lock(&shared->mutex);
     n->has_ended |= event->kind == QUERN_EVENT_FINISHED || event->kind == QUERN_EVENT_FAILED;
     if (r->on_event == NULL) note(n, event);
-    pthread_cond_signal(&n->changed);
-    pthread_mutex_unlock(&n->mutex);
-    if (r->on_event != NULL) r->on_event(r->user, r, event);
+    pthread_cond_signal(&shared->changed);
+    pthread_mutex_unlock(&shared->mutex);
+    if (r->on_event != NULL) r->on_event(r->user, r->first, &told);
 }
 
 void qn_request_tell_text(quern_request *r)
 {
-    if (r->fresh.n_bytes == 0) return;
+    if (r->fresh.n_bytes == 0 && r->log_probs.n == 0) return;
     qn_request_tell(r, &(quern_event){.kind = QUERN_EVENT_TEXT,
-                                      .text = r->fresh.data,
+                                      .text = r->fresh.n_bytes > 0 ? r->fresh.data : "",
                                       .n_bytes = r->fresh.n_bytes,
+                                      .log_probs = qn_log_prob_list_view(&r->log_probs),
+                                      .n_log_probs = r->log_probs.n,
+                                      .n_dropped = r->result.n_dropped,
                                       .n_done = r->answer.n_generated});
     qn_buffer_clear(&r->fresh);
+    r->log_probs.n = 0;
 }
 
 void qn_request_tell_read(quern_request *r, size_t n)
 {
-    if (r->first_token_ns != 0 || n <= r->n_read) return; /* it is read again, after making room */
-    r->n_read = qn_min_size(n, r->n_prompt);
-    qn_request_tell(r,
-                    &(quern_event){.kind = QUERN_EVENT_PROMPT, .n_done = r->n_read, .n_total = r->n_prompt});
+    const bool is_again = r->first_token_ns != 0 || n <= r->n_read; /* after making room */
+    if (is_again && r->prompt_log_probs.n == 0) return;
+    r->n_read = qn_max_size(r->n_read, qn_min_size(n, r->n_prompt));
+    qn_request_tell(r, &(quern_event){.kind = QUERN_EVENT_PROMPT,
+                                      .log_probs = qn_log_prob_list_view(&r->prompt_log_probs),
+                                      .n_log_probs = r->prompt_log_probs.n,
+                                      .n_done = r->n_read,
+                                      .n_total = r->n_prompt});
+    r->prompt_log_probs.n = 0;
 }
 
 /* ---- the way of a request ---------------------------------------------------------------------- */
@@ -206,6 +296,18 @@ quern_status qn_request_begin(quern_request *r, size_t n_cached, quern_error *er
     return s;
 }
 
+bool qn_request_scores_prompt(const quern_request *r)
+{
+    return r->n_scored < r->n_prompt;
+}
+
+void qn_request_take_log_prob(quern_request *r, const float *logits)
+{
+    if (r->answer.drawn < 0) return;
+    const size_t i = qn_log_prob_list_add(&r->log_probs, r->n_tokens + r->result.n_dropped, r->answer.drawn);
+    qn_log_prob_list_fill(&r->log_probs, i, logits, r->answer.params.model->hparams.n_vocab);
+}
+
 void qn_request_take_step(quern_request *r, uint64_t now_ns)
 {
     quern_request_result *result = &r->result;
@@ -218,6 +320,22 @@ void qn_request_take_step(quern_request *r, uint64_t now_ns)
         result->longest_gap_ns = now_ns - r->last_token_ns;
     }
     r->last_token_ns = now_ns;
+}
+
+bool qn_request_wants_shift(const quern_request *r)
+{
+    return r->shifts && r->n_tokens > r->n_ctx;
+}
+
+void qn_request_shift(quern_request *r)
+{
+    while (r->n_tokens > r->n_ctx) {
+        const size_t n_dropped = (r->n_tokens - r->n_keep + 1) / 2;
+        r->n_tokens -= n_dropped;
+        r->result.n_dropped += n_dropped;
+        memmove(r->tokens + r->n_keep, r->tokens + r->n_keep + n_dropped,
+                (r->n_tokens - r->n_keep) * sizeof *r->tokens);
+    }
 }
 
 bool qn_request_must_end(quern_request *r, uint64_t now_ns)
@@ -251,10 +369,33 @@ void qn_request_end(quern_request *r, quern_status status, quern_error *err)
 
 static bool has_news(const qn_request_news *n)
 {
-    return n->is_queued || n->has_started || n->has_read || n->text.n_bytes > 0 || n->has_ended;
+    return n->is_queued || n->has_started || n->has_read || n->text.n_bytes > 0 || n->log_probs.n > 0 ||
+           (n->has_ended && !n->is_over);
 }
 
-/* Takes what comes first of the news. */
+/* Hands a list out with an event; it stays until the next. */
+static void give_log_probs(qn_request_news *n, qn_log_prob_list *list, quern_event *event)
+{
+    const qn_log_prob_list given = *list;
+    *list = n->given_log_probs;
+    list->n = 0;
+    n->given_log_probs = given;
+    event->log_probs = qn_log_prob_list_view(&n->given_log_probs);
+    event->n_log_probs = given.n;
+}
+
+/* Hands the text out that is not told yet. */
+static void give_text(qn_request_news *n, quern_event *event)
+{
+    const qn_buffer text = n->text;
+    n->text = n->given;
+    qn_buffer_clear(&n->text);
+    n->given = text;
+    event->text = text.n_bytes > 0 ? text.data : "";
+    event->n_bytes = text.n_bytes;
+}
+
+/* Takes what comes first of the news of an answer. */
 static void take(quern_request *r, quern_event *event)
 {
     qn_request_news *n = &r->news;
@@ -267,20 +408,19 @@ static void take(quern_request *r, quern_event *event)
     } else if (n->has_read) {
         n->has_read = false;
         *event = (quern_event){.kind = QUERN_EVENT_PROMPT, .n_done = n->n_read, .n_total = r->n_prompt};
-    } else if (n->text.n_bytes > 0) {
-        const qn_buffer text = n->text;
-        n->text = n->given;
-        qn_buffer_clear(&n->text);
-        n->given = text;
-        *event = (quern_event){
-            .kind = QUERN_EVENT_TEXT, .text = text.data, .n_bytes = text.n_bytes, .n_done = n->n_drawn};
-    } else if (n->has_ended) {
+        give_log_probs(n, &n->prompt_log_probs, event);
+    } else if (n->text.n_bytes > 0 || n->log_probs.n > 0) {
+        *event = (quern_event){.kind = QUERN_EVENT_TEXT, .n_done = n->n_drawn, .n_dropped = n->n_dropped};
+        give_text(n, event);
+        give_log_probs(n, &n->log_probs, event);
+    } else if (n->has_ended && !n->is_over) {
         n->is_over = true;
         *event =
             (quern_event){.kind = n->error.status != QUERN_OK ? QUERN_EVENT_FAILED : QUERN_EVENT_FINISHED,
                           .result = n->result,
                           .error = n->error.status != QUERN_OK ? &n->error : NULL};
     }
+    event->answer = r->index;
 }
 
 static struct timespec after_ms(int timeout_ms)
@@ -289,17 +429,37 @@ static struct timespec after_ms(int timeout_ms)
     return (struct timespec){.tv_sec = (time_t)(at / 1000000000), .tv_nsec = (long)(at % 1000000000)};
 }
 
-bool quern_request_next(quern_request *r, int timeout_ms, quern_event *event)
+static bool is_over(const quern_request *first)
 {
-    qn_request_news *n = &r->news;
+    const quern_request *r = first;
+    while (r != NULL && r->news.is_over) r = r->next_answer;
+    return r == NULL;
+}
+
+/* The answer that has news, those after the one that was told of last first; NULL: none has. */
+static quern_request *next_with_news(quern_request *first)
+{
+    quern_request *r = first->told != NULL ? first->told : first;
+    const quern_request *last = r;
+    do {
+        r = r->next_answer != NULL ? r->next_answer : first;
+        if (has_news(&r->news)) return first->told = r;
+    } while (r != last);
+    return NULL;
+}
+
+bool quern_request_next(quern_request *first, int timeout_ms, quern_event *event)
+{
+    qn_request_news *n = &first->news;
     const struct timespec end = after_ms(timeout_ms > 0 ? timeout_ms : 0);
+    quern_request *r = NULL;
     *event = (quern_event){.kind = QUERN_EVENT_NONE};
     pthread_mutex_lock(&n->mutex);
-    const bool is_over = n->is_over;
-    while (!is_over && !has_news(n) && timeout_ms != 0)
+    const bool all_told = is_over(first);
+    while (!all_told && (r = next_with_news(first)) == NULL && timeout_ms != 0)
         if (timeout_ms < 0) pthread_cond_wait(&n->changed, &n->mutex);
         else if (pthread_cond_timedwait(&n->changed, &n->mutex, &end) == ETIMEDOUT) break;
-    if (!is_over) take(r, event);
+    if (r != NULL) take(r, event);
     pthread_mutex_unlock(&n->mutex);
-    return !is_over;
+    return !all_told;
 }

@@ -15,6 +15,7 @@
 #include "engine/draft_length.h"
 #include "engine/lookup_draft.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,13 +23,20 @@ enum {
     LEAST_PIECE = 16, /* tokens of a prompt that a step takes at least */
     IDLE_BUDGET = 4,  /* times the budget, if nobody streams: a step in which nothing can be canceled */
     PROMPT_BATCH = 8, /* tokens of a prompt cost what one token of an answer costs */
-    DRAFT_ROWS = 64,  /* rows of logits for guesses, of all slots together */
+    SPARE_ROWS = QN_SCORED_TOKENS, /* rows of logits beside those that slots draw from: for guesses, and for
+                                      tokens of prompts whose log-probabilities are wanted */
     LEAST_EQUAL = 3,  /* tokens of a text that must have been there before, for what followed to be guessed */
     LOOKUP_NS = 2000, /* what guessing takes */
     FROM_OWN_TEXT = 1, /* kind of guess */
     KERNEL_ORDER = 1,  /* to be counted up when the order of floating-point operations changes in any kernel,
                           or  what lies where in a page */
 };
+
+/* A row that gives the log-probabilities of a token of a prompt. */
+typedef struct prompt_row {
+    quern_request *request;
+    size_t item, row; /* of its prompt_log_probs; of the step's logits */
+} prompt_row;
 
 typedef struct slot {
     quern_request *request; /* NULL: free */
@@ -55,18 +63,24 @@ struct qn_runner {
     qn_kv_cache *cache;
     qn_prefix_tree *tree;
     qn_page_keeper *keeper; /* or NULL */
+    quern_request *fetched; /* list: their pages have come with those of another answer */
     qn_cpu *cpu;
     qn_thread_pool *pool;
     qn_step_pace pace;
     slot *slots;    /* [n_slots] */
     slot **by_turn; /* [n_active] most urgent first, of one priority the oldest */
     size_t n_slots, n_active;
+    bool makes_guesses;
     quern_token *tokens; /* [n_batch] of the step */
     qn_segment *segments;
     int32_t *outputs; /* [setup.device.n_outputs] */
     qn_batch batch;
     slot **drawing; /* [n_slots] slots of this step that draw */
     size_t n_drawing;
+    size_t n_spare, n_held_back; /* rows that the step can still use; of these, not for guesses */
+    prompt_row prompt_rows[SPARE_ROWS];
+    size_t n_prompt_rows;
+    float *untouched; /* [threads][n_vocab] rows as the model left them, while samplers change them */
     qn_step_shape shape;
     qn_runner_stats stats;
 };
@@ -138,13 +152,21 @@ static void preempt(qn_runner *r, slot *s)
     r->host.put_back(r->host.user, request);
 }
 
+/* Pages that a request needs beside those of the first n_others that run: an answer shares its prompt. */
+static size_t pages_beside(const qn_runner *r, const quern_request *request, size_t n_others)
+{
+    for (size_t i = 0; i < n_others; i++)
+        if (r->by_turn[i]->request->first == request->first && request->result.n_dropped == 0)
+            return (request->n_tokens - request->n_prompt) / QN_PAGE_POSITIONS + 2;
+    return request->n_tokens / QN_PAGE_POSITIONS + 1;
+}
+
 bool qn_runner_may_admit(const qn_runner *r, const quern_request *request)
 {
     if (r->n_active == 0) return true;
     if (r->n_active == r->n_slots) return false;
-    size_t wanted = request->n_tokens / QN_PAGE_POSITIONS + 1;
-    for (size_t i = 0; i < r->n_active; i++)
-        wanted += r->by_turn[i]->request->n_tokens / QN_PAGE_POSITIONS + 1;
+    size_t wanted = pages_beside(r, request, r->n_active);
+    for (size_t i = 0; i < r->n_active; i++) wanted += pages_beside(r, r->by_turn[i]->request, i);
     return wanted <= r->setup.cache.n_positions / QN_PAGE_POSITIONS;
 }
 
@@ -161,27 +183,48 @@ bool qn_runner_yield(qn_runner *r, const quern_request *request)
 static void find_prefix(qn_runner *r, slot *s)
 {
     quern_request *q = s->request;
-    const size_t most = q->n_tokens - 1, length = length_of(r, s); /* one is computed, for its logits */
+    /* one token is computed in any case, for its logits: the last, or the one before the first to score */
+    const size_t most = (qn_request_scores_prompt(q) ? q->n_scored : q->n_tokens) - 1,
+                 length = length_of(r, s);
     if (length > 0 && qn_prefix_tree_peek(r->tree, q->name_space, q->tokens, q->n_tokens, most) <= length)
         return;
     qn_kv_cache_truncate(r->cache, s->seq, 0);
-    qn_prefix_tree_find(r->tree, q->name_space, q->tokens, q->n_tokens, most, s->seq);
+    const size_t found = qn_prefix_tree_find(r->tree, q->name_space, q->tokens, q->n_tokens, most, s->seq),
+                 own = qn_max_size(length, qn_max_size(q->n_read, q->result.n_cached));
+    if (q->began_ns != 0 && q->first_token_ns == 0 && found > own) q->result.n_cached += found - own;
+}
+
+/* Answers with one prompt: the first has it fetched, those that come meanwhile wait for that. */
+static bool wait_for_first(quern_request *request)
+{
+    quern_request *first = request->first;
+    if (!first->is_fetching) return false;
+    request->next_fetched = first->next_fetched;
+    first->next_fetched = request;
+    return true;
 }
 
 bool qn_runner_fetch(qn_runner *r, quern_request *request)
 {
-    if (r->keeper == NULL || request->was_fetched) return false;
+    if (r->keeper == NULL || request->was_fetched || qn_request_scores_prompt(request)) return false;
     request->was_fetched = true;
+    if (request != request->first) return wait_for_first(request);
     request->fetch = (qn_page_fetch){.owner = request,
                                      .name_space = request->name_space,
                                      .tokens = request->tokens,
                                      .n_tokens = request->n_tokens};
-    return qn_page_keeper_fetch(r->keeper, &request->fetch);
+    return request->is_fetching = qn_page_keeper_fetch(r->keeper, &request->fetch);
 }
 
 quern_request *qn_runner_collect(qn_runner *r)
 {
-    return r->keeper != NULL ? qn_page_keeper_collect(r->keeper) : NULL;
+    quern_request *request = r->fetched;
+    if (request == NULL && r->keeper != NULL) request = qn_page_keeper_collect(r->keeper);
+    if (request == NULL) return NULL;
+    r->fetched = request->next_fetched;
+    request->next_fetched = NULL;
+    request->is_fetching = false;
+    return request;
 }
 
 void qn_runner_admit(qn_runner *r, quern_request *request)
@@ -244,7 +287,7 @@ static double cost_with(void *user, size_t n_tokens)
 static void guess(qn_runner *r, slot *s, size_t n)
 {
     const quern_request *q = s->request;
-    size_t most = qn_min_size(QN_MAX_DRAFT, r->setup.device.n_outputs - r->batch.n_outputs - 1);
+    size_t most = qn_min_size(QN_MAX_DRAFT, r->n_spare > r->n_held_back ? r->n_spare - r->n_held_back : 0);
     most = qn_min_size(most, r->setup.device.n_batch - r->batch.n_tokens);
     most = qn_min_size(most, q->capacity - QN_ANSWER_STEP - q->n_tokens); /* no more can be drawn */
     if (s->text == NULL || most == 0) return;
@@ -258,24 +301,53 @@ static void guess(qn_runner *r, slot *s, size_t n)
     if (s->n_draft > 0 && !qn_kv_cache_reserve(r->cache, s->seq, n + s->n_draft)) s->n_draft = 0;
 }
 
+/* Tokens of a slot that the step has room for: of a prompt that is scored no more than it has rows for. */
+static size_t most_tokens(const qn_runner *r, const slot *s)
+{
+    const quern_request *q = s->request;
+    const size_t left = left_of(r, s), most = qn_min_size(left, r->setup.device.n_batch - r->batch.n_tokens);
+    if (!qn_request_scores_prompt(q)) return most;
+    const size_t fit = q->n_scored - 1 - length_of(r, s) + r->n_spare;
+    return fit + 1 >= left ? most : qn_min_size(most, fit); /* the last token's row is the one drawn from */
+}
+
+/* Rows of n tokens from a position on, from `begin` on in the batch: each for the prompt's token behind it.
+ */
+static void add_prompt_rows(qn_runner *r, quern_request *q, size_t position, size_t begin, size_t n)
+{
+    qn_batch *b = &r->batch;
+    while (qn_request_scores_prompt(q) && q->n_scored <= position + n) {
+        const size_t scored = q->n_scored++;
+        r->prompt_rows[r->n_prompt_rows++] =
+            (prompt_row){.request = q,
+                         .item = qn_log_prob_list_add(&q->prompt_log_probs, scored, q->tokens[scored]),
+                         .row = b->n_outputs};
+        r->outputs[b->n_outputs++] = (int32_t)(begin + (scored - 1 - position));
+        r->n_spare--;
+    }
+}
+
 /* Pages for n tokens are reserved. */
 static void add_to_step(qn_runner *r, slot *s, size_t n)
 {
     qn_batch *b = &r->batch;
-    const quern_request *q = s->request;
+    quern_request *q = s->request;
     const size_t position = length_of(r, s), begin = b->n_tokens;
     s->n_in_step = s->n_right = n;
     s->n_draft = 0;
     memcpy(r->tokens + begin, q->tokens + position, n * sizeof *r->tokens);
     b->n_tokens += n;
+    add_prompt_rows(r, q, position, begin, n);
     if (position + n == q->n_tokens) {
         s->output = (int32_t)b->n_outputs;
         r->drawing[r->n_drawing++] = s;
         if (q->first_token_ns != 0) guess(r, s, n);
         memcpy(r->tokens + b->n_tokens, s->draft, s->n_draft * sizeof *r->tokens);
         b->n_tokens += s->n_draft;
+        r->n_spare -= s->n_draft;
         for (size_t i = begin + n - 1; i < b->n_tokens; i++) r->outputs[b->n_outputs++] = (int32_t)i;
     }
+    assert(b->n_outputs <= r->setup.device.n_outputs);
     qn_segment *segment = &r->segments[b->n_segments++];
     *segment =
         (qn_segment){.position = (int32_t)position, .token_begin = begin, .n_tokens = b->n_tokens - begin};
@@ -288,16 +360,33 @@ static bool is_full(const qn_runner *r)
     return r->batch.n_tokens == r->setup.device.n_batch;
 }
 
+/* Whether another answer reads, in this step, what this one needs of the prompt that they share. */
+static bool is_read_for(const qn_runner *r, const slot *s)
+{
+    const quern_request *q = s->request;
+    if (q->first->next_answer == NULL || q->first_token_ns != 0 || qn_request_scores_prompt(q)) return false;
+    const size_t length = length_of(r, s);
+    for (size_t i = 0; i < r->n_active && length + 1 < q->n_prompt; i++) {
+        const slot *other = r->by_turn[i];
+        const size_t before = length_of(r, other);
+        if (other->request->first == q->first && other->request->result.n_dropped == 0 &&
+            other->n_in_step > 0 && before + 1 < q->n_prompt && before + other->n_in_step > length)
+            return true;
+    }
+    return false;
+}
+
 static void add_streams(qn_runner *r)
 {
     for (size_t i = 0; i < r->n_active && !is_full(r);) {
         slot *s = r->by_turn[i];
-        if (!streams(r, s)) {
+        if (!streams(r, s) || is_read_for(r, s)) {
             i++;
             continue;
         }
-        const size_t n = qn_min_size(left_of(r, s), r->setup.device.n_batch - r->batch.n_tokens);
-        if (make_room(r, s, n)) add_to_step(r, s, n);
+        if (s->request->first->next_answer != NULL && s->request->first_token_ns == 0) find_prefix(r, s);
+        const size_t n = most_tokens(r, s);
+        if (n > 0 && make_room(r, s, n)) add_to_step(r, s, n);
         if (i < r->n_active && r->by_turn[i] == s) i++;
     }
 }
@@ -308,7 +397,7 @@ static bool will_be_known(const qn_runner *r, const slot *s)
 {
     const quern_request *q = s->request;
     const size_t page_end = (length_of(r, s) / QN_PAGE_POSITIONS + 1) * QN_PAGE_POSITIONS;
-    if (q->n_tokens <= page_end) return false;
+    if (q->n_tokens <= page_end || qn_request_scores_prompt(q)) return false;
     for (size_t i = 0; i < r->n_active; i++) {
         const slot *other = r->by_turn[i];
         const quern_request *o = other->request;
@@ -327,14 +416,17 @@ static void add_prompts(qn_runner *r, uint64_t budget_ns)
     const uint64_t budget = alone ? budget_ns * IDLE_BUDGET : budget_ns;
     for (size_t i = 0; i < r->n_active && !is_full(r);) {
         slot *s = r->by_turn[i];
-        if (s->n_in_step > 0 || will_be_known(r, s)) {
+        if (s->n_in_step > 0 || is_read_for(r, s) || will_be_known(r, s)) {
             i++;
             continue;
         }
         find_prefix(r, s);
-        const size_t left = left_of(r, s),
-                     most = qn_min_size(left, r->setup.device.n_batch - r->batch.n_tokens),
-                     least = r->batch.n_tokens == 0 || i == 0 ? LEAST_PIECE : 0,
+        const size_t most = most_tokens(r, s);
+        if (most == 0) { /* all rows are taken */
+            i++;
+            continue;
+        }
+        const size_t least = r->batch.n_tokens == 0 || i == 0 ? LEAST_PIECE : 0,
                      n = qn_step_pace_fit(&r->pace, &r->shape, length_of(r, s), qn_min_size(least, most),
                                           most, budget);
         if (n == 0) break;
@@ -347,8 +439,11 @@ static void begin_step(qn_runner *r)
 {
     r->batch = (qn_batch){.tokens = r->tokens, .segments = r->segments, .outputs = r->outputs};
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++) r->batch.kv[g] = *qn_kv_cache_memory(r->cache, g);
-    r->n_drawing = 0;
+    r->n_drawing = r->n_prompt_rows = r->n_held_back = 0;
+    r->n_spare = SPARE_ROWS;
     r->shape = (qn_step_shape){0};
+    for (size_t i = 0; i < r->n_active; i++)
+        if (qn_request_scores_prompt(r->by_turn[i]->request)) r->n_held_back = LEAST_PIECE;
     for (size_t i = 0; i < r->n_slots; i++) r->slots[i].n_in_step = 0, r->slots[i].output = -1;
 }
 
@@ -363,17 +458,19 @@ static size_t count_true(const slot *s, size_t i)
     return n;
 }
 
-/* Draws from one row after the other, as long as the guesses behind it come true. */
-static void draw(qn_runner *r, slot *s)
+/* Draws from one row after the other, as long as the guesses behind it come true. untouched: a row's room. */
+static void draw(qn_runner *r, slot *s, float *untouched)
 {
     quern_request *q = s->request;
     const uint64_t now = qn_clock_ns();
     s->status = QUERN_OK;
     for (size_t n_true = 0;;) {
         const size_t row = (size_t)s->output + n_true;
+        float *logits = qn_cpu_logits(r->cpu, row);
         q->answer.n_held = q->n_tokens;
-        s->goes_on = qn_answer_draw(&q->answer, qn_cpu_logits(r->cpu, row), qn_cpu_logit_max(r->cpu, row),
-                                    &s->status, &s->error);
+        if (q->wants_log_probs) memcpy(untouched, logits, r->model->hparams.n_vocab * sizeof *logits);
+        s->goes_on = qn_answer_draw(&q->answer, logits, qn_cpu_logit_max(r->cpu, row), &s->status, &s->error);
+        if (q->wants_log_probs) qn_request_take_log_prob(q, untouched);
         qn_request_take_step(q, now);
         const size_t n = count_true(s, n_true);
         n_true += n;
@@ -382,11 +479,24 @@ static void draw(qn_runner *r, slot *s)
     }
 }
 
-static void draw_some(const qn_worker *w, void *user)
+/* The i-th piece of the work on the step's logits, by one of the threads. */
+static void use_logits(qn_runner *r, size_t i, int thread)
+{
+    const size_t n_vocab = r->model->hparams.n_vocab;
+    if (i < r->n_drawing) {
+        draw(r, r->drawing[i], r->untouched + (size_t)thread * n_vocab);
+        return;
+    }
+    const prompt_row *p = &r->prompt_rows[i - r->n_drawing];
+    qn_log_prob_list_fill(&p->request->prompt_log_probs, p->item, qn_cpu_logits(r->cpu, p->row), n_vocab);
+}
+
+static void use_some(const qn_worker *w, void *user)
 {
     qn_runner *r = user;
     size_t begin, stop;
-    while (qn_worker_take(w, r->n_drawing, 1, &begin, &stop)) draw(r, r->drawing[begin]);
+    while (qn_worker_take(w, r->n_drawing + r->n_prompt_rows, 1, &begin, &stop))
+        use_logits(r, begin, w->index);
 }
 
 /* What was computed of a slot is part of its sequence now, but for guesses that were wrong. */
@@ -394,13 +504,25 @@ static void commit(qn_runner *r, slot *s)
 {
     const quern_request *q = s->request;
     const size_t before = length_of(r, s), length = before + s->n_right;
+    const bool is_for_others =
+        q->first->next_answer != NULL && before + 1 < q->n_prompt && length >= q->n_prompt;
     qn_kv_cache_commit(r->cache, s->seq, s->n_right);
-    if (length / QN_PAGE_POSITIONS != before / QN_PAGE_POSITIONS)
-        qn_prefix_tree_keep(r->tree, q->name_space, q->tokens, length, s->seq, false);
+    if (is_for_others || length / QN_PAGE_POSITIONS != before / QN_PAGE_POSITIONS)
+        qn_prefix_tree_keep(r->tree, q->name_space, q->tokens, length, s->seq, is_for_others);
     /* at the border between a prompt and its answer windows are still there, which later texts need to go on
      */
     if (r->keeper != NULL && before < q->n_prompt && length >= q->n_prompt)
         qn_page_keeper_save(r->keeper, q->name_space, q->tokens, length, s->seq);
+}
+
+/* Makes room in a full context: what remains is a text of its own, known as far as others had it. */
+static void shift(qn_runner *r, slot *s)
+{
+    quern_request *q = s->request;
+    qn_request_shift(q);
+    qn_kv_cache_truncate(r->cache, s->seq, q->n_keep);
+    if (s->text != NULL) qn_lookup_index_reset(s->text);
+    s->n_indexed = 0;
 }
 
 /* Tells how far a slot came. */
@@ -414,8 +536,10 @@ static void tell(qn_runner *r, slot *s)
         qn_draft_length_learn(&s->draft_length, FROM_OWN_TEXT, s->certainty, s->n_draft, n_true);
     r->host.served(r->host.user, q,
                    s->output < 0 ? (double)s->n_in_step / PROMPT_BATCH : 1.0 + (double)n_true);
-    if (s->output < 0) qn_request_tell_read(q, length_of(r, s));
-    else if (s->goes_on) qn_request_tell_text(q);
+    if (s->output < 0 || q->prompt_log_probs.n > 0) qn_request_tell_read(q, length_of(r, s));
+    if (s->output < 0) return;
+    if (s->goes_on && qn_request_wants_shift(q)) shift(r, s);
+    if (s->goes_on) qn_request_tell_text(q);
     else end(r, s, s->status, &s->error);
 }
 
@@ -430,8 +554,8 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
     qn_cpu_step(r->cpu, &r->batch);
     const uint64_t done = qn_clock_ns();
     qn_step_pace_learn(&r->pace, &r->shape, done - ready);
-    if (r->n_drawing > 1) qn_thread_pool_run(r->pool, draw_some, r);
-    else if (r->n_drawing == 1) draw(r, r->drawing[0]);
+    if (r->n_drawing + r->n_prompt_rows > 1) qn_thread_pool_run(r->pool, use_some, r);
+    else if (r->n_drawing + r->n_prompt_rows == 1) use_logits(r, 0, 0);
     for (size_t i = 0; i < r->n_slots; i++)
         if (r->slots[i].n_in_step > 0) commit(r, &r->slots[i]);
     for (size_t i = 0; i < r->n_slots; i++)
@@ -471,14 +595,20 @@ static quern_status set_up(qn_runner *r, const quern_engine_model_params *p, qn_
     r->setup.cache.n_positions =
         qn_round_up(qn_max_size(r->setup.cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
     r->setup.cache.n_windows = p->n_parallel;
-    if (!p->no_guesses) r->setup.device.n_outputs += DRAFT_ROWS;
+    r->setup.device.n_outputs += SPARE_ROWS;
+    r->makes_guesses = !p->no_guesses;
     return QUERN_OK;
+}
+
+static size_t untouched_bytes(const qn_runner *r)
+{
+    return (size_t)r->setup.device.n_threads * r->model->hparams.n_vocab * sizeof *r->untouched;
 }
 
 static quern_status take_memory(qn_runner *r, quern_error *err)
 {
     const uint64_t wanted = qn_kv_cache_bytes(&r->model->program, &r->setup.cache) +
-                            qn_cpu_scratch_bytes(&r->model->program, &r->setup.device);
+                            qn_cpu_scratch_bytes(&r->model->program, &r->setup.device) + untouched_bytes(r);
     if (wanted > r->setup.memory_limit)
         return qn_fail(err, QUERN_ERR_NOMEM,
                        "%s: keys, values and scratch take %llu bytes, but only %llu are available (fewer "
@@ -491,15 +621,15 @@ static quern_status take_memory(qn_runner *r, quern_error *err)
     r->tokens = qn_calloc(r->setup.device.n_batch, sizeof *r->tokens);
     r->segments = qn_calloc(r->setup.device.n_segments, sizeof *r->segments);
     r->outputs = qn_calloc(r->setup.device.n_outputs, sizeof *r->outputs);
-    if (r->slots == NULL || r->by_turn == NULL || r->drawing == NULL || r->tokens == NULL ||
-        r->segments == NULL || r->outputs == NULL)
+    r->untouched = qn_alloc_pages(untouched_bytes(r)); /* not touched, not taken from the system */
+    if (r->untouched == NULL || r->slots == NULL || r->by_turn == NULL || r->drawing == NULL ||
+        r->tokens == NULL || r->segments == NULL || r->outputs == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
     quern_status s = QUERN_OK;
     const qn_lookup_params lookup = {.capacity = r->setup.cache.n_ctx, .least = LEAST_EQUAL};
     for (size_t i = 0; i < r->n_slots && s == QUERN_OK; i++) {
         r->slots[i].seq = i;
-        if (r->setup.device.n_outputs > r->n_slots)
-            s = qn_lookup_index_create(&r->slots[i].text, &lookup, err);
+        if (r->makes_guesses) s = qn_lookup_index_create(&r->slots[i].text, &lookup, err);
     }
     if (s == QUERN_OK) s = qn_kv_cache_create(&r->cache, &r->model->program, &r->setup.cache, err);
     if (s == QUERN_OK) s = qn_prefix_tree_create(&r->tree, r->cache, NULL, NULL, err);
@@ -568,6 +698,7 @@ void qn_runner_destroy(qn_runner *r)
     for (size_t i = 0; i < r->n_slots && r->slots != NULL; i++) qn_lookup_index_destroy(r->slots[i].text);
     qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing);
     qn_free(r->tokens), qn_free(r->segments), qn_free(r->outputs);
+    if (r->untouched != NULL) qn_free_pages(r->untouched, untouched_bytes(r));
     qn_free(r->name);
     qn_free(r);
 }

@@ -22,6 +22,20 @@ quern_status quern_detokenize(const quern_model *m, const quern_token *tokens, s
                                n_bytes != NULL ? n_bytes : &ignored, err);
 }
 
+quern_status quern_token_bytes(const quern_model *m, quern_token token, char **bytes, size_t *n_bytes,
+                               quern_error *err)
+{
+    *bytes = NULL, *n_bytes = 0;
+    if (token < 0 || (size_t)token >= qn_vocab_size(m->vocab))
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "token %d: the vocabulary has %zu", (int)token,
+                       qn_vocab_size(m->vocab));
+    *bytes = qn_malloc(qn_vocab_max_piece(m->vocab) + 1);
+    if (*bytes == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "token %d: no memory", (int)token);
+    *n_bytes = qn_vocab_piece(m->vocab, token, true, *bytes);
+    (*bytes)[*n_bytes] = '\0';
+    return QUERN_OK;
+}
+
 bool quern_token_is_end(const quern_model *m, quern_token token)
 {
     return qn_vocab_is_end(m->vocab, token);
