@@ -77,7 +77,7 @@ quern_event question_hear(quern_request *r, qn_buffer *text)
     quern_event event, last = {0};
     bool is_right = true;
     qn_buffer_clear(text);
-    while (quern_request_next(r, 60000, &event)) {
+    while (quern_request_next(r, -1, &event)) {
         is_right &= event.kind > last.kind || (event.kind == last.kind && event.n_done >= last.n_done &&
                                                event.kind < QUERN_EVENT_FINISHED);
         if (event.kind == QUERN_EVENT_TEXT)

@@ -27,7 +27,7 @@ quern_generated question_answer(quern_context *ctx, const question *q, qn_buffer
 /* As a request; sampler: of the question, must live until it is submitted. */
 quern_request_params question_request(const question *q, const quern_sampler_params *sampler);
 
-/* Fetches all that comes, on any thread, for at most a minute. Returns the last event, or of kind NONE what
+/* Fetches all that comes, on any thread. Returns the last event, or of kind NONE what
  * was out of order. */
 quern_event question_hear(quern_request *r, qn_buffer *text);
 
