@@ -4,8 +4,9 @@
  *     then, who is parked longest first: can never fit -> refuse     there is room -> load
  *         models without requests make room -> unload one of them     parked too long -> drain one more
  *
- * One model moves at a time. While others are drained for one, nobody else comes: the room is for that one.
- */
+ * One model moves at a time. What is drained for one model goes for that one alone, and until it has come
+ * nobody is drained for another; but others may take what is free, or what has no requests: in the end they
+ * are drained for it as well. */
 #include "engine/model_shelf.h"
 
 #include <assert.h>
@@ -167,7 +168,8 @@ static bool may_go(const qn_model_shelf *s, size_t i, size_t for_place)
 static bool may_go_now(const qn_model_shelf *s, size_t i, size_t for_place)
 {
     const qn_shelf_place *p = &s->places[i];
-    return may_go(s, i, for_place) && p->n_held + p->n_queued == 0 && (p->is_draining || p->n_parked == 0);
+    if (!may_go(s, i, for_place) || p->n_held + p->n_queued > 0) return false;
+    return p->is_draining ? s->target == for_place : p->n_parked == 0;
 }
 
 static uint64_t stay_ends_ns(const qn_model_shelf *s, const qn_shelf_place *p)
@@ -235,6 +237,12 @@ static uint64_t bytes_at(const qn_model_shelf *s, size_t place, size_t n_ctx)
     return s->params.bytes_at(s->params.user, place, n_ctx);
 }
 
+/* Whether models with requests are to make room for this one. */
+static bool may_drain_for(const qn_model_shelf *s, size_t i, uint64_t now_ns)
+{
+    return is_late(s, &s->places[i], now_ns) && (s->target == QN_SHELF_NONE || s->target == i);
+}
+
 /* Bytes that the model could have if all went that may. */
 static uint64_t most_there(const qn_model_shelf *s, size_t place)
 {
@@ -277,7 +285,7 @@ static qn_shelf_step load(qn_model_shelf *s, size_t i, size_t n_ctx, size_t leas
     p->n_ctx = n_ctx;
     p->bytes = bytes_at(s, i, n_ctx);
     s->moving = i;
-    s->target = QN_SHELF_NONE;
+    if (s->target == i) s->target = QN_SHELF_NONE;
     return (qn_shelf_step){
         .act = QN_SHELF_LOAD, .place = i, .n_ctx = n_ctx, .least_n_ctx = p->is_short ? least : n_ctx};
 }
@@ -305,7 +313,7 @@ static qn_shelf_step make_larger(qn_model_shelf *s, size_t i, uint64_t now_ns)
 {
     qn_shelf_place *p = &s->places[i];
     if (p->n_held + p->n_queued == 0) return unload(s, i);
-    if (p->is_draining || !is_late(s, p, now_ns)) return (qn_shelf_step){.act = QN_SHELF_REST};
+    if (p->is_draining || !may_drain_for(s, i, now_ns)) return (qn_shelf_step){.act = QN_SHELF_REST};
     s->target = i;
     p->is_draining = true;
     return (qn_shelf_step){.act = QN_SHELF_DRAIN, .place = i};
@@ -333,11 +341,11 @@ static qn_shelf_step bring(qn_model_shelf *s, size_t i, uint64_t now_ns)
     uint64_t sum = 0;
     for (size_t k = 0; k < s->n_places; k++) sum += may_go_now(s, k, i) ? s->places[k].bytes : 0;
     if (sum >= missing) return unload(s, first_to_go(s, i, missing, now_ns));
-    if (is_late(s, p, now_ns)) return drain_for(s, i, missing, now_ns);
+    if (may_drain_for(s, i, now_ns)) return drain_for(s, i, missing, now_ns);
     return (qn_shelf_step){.act = QN_SHELF_REST};
 }
 
-/* Of those wanted, whose turn comes next after the ones that were looked at. */
+/* Of those wanted that were not looked at, the one whose turn comes next. */
 static size_t next_wanted(const qn_model_shelf *s, const bool *was_seen)
 {
     size_t best = QN_SHELF_NONE;
@@ -352,9 +360,9 @@ static qn_shelf_step bring_next(qn_model_shelf *s, uint64_t now_ns)
 {
     bool was_seen[QN_SHELF_PLACES] = {false};
     qn_shelf_step step = {.act = QN_SHELF_REST};
-    if (s->target != QN_SHELF_NONE) return bring(s, s->target, now_ns);
-    for (size_t i; step.act == QN_SHELF_REST && s->target == QN_SHELF_NONE &&
-                   (i = next_wanted(s, was_seen)) != QN_SHELF_NONE;) {
+    for (size_t i = s->target; step.act == QN_SHELF_REST; i = QN_SHELF_NONE) {
+        if (i == QN_SHELF_NONE) i = next_wanted(s, was_seen);
+        if (i == QN_SHELF_NONE) break;
         was_seen[i] = true;
         step = bring(s, i, now_ns);
     }

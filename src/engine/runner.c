@@ -127,8 +127,10 @@ static quern_request *vacate(qn_runner *r, slot *s)
 static void end(qn_runner *r, slot *s, quern_status status, quern_error *err)
 {
     quern_request *request = vacate(r, s);
+    qn_request_hold(request);
+    r->host.ended(r->host.user, request); /* before it is told: then the model may be idle, and given back */
     qn_request_end(request, status, err);
-    r->host.ended(r->host.user, request);
+    qn_request_let_go(request);
 }
 
 static void preempt(qn_runner *r, slot *s)
@@ -452,26 +454,36 @@ quern_engine_model_params quern_engine_model_params_default(void)
         .struct_bytes = sizeof(quern_engine_model_params), .n_parallel = 16, .n_batch = 512};
 }
 
-static quern_status set_up(qn_runner *r, const quern_engine_model_params *p, qn_thread_pool *pool,
-                           quern_error *err)
+static quern_status set_up(qn_context_setup *setup, const quern_model *model,
+                           const quern_engine_model_params *p, int n_threads, quern_error *err)
 {
     quern_context_params c = quern_context_params_default();
     c.n_ctx = p->n_ctx;
     c.n_sequences = p->n_parallel;
     c.n_batch = p->n_batch;
-    c.n_threads = qn_thread_pool_size(pool);
+    c.n_threads = n_threads;
     c.type_k = p->type_k;
     c.type_v = p->type_v;
     c.memory_limit = p->memory_limit;
-    const quern_status s = qn_context_setup_init(&r->setup, r->model, &c, err);
+    const quern_status s = qn_context_setup_init(setup, model, &c, err);
     if (s != QUERN_OK) return s;
-    r->setup.device.pool = r->pool = pool;
-    const size_t n_ctx = r->setup.cache.n_ctx, all = n_ctx * p->n_parallel;
-    r->setup.cache.n_positions = qn_min_size(p->n_positions > 0 ? p->n_positions : 4 * n_ctx, all);
-    r->setup.cache.n_positions =
-        qn_round_up(qn_max_size(r->setup.cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
-    r->setup.cache.n_windows = p->n_parallel;
-    if (!p->no_guesses) r->setup.device.n_outputs += DRAFT_ROWS;
+    const size_t n_ctx = setup->cache.n_ctx, all = n_ctx * p->n_parallel;
+    setup->cache.n_positions = qn_min_size(p->n_positions > 0 ? p->n_positions : 4 * n_ctx, all);
+    setup->cache.n_positions = qn_round_up(qn_max_size(setup->cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
+    setup->cache.n_windows = p->n_parallel;
+    if (!p->no_guesses) setup->device.n_outputs += DRAFT_ROWS;
+    return QUERN_OK;
+}
+
+quern_status qn_runner_plan_memory(qn_runner_plan *plan, const quern_model *model,
+                                   const quern_engine_model_params *params, int n_threads, quern_error *err)
+{
+    qn_context_setup setup;
+    const quern_status s = set_up(&setup, model, params, n_threads, err);
+    if (s != QUERN_OK) return s;
+    *plan = (qn_runner_plan){.n_ctx = setup.cache.n_ctx,
+                             .kv_bytes = qn_kv_cache_bytes(&model->program, &setup.cache),
+                             .scratch_bytes = qn_cpu_scratch_bytes(&model->program, &setup.device)};
     return QUERN_OK;
 }
 
@@ -551,7 +563,8 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
     if ((r->name = qn_strdup(name)) == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", name);
     if (s == QUERN_OK && !model->loaded)
         s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", model->path);
-    if (s == QUERN_OK) s = set_up(r, &p, pool, err);
+    if (s == QUERN_OK) s = set_up(&r->setup, model, &p, qn_thread_pool_size(pool), err);
+    if (s == QUERN_OK) r->setup.device.pool = r->pool = pool;
     if (s == QUERN_OK) s = take_memory(r, err);
     if (s == QUERN_OK) s = open_keeper(r, disk, err);
     if (s != QUERN_OK) qn_runner_destroy(r), *out = NULL;

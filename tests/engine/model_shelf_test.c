@@ -172,6 +172,28 @@ static void who_is_late_has_others_drained(void **state)
     }
 }
 
+static void others_take_what_is_free_meanwhile(void **state)
+{
+    (void)state;
+    qn_model_shelf s = open_alike(4, 3200);
+    weights[3] = 1900, weights[2] = 50; /* 2000 and 150 with their contexts */
+    bring(&s, 0, 1, MS), bring(&s, 1, 1, MS);
+    for (size_t i = 0; i < 2; i++) qn_shelf_use(&s, i, 5 * SECOND), qn_shelf_hold(&s, i);
+    park(&s, 3, 5 * SECOND);
+    expect(&s, 6 * SECOND, QN_SHELF_DRAIN, 0);
+    expect(&s, 6 * SECOND, QN_SHELF_REST, 0);
+    park(&s, 2, 6 * SECOND);
+    expect(&s, 6 * SECOND, QN_SHELF_LOAD, 2);
+    qn_shelf_loaded(&s, 2, 100, MS, 6 * SECOND);
+    unpark_all(&s, 2);
+    assert_int_equal(s.target, 3);
+    expect(&s, 6 * SECOND, QN_SHELF_REST, 0);
+    qn_shelf_let_go(&s, 0, 7 * SECOND);
+    expect(&s, 7 * SECOND, QN_SHELF_UNLOAD, 0);
+    qn_shelf_unloaded(&s, 0);
+    expect(&s, 7 * SECOND, QN_SHELF_LOAD, 3);
+}
+
 static void what_is_not_used_goes_in_time(void **state)
 {
     (void)state;
@@ -467,6 +489,7 @@ int main(void)
         cmocka_unit_test(no_more_go_than_are_needed),
         cmocka_unit_test(what_is_held_pinned_or_fixed_stays),
         cmocka_unit_test(who_is_late_has_others_drained),
+        cmocka_unit_test(others_take_what_is_free_meanwhile),
         cmocka_unit_test(what_is_not_used_goes_in_time),
         cmocka_unit_test(what_does_not_fit_comes_smaller),
         cmocka_unit_test(a_longer_text_has_its_model_loaded_anew),
