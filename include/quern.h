@@ -710,6 +710,11 @@ typedef struct quern_engine_params {
     const char *cache_directory;
     uint64_t cache_max_bytes;    /**< of these files, least recently used ones go; 0: 8 GiB */
     uint64_t cache_hourly_bytes; /**< that are written at most, to spare the disk; 0: 8 GiB */
+    uint64_t
+        memory_limit; /**< bytes that all models in memory may take: weights (but of models that the caller
+                         opened), keys, values and scratch; 0: what the machine has available now */
+    uint32_t max_swap_wait_ms; /**< so long requests for models in memory go before one whose model has no
+                                  room; then room is made as soon as requests that run have ended; 0: 2000 */
 } quern_engine_params;
 QUERN_API quern_engine_params quern_engine_params_default(void);
 
@@ -732,6 +737,9 @@ typedef struct quern_engine_model_params {
                         before; it changes no answer */
     quern_kv_type type_k, type_v; /**< of cached keys and values; default F16 */
     uint64_t memory_limit; /**< bytes for keys, values and scratch; 0: what the machine has available */
+    bool pinned; /**< of registered models: once in memory it stays there, whoever else needs the room */
+    uint32_t idle_unload_ms; /**< of registered models: it goes after so long without a request; 0: only when
+                                others need the room */
 } quern_engine_model_params;
 QUERN_API quern_engine_model_params quern_engine_model_params_default(void);
 
@@ -739,13 +747,82 @@ QUERN_API quern_engine_model_params quern_engine_model_params_default(void);
  * Makes a model known to the engine, and takes all memory that its requests will need.
  *
  * @param name    by which requests mean it
- * @param model   must outlive the engine
+ * @param model   must outlive the engine; it stays in memory, its weights do not count against memory_limit
  * @param params  NULL: defaults
  * @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), _ARGUMENT (also: the name is taken)
  */
 QUERN_API quern_status quern_engine_add_model(quern_engine *engine, const char *name,
                                               const quern_model *model,
                                               const quern_engine_model_params *params, quern_error *err);
+
+/**
+ * Makes a model known by name and file. It is loaded when a request for it comes, beside the steps of others,
+ * and goes again, the least valuable first, when others need the room; never while requests run on it. A
+ * request waits meanwhile, and its answer is the same in any case. If memory is short the model may come with
+ * fewer positions than n_ctx, but enough for the requests that wait, and is loaded anew for one that needs
+ * more; what does not fit at all fails with QUERN_ERR_NOMEM.
+ *
+ * The file's header is read now and stays open: requests are checked against it. A file that changes
+ * afterwards is not loaded any more.
+ *
+ * @param model   NULL: defaults; copied, with its strings. Callbacks are called on threads of the engine;
+ * n_threads are used beside the steps of others, at a lower priority
+ * @param params  NULL: defaults; copied
+ * @return QUERN_OK; what quern_model_open says of the file; QUERN_ERR_ARGUMENT (also: the name is taken),
+ * _LIMIT (there are 64 models), _NOMEM. Any thread may call.
+ */
+QUERN_API quern_status quern_engine_register_model(quern_engine *engine, const char *name, const char *path,
+                                                   const quern_model_params *model,
+                                                   const quern_engine_model_params *params, quern_error *err);
+
+/** A model of the engine (NULL: the first), for tokens, texts and templates: of a registered one the header,
+ * as if opened with header_only. Owned by the engine, or its caller; valid as long as the engine. NULL: there
+ * is none of that name. */
+QUERN_API const quern_model *quern_engine_model(quern_engine *engine, const char *name);
+
+/**
+ * Asks for a registered model to be loaded, as a request for it would, or to be given back.
+ *
+ * @param wait  until that is done: then not from an event's callback
+ * @return QUERN_OK; QUERN_ERR_NOT_FOUND (no such model); of loading, with wait: what hindered it; of
+ * unloading: QUERN_ERR_BUSY (requests for it run or wait, it is pinned, or on its way in), _ARGUMENT (the
+ * caller opened it)
+ */
+QUERN_API quern_status quern_engine_load_model(quern_engine *engine, const char *name, bool wait,
+                                               quern_error *err);
+QUERN_API quern_status quern_engine_unload_model(quern_engine *engine, const char *name, bool wait,
+                                                 quern_error *err);
+/** From now on a registered model stays in memory once it is there, or does so no more; it is not loaded by
+ * this. QUERN_ERR_NOT_FOUND, _ARGUMENT (the caller opened it). */
+QUERN_API quern_status quern_engine_pin_model(quern_engine *engine, const char *name, bool pinned,
+                                              quern_error *err);
+
+typedef enum quern_model_state {
+    QUERN_MODEL_UNLOADED,
+    QUERN_MODEL_LOADING,
+    QUERN_MODEL_LOADED,
+    QUERN_MODEL_UNLOADING,
+    QUERN_MODEL_FAILED /**< not loaded, and not tried again for a moment: requests are refused with last_error
+                        */
+} quern_model_state;
+
+typedef struct quern_engine_model_info {
+    const char *name; /**< this and path are owned by the engine */
+    const char *path; /**< NULL: the caller opened it */
+    quern_model_state state;
+    bool is_pinned;
+    uint64_t bytes, full_bytes; /**< that count against the memory limit now; that they are with full_n_ctx */
+    uint32_t n_ctx, full_n_ctx; /**< positions that a request may have now (0: not loaded); that are wanted:
+                                   fewer were loaded where memory is short */
+    size_t n_running, n_waiting; /**< requests that it has begun with, that wait */
+    size_t n_loads, n_failed;    /**< times it was loaded, and could not be */
+    uint64_t load_ns;            /**< that loading took the last time; 0: it never was */
+    quern_error last_error;      /**< of the last time it could not be loaded; status QUERN_OK: none */
+} quern_engine_model_info;
+/** The models of the engine in the order of their coming. Returns false past the end. Any thread may call. */
+QUERN_API bool quern_engine_get_model(quern_engine *engine, size_t index, quern_engine_model_info *info);
+/** Bytes that all models may take, and that they do. */
+QUERN_API void quern_engine_get_memory(quern_engine *engine, uint64_t *limit_bytes, uint64_t *used_bytes);
 
 typedef enum quern_priority { /* what waits at a higher one goes first; of one priority clients take turns */
                               QUERN_PRIORITY_INTERACTIVE,
@@ -768,6 +845,7 @@ typedef struct quern_request_result {
     uint64_t prompt_ns;                /**< from there to the first token */
     uint64_t generate_ns;              /**< from there to the end */
     uint64_t longest_gap_ns;           /**< between two tokens */
+    uint64_t unloaded_ns;              /**< of queued_ns, while it waited for its model to be loaded */
 } quern_request_result;
 
 typedef enum quern_event_kind {
@@ -866,7 +944,8 @@ QUERN_API uint64_t quern_answer_seed(uint64_t seed, uint32_t index);
  *
  * @param out  receives the handle; release it with quern_request_release, at any time
  * @return QUERN_OK; QUERN_ERR_BUSY (too many wait), _NOT_FOUND (no such model), _CTX_FULL (the prompt is
- * longer than the context), _ARGUMENT, _NOMEM: then there is no request
+ * longer than the context), _ARGUMENT, _NOMEM; what hindered its model from loading a moment ago: then there
+ * is no request
  */
 QUERN_API quern_status quern_submit(quern_engine *engine, const quern_request_params *params,
                                     quern_request **out, quern_error *err);

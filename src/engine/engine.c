@@ -1,7 +1,7 @@
 /* engine.c: many requests at once. One thread serves: it gives slots to who is next, ends who is canceled,
  * and lets the models take steps by turns. Whoever submits or cancels puts that down behind a mutex, which is
  * never held while a model runs or a callback is called. */
-#include "engine/runner.h"
+#include "engine/served_models.h"
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -9,9 +9,10 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 enum {
-    MAX_MODELS = 64,
+    DEFAULT_SWAP_WAIT_MS = 2000,
     DEFAULT_STALL_MS = 100,
     DEFAULT_WAITING = 10000,
     DEFAULT_AGING_MS = 10000,
@@ -20,11 +21,6 @@ enum {
 };
 
 static const uint64_t DEFAULT_DISK_BYTES = (uint64_t)8 << 30;
-
-typedef struct served_model {
-    qn_runner *runner;
-    double received_ns; /* of steps, counted so that models that have work share the time alike */
-} served_model;
 
 struct quern_engine {
     quern_engine_params params;
@@ -38,11 +34,12 @@ struct quern_engine {
     bool is_closing;
     bool wants_sweep;          /* somebody was canceled */
     bool has_pages;            /* some were read from the disk, or written */
+    bool has_model;            /* one was loaded, or given back */
     size_t n_fetching;         /* requests whose pages are being read; of the engine's thread */
     uint64_t next_deadline_ns; /* no earlier one; UINT64_MAX: none */
     qn_request_queue *queue;
-    served_model models[MAX_MODELS]; /* [n_models]; added to, never taken away */
-    atomic_size_t n_models;
+    qn_served_models models;
+    quern_request *refused; /* whose model cannot be loaded, through ->next_ended */
     quern_request *newest;  /* of all requests, through ->older */
     quern_request *arrived; /* newest of those that were not told that they wait, through ->next; held */
 };
@@ -65,6 +62,100 @@ static void strike_off(quern_engine *e, quern_request *r)
     qn_request_queue_leave(e->queue, r->client);
 }
 
+/* ---- where a request waits; under the mutex ------------------------------------------------------ */
+
+static quern_request *request_of(const qn_queue_entry *entry)
+{
+    return (quern_request *)((char *)(uintptr_t)entry - offsetof(quern_request, entry));
+}
+
+static bool waits(const quern_request *r)
+{
+    return r->entry.is_waiting || r->is_parked;
+}
+
+static bool queue_up(quern_engine *e, quern_request *r, bool is_again)
+{
+    if (!qn_request_queue_push(e->queue, r->client, &r->entry, is_again)) return false;
+    qn_shelf_queue(&e->models.shelf, r->model);
+    return true;
+}
+
+static void park(quern_engine *e, quern_request *r)
+{
+    const uint64_t aging_ns = (uint64_t)e->params.aging_ms * 1000000;
+    r->is_parked = true;
+    r->parked_ns = qn_clock_ns();
+    qn_shelf_park(&e->models.shelf, r->model, qn_request_positions(r), r->entry.arrived_ns,
+                  aging_ns * (uint64_t)r->entry.priority);
+}
+
+static void leave_park(quern_request *r)
+{
+    r->is_parked = false;
+    r->result.unloaded_ns += qn_clock_ns() - r->parked_ns;
+}
+
+/* It waits no more, wherever it did. */
+static void stop_waiting(quern_engine *e, quern_request *r)
+{
+    if (r->entry.is_waiting) {
+        qn_request_queue_remove(e->queue, &r->entry);
+        qn_shelf_unqueue(&e->models.shelf, r->model);
+    } else if (r->is_parked) {
+        leave_park(r);
+        qn_shelf_unpark(&e->models.shelf, r->model);
+    }
+}
+
+/* ---- what models that come and go do with requests; under the mutex ------------------------------- */
+
+static void park_queued(void *user, size_t model)
+{
+    quern_engine *e = user;
+    for (quern_request *r = e->newest; r != NULL; r = r->older) {
+        if (r->model != model || !r->entry.is_waiting || r->is_held) continue;
+        stop_waiting(e, r);
+        park(e, r);
+    }
+}
+
+/* The newest first: so each finds its place at the front. */
+static void queue_parked(void *user, size_t model)
+{
+    quern_engine *e = user;
+    for (quern_request *r = e->newest; r != NULL; r = r->older) {
+        if (r->model != model || !r->is_parked) continue;
+        if (!qn_shelf_takes(&e->models.shelf, model, qn_request_positions(r))) continue;
+        stop_waiting(e, r);
+        queue_up(e, r, true);
+    }
+}
+
+static void fail_parked(void *user, size_t model, uint64_t there_bytes)
+{
+    quern_engine *e = user;
+    for (quern_request *r = e->newest; r != NULL; r = r->older) {
+        if (r->model != model || !r->is_parked) continue;
+        leave_park(r); /* the shelf has none by now */
+        if (qn_served_models_bytes(&e->models, model, qn_request_positions(r)) <= there_bytes) {
+            park(e, r);
+            continue;
+        }
+        r->next_ended = e->refused;
+        e->refused = r;
+    }
+}
+
+static void loader_done(void *user)
+{
+    quern_engine *e = user;
+    pthread_mutex_lock(&e->mutex);
+    e->has_model = true;
+    pthread_cond_signal(&e->changed);
+    pthread_mutex_unlock(&e->mutex);
+}
+
 /* ---- what runners tell ------------------------------------------------------------------------- */
 
 static void request_ended(void *user, quern_request *r)
@@ -72,6 +163,7 @@ static void request_ended(void *user, quern_request *r)
     quern_engine *e = user;
     pthread_mutex_lock(&e->mutex);
     strike_off(e, r);
+    if (r->is_held) qn_shelf_let_go(&e->models.shelf, r->model, qn_clock_ns());
     pthread_mutex_unlock(&e->mutex);
     qn_request_let_go(r);
 }
@@ -80,7 +172,7 @@ static void request_put_back(void *user, quern_request *r)
 {
     quern_engine *e = user;
     pthread_mutex_lock(&e->mutex);
-    qn_request_queue_push(e->queue, r->client, &r->entry, true);
+    queue_up(e, r, true);
     pthread_mutex_unlock(&e->mutex);
 }
 
@@ -103,29 +195,32 @@ static void pages_came(void *user)
 
 /* ---- serving ----------------------------------------------------------------------------------- */
 
-static quern_request *request_of(const qn_queue_entry *entry)
+/* Whoever is queued has a model that is in memory. */
+static qn_runner *runner_of(const quern_engine *e, const quern_request *r)
 {
-    return (quern_request *)((char *)(uintptr_t)entry - offsetof(quern_request, entry));
+    return e->models.items[r->model].runner;
 }
 
 static bool may_run(void *user, const qn_queue_entry *entry)
 {
-    (void)user;
     const quern_request *r = request_of(entry);
-    return qn_runner_may_admit(r->runner, r);
+    return qn_runner_may_admit(runner_of(user, r), r);
 }
 
 /* The request that gets a slot now, taken out of the queue; NULL: none. */
 static quern_request *next_to_run(quern_engine *e)
 {
     pthread_mutex_lock(&e->mutex);
-    qn_queue_entry *entry = qn_request_queue_best(e->queue, qn_clock_ns(), may_run, NULL);
-    if (entry != NULL) {
-        qn_request_queue_remove(e->queue, entry);
-        qn_request_queue_charge(e->queue, entry->client, ADMISSION_COST);
+    qn_queue_entry *entry = qn_request_queue_best(e->queue, qn_clock_ns(), may_run, e);
+    quern_request *r = entry != NULL ? request_of(entry) : NULL;
+    if (r != NULL) {
+        stop_waiting(e, r);
+        if (!r->is_held) qn_shelf_hold(&e->models.shelf, r->model);
+        r->is_held = true;
+        qn_request_queue_charge(e->queue, r->client, ADMISSION_COST);
     }
     pthread_mutex_unlock(&e->mutex);
-    return entry != NULL ? request_of(entry) : NULL;
+    return r;
 }
 
 /* Whoever is next although no slot is free takes that of one with a lower priority. */
@@ -134,39 +229,39 @@ static void let_urgent_in(quern_engine *e)
     pthread_mutex_lock(&e->mutex);
     qn_queue_entry *entry = qn_request_queue_best(e->queue, qn_clock_ns(), NULL, NULL);
     pthread_mutex_unlock(&e->mutex);
-    if (entry != NULL) qn_runner_yield(request_of(entry)->runner, request_of(entry));
+    if (entry != NULL) qn_runner_yield(runner_of(e, request_of(entry)), request_of(entry));
 }
 
 /* The model that goes on: of those with work, the one that has received least. */
-static served_model *next_model(quern_engine *e)
+static qn_served_model *next_model(quern_engine *e)
 {
-    served_model *best = NULL;
-    for (size_t i = 0; i < e->n_models; i++) {
-        served_model *m = &e->models[i];
-        if (qn_runner_active(m->runner) > 0 && (best == NULL || m->received_ns < best->received_ns)) best = m;
+    qn_served_model *best = NULL;
+    for (size_t i = 0; i < e->models.n_items; i++) {
+        qn_served_model *m = &e->models.items[i];
+        if (m->runner == NULL || qn_runner_active(m->runner) == 0) continue;
+        if (best == NULL || m->received_ns < best->received_ns) best = m;
     }
     return best;
 }
 
 /* A model that has work again: what it did not use meanwhile is gone. */
-static void catch_up(quern_engine *e, const qn_runner *runner)
+static void catch_up(quern_engine *e, qn_served_model *m)
 {
-    const served_model *least = next_model(e);
-    for (size_t i = 0; i < e->n_models && least != NULL; i++)
-        if (e->models[i].runner == runner && e->models[i].received_ns < least->received_ns)
-            e->models[i].received_ns = least->received_ns;
+    const qn_served_model *least = next_model(e);
+    if (least != NULL && m->received_ns < least->received_ns) m->received_ns = least->received_ns;
 }
 
 static void admit(quern_engine *e)
 {
     let_urgent_in(e);
     for (quern_request *r; (r = next_to_run(e)) != NULL;) {
-        if (qn_runner_fetch(r->runner, r)) {
+        qn_served_model *m = &e->models.items[r->model];
+        if (qn_runner_fetch(m->runner, r)) {
             e->n_fetching++;
             continue;
         }
-        if (qn_runner_active(r->runner) == 0) catch_up(e, r->runner);
-        qn_runner_admit(r->runner, r);
+        if (qn_runner_active(m->runner) == 0) catch_up(e, m);
+        qn_runner_admit(m->runner, r);
     }
 }
 
@@ -177,14 +272,16 @@ static void collect(quern_engine *e)
     const bool has_pages = e->has_pages;
     e->has_pages = false;
     pthread_mutex_unlock(&e->mutex);
-    for (size_t i = 0; i < e->n_models && has_pages; i++)
-        for (quern_request *r; (r = qn_runner_collect(e->models[i].runner)) != NULL;) {
+    for (size_t i = 0; i < e->models.n_items && has_pages; i++) {
+        qn_runner *runner = e->models.items[i].runner;
+        for (quern_request *r; runner != NULL && (r = qn_runner_collect(runner)) != NULL;) {
             e->n_fetching--;
             request_put_back(e, r);
             pthread_mutex_lock(&e->mutex);
-            e->wants_sweep |= atomic_load(&r->is_canceled);
+            e->wants_sweep |= atomic_load(&r->is_canceled) || r->deadline_ns != 0;
             pthread_mutex_unlock(&e->mutex);
         }
+    }
 }
 
 /* Tells those that came since the last time how many are before them, if they still wait. */
@@ -201,8 +298,7 @@ static void tell_arrived(quern_engine *e)
     pthread_mutex_unlock(&e->mutex);
     for (quern_request *r = in_order, *newer; r != NULL; r = newer) {
         newer = r->next;
-        if (r->entry.is_waiting)
-            qn_request_tell(r, &(quern_event){.kind = QUERN_EVENT_QUEUED, .n_ahead = r->n_ahead});
+        if (waits(r)) qn_request_tell(r, &(quern_event){.kind = QUERN_EVENT_QUEUED, .n_ahead = r->n_ahead});
         qn_request_let_go(r);
     }
 }
@@ -213,16 +309,16 @@ static void sweep_waiting(quern_engine *e, uint64_t now)
     quern_request *ended = NULL;
     pthread_mutex_lock(&e->mutex);
     for (quern_request *r = e->newest; r != NULL; r = r->older) {
-        if (!r->entry.is_waiting || !qn_request_must_end(r, now)) continue;
-        qn_request_queue_remove(e->queue, &r->entry);
-        r->next = ended;
+        if (!waits(r) || !qn_request_must_end(r, now)) continue;
+        stop_waiting(e, r);
+        r->next_ended = ended;
         ended = r;
     }
     pthread_mutex_unlock(&e->mutex);
     while (ended != NULL) {
         quern_request *r = ended;
         quern_error err = {0};
-        ended = r->next;
+        ended = r->next_ended;
         qn_request_end(r, QUERN_OK, &err);
         request_ended(e, r);
     }
@@ -236,22 +332,53 @@ static void sweep(quern_engine *e)
     e->wants_sweep = false;
     pthread_mutex_unlock(&e->mutex);
     if (!wanted) return;
-    for (size_t i = 0; i < e->n_models; i++) qn_runner_sweep(e->models[i].runner, now);
+    for (size_t i = 0; i < e->models.n_items; i++)
+        if (e->models.items[i].runner != NULL) qn_runner_sweep(e->models.items[i].runner, now);
     sweep_waiting(e, now);
     pthread_mutex_lock(&e->mutex);
     e->next_deadline_ns = UINT64_MAX;
     for (const quern_request *r = e->newest; r != NULL; r = r->older)
-        if (r->deadline_ns != 0 && r->deadline_ns < e->next_deadline_ns) e->next_deadline_ns = r->deadline_ns;
+        if (r->deadline_ns > now && r->deadline_ns < e->next_deadline_ns) /* else its pages are being read */
+            e->next_deadline_ns = r->deadline_ns;
     pthread_mutex_unlock(&e->mutex);
+}
+
+/* Models come and go; the requests of those that cannot come fail. */
+static void move_models(quern_engine *e)
+{
+    pthread_mutex_lock(&e->mutex);
+    e->has_model = false;
+    qn_served_models_turn(&e->models, qn_clock_ns());
+    for (quern_request *r; (r = e->refused) != NULL;) {
+        quern_error err = e->models.items[r->model].error;
+        e->refused = r->next_ended;
+        pthread_mutex_unlock(&e->mutex);
+        qn_request_end(r, err.status, &err);
+        request_ended(e, r);
+        pthread_mutex_lock(&e->mutex);
+    }
+    pthread_mutex_unlock(&e->mutex);
+}
+
+/* Whether there is something to do now; the mutex is held. */
+static bool has_work(quern_engine *e)
+{
+    return e->is_closing || e->wants_sweep || e->has_pages || e->has_model || e->models.shelf.has_changed ||
+           qn_request_queue_size(e->queue) > 0 || next_model(e) != NULL;
 }
 
 /* Sleeps until there is something to do. False: the engine closes. */
 static bool wait_for_work(quern_engine *e)
 {
     pthread_mutex_lock(&e->mutex);
-    while (!e->is_closing && !e->wants_sweep && !e->has_pages && qn_request_queue_size(e->queue) == 0 &&
-           next_model(e) == NULL)
-        pthread_cond_wait(&e->changed, &e->mutex);
+    while (!has_work(e)) {
+        const uint64_t shelf_ns = e->models.shelf.next_ns,
+                       at = shelf_ns < e->next_deadline_ns ? shelf_ns : e->next_deadline_ns;
+        const struct timespec until = {.tv_sec = (time_t)(at / 1000000000),
+                                       .tv_nsec = (long)(at % 1000000000)};
+        if (at == UINT64_MAX) pthread_cond_wait(&e->changed, &e->mutex);
+        else if (pthread_cond_timedwait(&e->changed, &e->mutex, &until) != 0) break; /* the time has come */
+    }
     const bool goes_on = !e->is_closing;
     pthread_mutex_unlock(&e->mutex);
     return goes_on;
@@ -264,9 +391,10 @@ static void *serve(void *user)
     while (wait_for_work(e)) {
         collect(e);
         sweep(e);
+        move_models(e);
         admit(e);
         tell_arrived(e);
-        served_model *m = next_model(e);
+        qn_served_model *m = next_model(e);
         if (m != NULL) m->received_ns += (double)qn_runner_step(m->runner, budget_ns);
     }
     while (e->n_fetching > 0) {
@@ -303,14 +431,6 @@ static qn_prefix_key name_space_of(const char *scope)
     return key;
 }
 
-static qn_runner *find_runner(quern_engine *e, const char *name)
-{
-    for (size_t i = 0; i < e->n_models; i++)
-        if (name == NULL || strcmp(qn_runner_name(e->models[i].runner), name) == 0)
-            return e->models[i].runner;
-    return NULL;
-}
-
 static quern_status check_request(const quern_request_params *p, quern_error *err)
 {
     if ((unsigned)p->priority >= QN_PRIORITIES)
@@ -327,28 +447,46 @@ static quern_status check_request(const quern_request_params *p, quern_error *er
     return QUERN_OK;
 }
 
+static size_t count_parked(const quern_engine *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->models.shelf.n_places; i++) n += e->models.shelf.places[i].n_parked;
+    return n;
+}
+
 /* Puts one answer of a new request into the queue; under the mutex. */
 static quern_status enqueue_one(quern_engine *e, quern_request *r, const quern_request_params *p,
                                 quern_error *err)
 {
     r->client = qn_request_queue_join(e->queue, p->client != NULL ? p->client : "", p->weight);
     if (r->client == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
-    if (!qn_request_queue_push(e->queue, r->client, &r->entry, false)) {
-        qn_request_queue_leave(e->queue, r->client);
-        return qn_fail(err, QUERN_ERR_BUSY, "%u requests wait already (try again later)",
-                       e->params.max_waiting);
-    }
-    return QUERN_OK;
+    if (count_parked(e) + qn_request_queue_size(e->queue) < e->params.max_waiting && queue_up(e, r, false))
+        return QUERN_OK;
+    qn_request_queue_leave(e->queue, r->client);
+    return qn_fail(err, QUERN_ERR_BUSY, "%u requests wait already (try again later)", e->params.max_waiting);
 }
 
-/* An answer that waits is one of the engine's from now on; under the mutex. */
+/* How many are before a new request, which is queued. */
+static size_t count_ahead(const quern_engine *e, const quern_request *r)
+{
+    const size_t n_waiting = qn_request_queue_size(e->queue);
+    if (n_waiting > MAX_COUNTED) return n_waiting - 1;
+    return qn_request_queue_position(e->queue, &r->entry, r->submitted_ns, ADMISSION_COST);
+}
+
+/* An answer that is queued is one of the engine's from now on, and waits there or for its model; under the
+ * mutex. */
 static void take_on(quern_engine *e, quern_request *r)
 {
+    qn_model_shelf *shelf = &e->models.shelf;
     enlist(e, r);
-    const size_t n_waiting = qn_request_queue_size(e->queue);
-    r->n_ahead = n_waiting > MAX_COUNTED
-                     ? n_waiting - 1
-                     : qn_request_queue_position(e->queue, &r->entry, r->submitted_ns, ADMISSION_COST);
+    r->n_ahead = count_ahead(e, r);
+    qn_shelf_use(shelf, r->model, r->submitted_ns);
+    if (!qn_shelf_takes(shelf, r->model, qn_request_positions(r))) {
+        r->n_ahead += shelf->places[r->model].n_parked;
+        stop_waiting(e, r);
+        park(e, r);
+    }
     r->next = e->arrived;
     e->arrived = r;
     qn_request_hold(r), qn_request_hold(r); /* until it has ended, and until it was told */
@@ -358,8 +496,8 @@ static void take_on(quern_engine *e, quern_request *r)
 static quern_status enqueue(quern_engine *e, quern_request *first, const quern_request_params *p,
                             quern_error *err)
 {
-    quern_status s = QUERN_OK;
     pthread_mutex_lock(&e->mutex);
+    quern_status s = qn_served_models_check(&e->models, first->model, first->submitted_ns, err);
     quern_request *end = first;
     while (end != NULL && s == QUERN_OK) {
         s = enqueue_one(e, end, p, err);
@@ -370,7 +508,7 @@ static quern_status enqueue(quern_engine *e, quern_request *first, const quern_r
             take_on(e, r);
             continue;
         }
-        qn_request_queue_remove(e->queue, &r->entry);
+        stop_waiting(e, r);
         qn_request_queue_leave(e->queue, r->client);
     }
     pthread_cond_signal(&e->changed);
@@ -387,19 +525,18 @@ quern_status quern_submit(quern_engine *e, const quern_request_params *params, q
     quern_status s = check_request(&p, err);
     if (s != QUERN_OK) return s;
     pthread_mutex_lock(&e->mutex);
-    qn_runner *runner = find_runner(e, p.model);
+    const size_t model = qn_served_models_find(&e->models, p.model);
     pthread_mutex_unlock(&e->mutex);
-    if (runner == NULL)
-        return qn_fail(err, QUERN_ERR_NOT_FOUND, "model '%s': the engine has none of that name",
-                       p.model != NULL ? p.model : "");
+    if (model == QN_SHELF_NONE) return qn_served_models_fail_unknown(p.model, err);
+    const qn_served_model *m = &e->models.items[model]; /* what is read of it never changes */
     quern_request *r;
-    s = qn_request_create(&r, qn_runner_model(runner), qn_runner_context(runner), &p, err);
+    s = qn_request_create(&r, m->described, m->n_ctx, &p, err);
     if (s != QUERN_OK) return s;
     const qn_prefix_key name_space = name_space_of(p.cache_scope != NULL ? p.cache_scope
                                                    : p.client != NULL    ? p.client
                                                                          : "");
     for (quern_request *a = r; a != NULL; a = a->next_answer)
-        a->engine = e, a->runner = runner, a->name_space = name_space;
+        a->engine = e, a->model = model, a->name_space = name_space;
     *out = r; /* before a callback can see it */
     s = enqueue(e, r, &p, err);
     if (s != QUERN_OK) {
@@ -439,7 +576,29 @@ quern_engine_params quern_engine_params_default(void)
     return (quern_engine_params){.struct_bytes = sizeof(quern_engine_params),
                                  .max_stall_ms = DEFAULT_STALL_MS,
                                  .max_waiting = DEFAULT_WAITING,
-                                 .aging_ms = DEFAULT_AGING_MS};
+                                 .aging_ms = DEFAULT_AGING_MS,
+                                 .max_swap_wait_ms = DEFAULT_SWAP_WAIT_MS};
+}
+
+static quern_status open_models(quern_engine *e, quern_error *err)
+{
+    const quern_engine_params *p = &e->params;
+    const qn_served_params params = {.hooks = {e, park_queued, queue_parked, fail_parked},
+                                     .host = {.user = e,
+                                              .ended = request_ended,
+                                              .put_back = request_put_back,
+                                              .wake = pages_came,
+                                              .served = request_served},
+                                     .disk = {.directory = p->cache_directory,
+                                              .max_bytes = p->cache_max_bytes,
+                                              .hourly_bytes = p->cache_hourly_bytes},
+                                     .pool = e->pool,
+                                     .mutex = &e->mutex,
+                                     .changed = &e->changed,
+                                     .memory_limit = p->memory_limit,
+                                     .max_swap_wait_ns = (uint64_t)p->max_swap_wait_ms * 1000000,
+                                     .loader_done = loader_done};
+    return qn_served_models_init(&e->models, &params, err);
 }
 
 static quern_status start(quern_engine *e, quern_error *err)
@@ -452,6 +611,7 @@ static quern_status start(quern_engine *e, quern_error *err)
     if (p->max_stall_ms == 0) p->max_stall_ms = DEFAULT_STALL_MS;
     if (p->max_waiting == 0) p->max_waiting = DEFAULT_WAITING;
     if (p->aging_ms == 0) p->aging_ms = DEFAULT_AGING_MS;
+    if (p->max_swap_wait_ms == 0) p->max_swap_wait_ms = DEFAULT_SWAP_WAIT_MS;
     if (p->cache_max_bytes == 0) p->cache_max_bytes = DEFAULT_DISK_BYTES;
     if (p->cache_hourly_bytes == 0) p->cache_hourly_bytes = DEFAULT_DISK_BYTES;
     if (p->cache_directory != NULL &&
@@ -460,6 +620,7 @@ static quern_status start(quern_engine *e, quern_error *err)
     e->next_deadline_ns = UINT64_MAX;
     quern_status s = qn_request_queue_create(&e->queue, p->max_waiting, (uint64_t)p->aging_ms * 1000000, err);
     if (s == QUERN_OK) s = qn_thread_pool_create(&e->pool, p->n_threads, err);
+    if (s == QUERN_OK) s = open_models(e, err);
     if (s != QUERN_OK) return s;
     e->has_thread = pthread_create(&e->thread, NULL, serve, e) == 0;
     return e->has_thread ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "engine: the system gives no thread");
@@ -472,7 +633,11 @@ quern_status quern_engine_create(quern_engine **out, const quern_engine_params *
     e->params = quern_engine_params_default();
     if (params != NULL) memcpy(&e->params, params, qn_min_size(params->struct_bytes, sizeof e->params));
     pthread_mutex_init(&e->mutex, NULL);
-    pthread_cond_init(&e->changed, NULL);
+    pthread_condattr_t clock; /* that of qn_clock_ns */
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&e->changed, &clock);
+    pthread_condattr_destroy(&clock);
     const quern_status s = start(e, err);
     if (s != QUERN_OK) quern_engine_destroy(e), *out = NULL;
     return s;
@@ -488,7 +653,7 @@ void quern_engine_destroy(quern_engine *e)
         pthread_mutex_unlock(&e->mutex);
         pthread_join(e->thread, NULL);
     }
-    for (size_t i = 0; i < e->n_models; i++) qn_runner_destroy(e->models[i].runner);
+    qn_served_models_deinit(&e->models);
     qn_thread_pool_destroy(e->pool);
     qn_request_queue_destroy(e->queue);
     pthread_cond_destroy(&e->changed);
@@ -497,27 +662,7 @@ void quern_engine_destroy(quern_engine *e)
     qn_free(e);
 }
 
-quern_status quern_engine_add_model(quern_engine *e, const char *name, const quern_model *model,
-                                    const quern_engine_model_params *params, quern_error *err)
+qn_served_models *qn_engine_models(quern_engine *e)
 {
-    const qn_runner_host host = {.user = e,
-                                 .ended = request_ended,
-                                 .put_back = request_put_back,
-                                 .wake = pages_came,
-                                 .served = request_served};
-    const qn_runner_disk disk = {.directory = e->params.cache_directory,
-                                 .max_bytes = e->params.cache_max_bytes,
-                                 .hourly_bytes = e->params.cache_hourly_bytes};
-    qn_runner *runner;
-    quern_status s = qn_runner_create(&runner, name, model, params, &disk, e->pool, &host, err);
-    if (s != QUERN_OK) return s;
-    pthread_mutex_lock(&e->mutex);
-    if (find_runner(e, name) != NULL)
-        s = qn_fail(err, QUERN_ERR_ARGUMENT, "model '%s': the engine has one of that name", name);
-    else if (e->n_models == MAX_MODELS)
-        s = qn_fail(err, QUERN_ERR_LIMIT, "model '%s': the engine has %d models already", name, MAX_MODELS);
-    else e->models[e->n_models++] = (served_model){.runner = runner};
-    pthread_mutex_unlock(&e->mutex);
-    if (s != QUERN_OK) qn_runner_destroy(runner);
-    return s;
+    return &e->models;
 }

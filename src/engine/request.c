@@ -200,6 +200,11 @@ quern_status qn_request_create(quern_request **out, const quern_model *model, si
     return s;
 }
 
+size_t qn_request_positions(const quern_request *r)
+{
+    return r->capacity - QN_ANSWER_STEP;
+}
+
 void qn_request_hold(quern_request *r)
 {
     atomic_fetch_add(&r->first->holders, 1);

@@ -46,7 +46,7 @@ struct quern_request {
     atomic_bool is_canceled;
 
     quern_engine *engine;
-    qn_runner *runner;
+    size_t model; /* of the engine's */
     qn_prefix_key name_space;
     uint64_t submitted_ns, deadline_ns; /* deadline 0: none */
     quern_event_fn *on_event;
@@ -57,7 +57,10 @@ struct quern_request {
     qn_queue_entry entry;
     qn_queue_client *client;
     quern_request *older, *newer;      /* of all that the engine has */
-    quern_request *next;               /* of a list that it is in for a while */
+    quern_request *next;               /* of those that were not told that they wait */
+    quern_request *next_ended;         /* of a list that it is in while it ends */
+    bool is_parked, is_held;           /* waits for its model to be loaded; its model has begun with it */
+    uint64_t parked_ns;                /* since when */
     size_t n_ahead;                    /* when it came */
     quern_token *tokens;               /* [n_tokens] prompt, then answer; room for [capacity] */
     size_t n_tokens, capacity, n_read; /* n_read: of the prompt, as told */
@@ -82,6 +85,8 @@ struct quern_request {
 /* Copies everything; n_ctx: what the model's requests may have. *out is the first of its answers. */
 quern_status qn_request_create(quern_request **out, const quern_model *model, size_t n_ctx,
                                const quern_request_params *params, quern_error *err);
+/* Positions that its prompt and the longest answer it may have take. */
+size_t qn_request_positions(const quern_request *r);
 void qn_request_hold(quern_request *r);
 void qn_request_let_go(quern_request *r); /* the last holder destroys it */
 

@@ -141,8 +141,10 @@ static quern_request *vacate(qn_runner *r, slot *s)
 static void end(qn_runner *r, slot *s, quern_status status, quern_error *err)
 {
     quern_request *request = vacate(r, s);
+    qn_request_hold(request);
+    r->host.ended(r->host.user, request); /* before it is told: then the model may be idle, and given back */
     qn_request_end(request, status, err);
-    r->host.ended(r->host.user, request);
+    qn_request_let_go(request);
 }
 
 static void preempt(qn_runner *r, slot *s)
@@ -576,39 +578,55 @@ quern_engine_model_params quern_engine_model_params_default(void)
         .struct_bytes = sizeof(quern_engine_model_params), .n_parallel = 16, .n_batch = 512};
 }
 
-static quern_status set_up(qn_runner *r, const quern_engine_model_params *p, qn_thread_pool *pool,
-                           quern_error *err)
+static quern_status set_up(qn_context_setup *setup, const quern_model *model,
+                           const quern_engine_model_params *p, int n_threads, quern_error *err)
 {
     quern_context_params c = quern_context_params_default();
     c.n_ctx = p->n_ctx;
     c.n_sequences = p->n_parallel;
     c.n_batch = p->n_batch;
-    c.n_threads = qn_thread_pool_size(pool);
+    c.n_threads = n_threads;
     c.type_k = p->type_k;
     c.type_v = p->type_v;
     c.memory_limit = p->memory_limit;
-    const quern_status s = qn_context_setup_init(&r->setup, r->model, &c, err);
+    const quern_status s = qn_context_setup_init(setup, model, &c, err);
     if (s != QUERN_OK) return s;
-    r->setup.device.pool = r->pool = pool;
-    const size_t n_ctx = r->setup.cache.n_ctx, all = n_ctx * p->n_parallel;
-    r->setup.cache.n_positions = qn_min_size(p->n_positions > 0 ? p->n_positions : 4 * n_ctx, all);
-    r->setup.cache.n_positions =
-        qn_round_up(qn_max_size(r->setup.cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
-    r->setup.cache.n_windows = p->n_parallel;
-    r->setup.device.n_outputs += SPARE_ROWS;
-    r->makes_guesses = !p->no_guesses;
+    const size_t n_ctx = setup->cache.n_ctx, all = n_ctx * p->n_parallel;
+    setup->cache.n_positions = qn_min_size(p->n_positions > 0 ? p->n_positions : 4 * n_ctx, all);
+    setup->cache.n_positions = qn_round_up(qn_max_size(setup->cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
+    setup->cache.n_windows = p->n_parallel;
+    setup->device.n_outputs += SPARE_ROWS;
     return QUERN_OK;
 }
 
-static size_t untouched_bytes(const qn_runner *r)
+/* Of rows as the model left them, one for each thread. */
+static size_t untouched_bytes(const qn_context_setup *setup, const quern_model *model)
 {
-    return (size_t)r->setup.device.n_threads * r->model->hparams.n_vocab * sizeof *r->untouched;
+    return (size_t)setup->device.n_threads * model->hparams.n_vocab * sizeof(float);
+}
+
+/* All that is taken beside the cache. */
+static uint64_t scratch_bytes(const qn_context_setup *setup, const quern_model *model)
+{
+    return qn_cpu_scratch_bytes(&model->program, &setup->device) + untouched_bytes(setup, model);
+}
+
+quern_status qn_runner_plan_memory(qn_runner_plan *plan, const quern_model *model,
+                                   const quern_engine_model_params *params, int n_threads, quern_error *err)
+{
+    qn_context_setup setup;
+    const quern_status s = set_up(&setup, model, params, n_threads, err);
+    if (s != QUERN_OK) return s;
+    *plan = (qn_runner_plan){.n_ctx = setup.cache.n_ctx,
+                             .kv_bytes = qn_kv_cache_bytes(&model->program, &setup.cache),
+                             .scratch_bytes = scratch_bytes(&setup, model)};
+    return QUERN_OK;
 }
 
 static quern_status take_memory(qn_runner *r, quern_error *err)
 {
-    const uint64_t wanted = qn_kv_cache_bytes(&r->model->program, &r->setup.cache) +
-                            qn_cpu_scratch_bytes(&r->model->program, &r->setup.device) + untouched_bytes(r);
+    const uint64_t wanted =
+        qn_kv_cache_bytes(&r->model->program, &r->setup.cache) + scratch_bytes(&r->setup, r->model);
     if (wanted > r->setup.memory_limit)
         return qn_fail(err, QUERN_ERR_NOMEM,
                        "%s: keys, values and scratch take %llu bytes, but only %llu are available (fewer "
@@ -621,7 +639,7 @@ static quern_status take_memory(qn_runner *r, quern_error *err)
     r->tokens = qn_calloc(r->setup.device.n_batch, sizeof *r->tokens);
     r->segments = qn_calloc(r->setup.device.n_segments, sizeof *r->segments);
     r->outputs = qn_calloc(r->setup.device.n_outputs, sizeof *r->outputs);
-    r->untouched = qn_alloc_pages(untouched_bytes(r)); /* not touched, not taken from the system */
+    r->untouched = qn_alloc_pages(untouched_bytes(&r->setup, r->model)); /* not touched, not taken from the system */
     if (r->untouched == NULL || r->slots == NULL || r->by_turn == NULL || r->drawing == NULL ||
         r->tokens == NULL || r->segments == NULL || r->outputs == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
@@ -681,7 +699,9 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
     if ((r->name = qn_strdup(name)) == NULL) s = qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", name);
     if (s == QUERN_OK && !model->loaded)
         s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", model->path);
-    if (s == QUERN_OK) s = set_up(r, &p, pool, err);
+    if (s == QUERN_OK) s = set_up(&r->setup, model, &p, qn_thread_pool_size(pool), err);
+    r->setup.device.pool = r->pool = pool;
+    r->makes_guesses = !p.no_guesses;
     if (s == QUERN_OK) s = take_memory(r, err);
     if (s == QUERN_OK) s = open_keeper(r, disk, err);
     if (s != QUERN_OK) qn_runner_destroy(r), *out = NULL;
@@ -698,7 +718,7 @@ void qn_runner_destroy(qn_runner *r)
     for (size_t i = 0; i < r->n_slots && r->slots != NULL; i++) qn_lookup_index_destroy(r->slots[i].text);
     qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing);
     qn_free(r->tokens), qn_free(r->segments), qn_free(r->outputs);
-    if (r->untouched != NULL) qn_free_pages(r->untouched, untouched_bytes(r));
+    if (r->untouched != NULL) qn_free_pages(r->untouched, untouched_bytes(&r->setup, r->model));
     qn_free(r->name);
     qn_free(r);
 }

@@ -22,7 +22,7 @@ typedef struct qn_runner_disk {
 /* What the runner tells the engine. */
 typedef struct qn_runner_host {
     void *user;
-    /* The request has ended and was told so; its slot is free. */
+    /* The request has ended; its slot is free. It is told afterwards. */
     void (*ended)(void *user, quern_request *r);
     /* It had to make room, and shall come back when there is some. */
     void (*put_back)(void *user, quern_request *r);
@@ -31,6 +31,15 @@ typedef struct qn_runner_host {
     /* Its client was served with so much work: tokens, or for prompts the cost of as many. */
     void (*served)(void *user, quern_request *r, double cost);
 } qn_runner_host;
+
+/* What a runner takes: planned by the same code that takes it (contract C6). */
+typedef struct qn_runner_plan {
+    size_t n_ctx; /* positions that a request may have, after defaults */
+    uint64_t kv_bytes, scratch_bytes;
+} qn_runner_plan;
+/* The model may have been opened with header_only. QUERN_ERR_ARGUMENT: params are out of range. */
+quern_status qn_runner_plan_memory(qn_runner_plan *plan, const quern_model *model,
+                                   const quern_engine_model_params *params, int n_threads, quern_error *err);
 
 /* Takes all memory that steps will need. pool: of the engine. */
 quern_status qn_runner_create(qn_runner **out, const char *name, const quern_model *model,
