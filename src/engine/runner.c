@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "engine/draft_length.h"
 #include "engine/lookup_draft.h"
+#include "engine/page_key.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -26,8 +26,6 @@ enum {
     LEAST_EQUAL = 3,  /* tokens of a text that must have been there before, for what followed to be guessed */
     LOOKUP_NS = 2000, /* what guessing takes */
     FROM_OWN_TEXT = 1, /* kind of guess */
-    KERNEL_ORDER = 1,  /* to be counted up when the order of floating-point operations changes in any kernel,
-                          or  what lies where in a page */
 };
 
 typedef struct slot {
@@ -508,23 +506,11 @@ static quern_status take_memory(qn_runner *r, quern_error *err)
     return s;
 }
 
-/* What decides about the bits in a page, as a name: the model's file, and KERNEL_ORDER and the types of what
- * is cached. */
-static void name_pages(const qn_runner *r, char name[96])
-{
-    qn_pack_key file;
-    qn_pack_key_make(&file, &r->model->gguf);
-    char hex[2 * QN_PACK_DIGEST_BYTES + 1];
-    for (size_t i = 0; i < QN_PACK_DIGEST_BYTES; i++) snprintf(hex + 2 * i, 3, "%02x", file.bytes[i]);
-    snprintf(name, 96, "%s-%d-%d-%d", hex, KERNEL_ORDER, (int)r->setup.cache.type_k,
-             (int)r->setup.cache.type_v);
-}
-
 static quern_status open_keeper(qn_runner *r, const qn_runner_disk *disk, quern_error *err)
 {
-    char name[96];
+    char name[QN_PAGE_KEY_BYTES];
     if (disk->directory == NULL) return QUERN_OK;
-    name_pages(r, name);
+    qn_page_key_make(name, r->model, r->setup.cache.type_k, r->setup.cache.type_v);
     const qn_page_keeper_params params = {.directory = disk->directory,
                                           .max_bytes = disk->max_bytes,
                                           .hourly_bytes = disk->hourly_bytes,
