@@ -752,6 +752,12 @@ typedef struct quern_engine_model_params {
                         before; it changes no answer */
     quern_kv_type type_k, type_v; /**< of cached keys and values; default F16 */
     uint64_t memory_limit; /**< bytes for keys, values and scratch; 0: what the machine has available */
+    /** A smaller model of the same vocabulary, which must outlive the engine: tokens are guessed ahead by
+     * asking it as well, where that saves time. It changes no answer either. Keys and values for it are taken
+     * as for the model itself; NULL: none */
+    const quern_model *draft;
+    uint32_t n_draft; /**< tokens that it guesses at once, up to 15, whether or not that saves time, and
+                         nobody else: for measuring; 0: as many as are expected to save time */
 } quern_engine_model_params;
 QUERN_API quern_engine_model_params quern_engine_model_params_default(void);
 
@@ -761,7 +767,8 @@ QUERN_API quern_engine_model_params quern_engine_model_params_default(void);
  * @param name    by which requests mean it
  * @param model   must outlive the engine
  * @param params  NULL: defaults
- * @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), _ARGUMENT (also: the name is taken)
+ * @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), _ARGUMENT (also: the name is taken, or the
+ * draft model has another vocabulary)
  */
 QUERN_API quern_status quern_engine_add_model(quern_engine *engine, const char *name,
                                               const quern_model *model,

@@ -1,6 +1,6 @@
 /* runner.c: see runner.h. The order of a step:
  *
- *     slots by urgency -> room in the cache, made if need be -> tokens, guesses and segments -> the device
+ *     guesses -> slots by urgency -> room in the cache, made if need be -> tokens and segments -> the device
  *     -> all answers draw, side by side -> pages that are full become known -> what was drawn is told
  *
  * Guesses (speculative decoding: Leviathan et al. 2023, arXiv:2211.17192) stand behind the tokens of a
@@ -12,7 +12,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/clock.h"
-#include "engine/draft_length.h"
+#include "engine/draft_model.h"
 #include "engine/lookup_draft.h"
 #include "engine/page_key.h"
 
@@ -24,9 +24,13 @@ enum {
     PROMPT_BATCH = 8, /* tokens of a prompt cost what one token of an answer costs */
     DRAFT_ROWS = 64,  /* rows of logits for guesses, of all slots together */
     LEAST_EQUAL = 3,  /* tokens of a text that must have been there before, for what followed to be guessed */
-    LOOKUP_NS = 2000, /* what guessing takes */
-    FROM_OWN_TEXT = 1, /* kind of guess */
+    LOOKUP_NS = 2000, /* what guessing from the text takes */
+    BY_MODEL = 0,     /* kinds of guess */
+    FROM_OWN_TEXT = 1,
 };
+
+/* A guess from the text that is held to be so certain goes before one of the draft model. */
+static const double CERTAIN = 0.8;
 
 typedef struct slot {
     quern_request *request; /* NULL: free */
@@ -36,6 +40,7 @@ typedef struct slot {
     int32_t output;   /* row of logits it draws from; -1: none */
     quern_token draft[QN_MAX_DRAFT];
     size_t n_draft;
+    int draft_kind;
     double certainty;      /* of the draft */
     qn_lookup_index *text; /* of its tokens, the first n_indexed; NULL: nothing is guessed */
     size_t n_indexed;
@@ -55,6 +60,10 @@ struct qn_runner {
     qn_page_keeper *keeper; /* or NULL */
     qn_cpu *cpu;
     qn_thread_pool *pool;
+    qn_draft_model *draft; /* or NULL */
+    size_t n_draft;        /* guesses that it makes at once; 0: as many as save time */
+    qn_draft_text *asked;  /* [n_slots] what it is asked in this step */
+    double plain_ns;       /* what this step would take without guesses */
     qn_step_pace pace;
     slot *slots;    /* [n_slots] */
     slot **by_turn; /* [n_active] most urgent first, of one priority the oldest */
@@ -117,6 +126,7 @@ static quern_request *vacate(qn_runner *r, slot *s)
     if (r->keeper != NULL)
         qn_page_keeper_save(r->keeper, request->name_space, request->tokens, length, s->seq);
     qn_kv_cache_truncate(r->cache, s->seq, 0);
+    if (r->draft != NULL) qn_draft_model_forget(r->draft, s->seq);
     leave_turn(r, s);
     s->request = NULL;
     return request;
@@ -223,38 +233,118 @@ static bool make_room(qn_runner *r, slot *s, size_t n)
     return true;
 }
 
-/* ---- filling a step ---------------------------------------------------------------------------- */
+/* ---- guessing ---------------------------------------------------------------------------------- */
 
-typedef struct step_cost {
+/* A step as it is planned, and what of it is still free for guesses. */
+typedef struct step_plan {
     const qn_runner *runner;
-    uint64_t position;
-} step_cost;
+    qn_step_shape shape;
+    uint64_t position; /* of whose length is being chosen */
+    size_t n_rows, n_tokens, n_streams;
+} step_plan;
 
 static double cost_with(void *user, size_t n_tokens)
 {
-    const step_cost *c = user;
-    qn_step_shape shape = c->runner->shape;
-    qn_step_shape_add(&shape, n_tokens, c->position);
-    return qn_step_pace_expect(&c->runner->pace, &shape);
+    const step_plan *p = user;
+    qn_step_shape shape = p->shape;
+    if (n_tokens > 1) qn_step_shape_add(&shape, n_tokens - 1, p->position); /* one is planned already */
+    return qn_step_pace_expect(&p->runner->pace, &shape);
 }
 
-/* Guesses what follows the tokens of a slot that streams, which are n in this step. */
-static void guess(qn_runner *r, slot *s, size_t n)
+static bool wants_guesses(const qn_runner *r, const slot *s)
+{
+    return s->text != NULL && s->request->first_token_ns != 0 && streams(r, s);
+}
+
+static size_t most_guesses(const step_plan *p, const slot *s)
 {
     const quern_request *q = s->request;
-    size_t most = qn_min_size(QN_MAX_DRAFT, r->setup.device.n_outputs - r->batch.n_outputs - 1);
-    most = qn_min_size(most, r->setup.device.n_batch - r->batch.n_tokens);
-    most = qn_min_size(most, q->capacity - QN_ANSWER_STEP - q->n_tokens); /* no more can be drawn */
-    if (s->text == NULL || most == 0) return;
+    const size_t room = q->capacity - QN_ANSWER_STEP - q->n_tokens; /* no more can be drawn */
+    return qn_min_size(qn_min_size(QN_MAX_DRAFT, room), qn_min_size(p->n_rows, p->n_tokens));
+}
+
+static void take_from_plan(step_plan *p, size_t n_guesses)
+{
+    p->n_rows -= n_guesses;
+    p->n_tokens -= n_guesses;
+    if (n_guesses > 0) qn_step_shape_add(&p->shape, n_guesses, p->position);
+}
+
+static void look_up(const qn_runner *r, slot *s, step_plan *p)
+{
+    const quern_request *q = s->request;
     while (s->n_indexed < q->n_tokens) qn_lookup_index_append(s->text, q->tokens[s->n_indexed++]);
-    const qn_lookup_guess g = qn_lookup_index_guess(s->text, q->tokens, q->n_tokens, s->draft, most);
-    if (g.n_tokens == 0) return;
-    step_cost cost = {.runner = r, .position = q->n_tokens - n};
+    const qn_lookup_guess g =
+        qn_lookup_index_guess(s->text, q->tokens, q->n_tokens, s->draft, most_guesses(p, s));
+    if (g.n_tokens == 0 || r->n_draft > 0) return;
+    s->draft_kind = FROM_OWN_TEXT;
     s->certainty = g.certainty;
     s->n_draft = qn_draft_length_choose(&s->draft_length, FROM_OWN_TEXT, g.n_tokens, g.certainty, LOOKUP_NS,
-                                        cost_with, &cost);
-    if (s->n_draft > 0 && !qn_kv_cache_reserve(r->cache, s->seq, n + s->n_draft)) s->n_draft = 0;
+                                        cost_with, p);
 }
+
+/* How many guesses of the draft model are wanted in place of what the text says. */
+static size_t choose_for_model(const qn_runner *r, slot *s, step_plan *p, const qn_draft_text *text)
+{
+    const size_t most = most_guesses(p, s);
+    if (most == 0 || !qn_draft_model_can_guess(r->draft, text)) return 0;
+    if (r->n_draft > 0) return qn_min_size(most, r->n_draft);
+    if (s->n_draft > 0 && s->certainty >= CERTAIN) return 0;
+    const double guess_ns = qn_draft_model_guess_ns(r->draft, p->n_streams, text->n_tokens);
+    return qn_draft_length_choose(&s->draft_length, BY_MODEL, most, 1, guess_ns, cost_with, p);
+}
+
+/* Lets the draft model read on, in what the plan leaves of the time, and guess. */
+static void ask_model(qn_runner *r, const step_plan *p, size_t n_asked, uint64_t budget_ns)
+{
+    const double planned = qn_step_pace_expect(&r->pace, &p->shape);
+    const uint64_t left = planned < (double)budget_ns ? budget_ns - (uint64_t)planned : 0;
+    qn_draft_model_read(r->draft, r->asked, n_asked, left, r->n_draft > 0);
+    qn_draft_model_guess(r->draft, r->asked, n_asked);
+    for (size_t i = 0; i < n_asked; i++) {
+        slot *s = &r->slots[r->asked[i].slot];
+        if (r->asked[i].n_guessed == 0) continue;
+        s->draft_kind = BY_MODEL;
+        s->certainty = 1;
+        s->n_draft = r->asked[i].n_guessed;
+        memcpy(s->draft, r->asked[i].guess, s->n_draft * sizeof *s->draft);
+    }
+}
+
+/* Guesses what follows the tokens of those who stream. */
+static void guess(qn_runner *r, uint64_t budget_ns)
+{
+    step_plan plan = {.runner = r, .n_rows = r->setup.device.n_outputs - r->n_slots};
+    size_t n_planned = 0, n_asked = 0;
+    for (size_t i = 0; i < r->n_active; i++) {
+        const slot *s = r->by_turn[i];
+        if (!streams(r, s)) continue;
+        plan.n_streams++;
+        n_planned += left_of(r, s);
+        qn_step_shape_add(&plan.shape, left_of(r, s), length_of(r, s));
+    }
+    r->plain_ns = qn_step_pace_expect(&r->pace, &plan.shape);
+    if (n_planned >= r->setup.device.n_batch) return;
+    plan.n_tokens = r->setup.device.n_batch - n_planned;
+    for (size_t i = 0; i < r->n_active; i++) {
+        slot *s = r->by_turn[i];
+        const quern_request *q = s->request;
+        if (!wants_guesses(r, s)) continue;
+        plan.position = length_of(r, s);
+        look_up(r, s, &plan);
+        if (r->draft != NULL) {
+            qn_draft_text *text = &r->asked[n_asked++];
+            *text = (qn_draft_text){.slot = s->seq, .tokens = q->tokens, .n_tokens = q->n_tokens};
+            text->most = choose_for_model(r, s, &plan, text);
+            if (text->most > 0) s->n_draft = 0;
+            take_from_plan(&plan, text->most);
+        }
+        take_from_plan(&plan, s->n_draft);
+    }
+    if (n_asked > 0) ask_model(r, &plan, n_asked, budget_ns);
+}
+
+/* ---- filling a step ---------------------------------------------------------------------------- */
 
 /* Pages for n tokens are reserved. */
 static void add_to_step(qn_runner *r, slot *s, size_t n)
@@ -263,16 +353,17 @@ static void add_to_step(qn_runner *r, slot *s, size_t n)
     const quern_request *q = s->request;
     const size_t position = length_of(r, s), begin = b->n_tokens;
     s->n_in_step = s->n_right = n;
-    s->n_draft = 0;
     memcpy(r->tokens + begin, q->tokens + position, n * sizeof *r->tokens);
     b->n_tokens += n;
     if (position + n == q->n_tokens) {
         s->output = (int32_t)b->n_outputs;
         r->drawing[r->n_drawing++] = s;
-        if (q->first_token_ns != 0) guess(r, s, n);
+        if (s->n_draft > 0 && !qn_kv_cache_reserve(r->cache, s->seq, n + s->n_draft)) s->n_draft = 0;
         memcpy(r->tokens + b->n_tokens, s->draft, s->n_draft * sizeof *r->tokens);
         b->n_tokens += s->n_draft;
         for (size_t i = begin + n - 1; i < b->n_tokens; i++) r->outputs[b->n_outputs++] = (int32_t)i;
+    } else {
+        s->n_draft = 0;
     }
     qn_segment *segment = &r->segments[b->n_segments++];
     *segment =
@@ -347,7 +438,8 @@ static void begin_step(qn_runner *r)
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++) r->batch.kv[g] = *qn_kv_cache_memory(r->cache, g);
     r->n_drawing = 0;
     r->shape = (qn_step_shape){0};
-    for (size_t i = 0; i < r->n_slots; i++) r->slots[i].n_in_step = 0, r->slots[i].output = -1;
+    for (size_t i = 0; i < r->n_slots; i++)
+        r->slots[i].n_in_step = r->slots[i].n_draft = 0, r->slots[i].output = -1;
 }
 
 /* ---- after the model --------------------------------------------------------------------------- */
@@ -401,6 +493,15 @@ static void commit(qn_runner *r, slot *s)
         qn_page_keeper_save(r->keeper, q->name_space, q->tokens, length, s->seq);
 }
 
+/* What guesses saved: plain steps, of which all who draw in a step have an equal part. */
+static void learn(qn_runner *r, slot *s, size_t n_true)
+{
+    const double cost = s->draft_length.kinds[s->draft_kind].costs[s->n_draft];
+    if (s->draft_kind == BY_MODEL && cost > 0)
+        qn_draft_model_earn(r->draft, (1 + (double)n_true - cost) * r->plain_ns / (double)r->n_drawing);
+    qn_draft_length_learn(&s->draft_length, s->draft_kind, s->certainty, s->n_draft, n_true);
+}
+
 /* Tells how far a slot came. */
 static void tell(qn_runner *r, slot *s)
 {
@@ -408,8 +509,7 @@ static void tell(qn_runner *r, slot *s)
     const size_t n_true = s->n_right - s->n_in_step;
     q->result.n_guessed += s->n_draft;
     q->result.n_guessed_right += n_true;
-    if (s->n_draft > 0)
-        qn_draft_length_learn(&s->draft_length, FROM_OWN_TEXT, s->certainty, s->n_draft, n_true);
+    if (s->n_draft > 0) learn(r, s, n_true);
     r->host.served(r->host.user, q,
                    s->output < 0 ? (double)s->n_in_step / PROMPT_BATCH : 1.0 + (double)n_true);
     if (s->output < 0) qn_request_tell_read(q, length_of(r, s));
@@ -421,8 +521,10 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
 {
     const uint64_t start = qn_clock_ns();
     begin_step(r);
+    guess(r, budget_ns);
     add_streams(r);
-    add_prompts(r, budget_ns);
+    const uint64_t gone = qn_clock_ns() - start;
+    add_prompts(r, gone < budget_ns ? budget_ns - gone : 0);
     if (r->batch.n_tokens == 0) return qn_clock_ns() - start;
     const uint64_t ready = qn_clock_ns();
     qn_cpu_step(r->cpu, &r->batch);
@@ -435,6 +537,7 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
     for (size_t i = 0; i < r->n_slots; i++)
         if (r->slots[i].n_in_step > 0) tell(r, &r->slots[i]);
     const uint64_t total = qn_clock_ns() - start;
+    if (r->draft != NULL) qn_draft_model_allow(r->draft, total);
     r->stats.n_steps++;
     r->stats.n_step_tokens += r->batch.n_tokens;
     r->stats.step_ns += total;
@@ -473,10 +576,14 @@ static quern_status set_up(qn_runner *r, const quern_engine_model_params *p, qn_
     return QUERN_OK;
 }
 
-static quern_status take_memory(qn_runner *r, quern_error *err)
+static quern_status take_memory(qn_runner *r, const quern_model *draft_model, quern_error *err)
 {
+    const qn_draft_model_params draft = {.model = draft_model, .target = r->model, .setup = &r->setup};
+    uint64_t draft_bytes = 0;
+    quern_status s = draft_model != NULL ? qn_draft_model_plan(&draft, &draft_bytes, err) : QUERN_OK;
+    if (s != QUERN_OK) return s;
     const uint64_t wanted = qn_kv_cache_bytes(&r->model->program, &r->setup.cache) +
-                            qn_cpu_scratch_bytes(&r->model->program, &r->setup.device);
+                            qn_cpu_scratch_bytes(&r->model->program, &r->setup.device) + draft_bytes;
     if (wanted > r->setup.memory_limit)
         return qn_fail(err, QUERN_ERR_NOMEM,
                        "%s: keys, values and scratch take %llu bytes, but only %llu are available (fewer "
@@ -486,13 +593,13 @@ static quern_status take_memory(qn_runner *r, quern_error *err)
     r->slots = qn_calloc(r->n_slots, sizeof *r->slots);
     r->by_turn = qn_calloc(r->n_slots, sizeof *r->by_turn);
     r->drawing = qn_calloc(r->n_slots, sizeof *r->drawing);
+    r->asked = qn_calloc(r->n_slots, sizeof *r->asked);
     r->tokens = qn_calloc(r->setup.device.n_batch, sizeof *r->tokens);
     r->segments = qn_calloc(r->setup.device.n_segments, sizeof *r->segments);
     r->outputs = qn_calloc(r->setup.device.n_outputs, sizeof *r->outputs);
-    if (r->slots == NULL || r->by_turn == NULL || r->drawing == NULL || r->tokens == NULL ||
-        r->segments == NULL || r->outputs == NULL)
+    if (r->slots == NULL || r->by_turn == NULL || r->drawing == NULL || r->asked == NULL ||
+        r->tokens == NULL || r->segments == NULL || r->outputs == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
-    quern_status s = QUERN_OK;
     const qn_lookup_params lookup = {.capacity = r->setup.cache.n_ctx, .least = LEAST_EQUAL};
     for (size_t i = 0; i < r->n_slots && s == QUERN_OK; i++) {
         r->slots[i].seq = i;
@@ -503,6 +610,7 @@ static quern_status take_memory(qn_runner *r, quern_error *err)
     if (s == QUERN_OK) s = qn_prefix_tree_create(&r->tree, r->cache, NULL, NULL, err);
     if (s == QUERN_OK)
         s = qn_cpu_create(&r->cpu, &r->model->program, r->model->kernels, &r->setup.device, err);
+    if (s == QUERN_OK && draft_model != NULL) s = qn_draft_model_create(&r->draft, &draft, err);
     return s;
 }
 
@@ -538,7 +646,8 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
     if (s == QUERN_OK && !model->loaded)
         s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", model->path);
     if (s == QUERN_OK) s = set_up(r, &p, pool, err);
-    if (s == QUERN_OK) s = take_memory(r, err);
+    r->n_draft = qn_min_size(p.n_draft, QN_MAX_DRAFT);
+    if (s == QUERN_OK) s = take_memory(r, p.no_guesses ? NULL : p.draft, err);
     if (s == QUERN_OK) s = open_keeper(r, disk, err);
     if (s != QUERN_OK) qn_runner_destroy(r), *out = NULL;
     return s;
@@ -548,11 +657,12 @@ void qn_runner_destroy(qn_runner *r)
 {
     if (r == NULL) return;
     qn_page_keeper_destroy(r->keeper);
+    qn_draft_model_destroy(r->draft);
     qn_cpu_destroy(r->cpu);
     qn_prefix_tree_destroy(r->tree);
     qn_kv_cache_destroy(r->cache);
     for (size_t i = 0; i < r->n_slots && r->slots != NULL; i++) qn_lookup_index_destroy(r->slots[i].text);
-    qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing);
+    qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing), qn_free(r->asked);
     qn_free(r->tokens), qn_free(r->segments), qn_free(r->outputs);
     qn_free(r->name);
     qn_free(r);
