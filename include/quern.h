@@ -359,6 +359,36 @@ QUERN_API const quern_token *quern_sequence_tokens(const quern_context *ctx, uin
  * dropped what position n would need. */
 QUERN_API uint32_t quern_sequence_truncate(quern_context *ctx, uint32_t sequence, uint32_t n);
 
+/**
+ * Writes what a sequence holds, its tokens and their keys and values, to a file, so that restoring it takes
+ * as long as reading the file. The file is of this user alone (0600) and replaced at once: whenever the
+ * process or the machine stops, there is the former one or the new one. Meanwhile PATH.part is written
+ * beside.
+ *
+ * With sliding windows only what later positions can see is there to be written; quern_sequence_truncate then
+ * behaves after restoring as it would have before.
+ *
+ * @param ctx  one call at a time
+ * @return QUERN_OK; QUERN_ERR_ARGUMENT (no such sequence, path too long), _BUSY (another process is writing
+ * the same file), _LIMIT (the disk is full), _IO, _NOMEM: then the file is as it was
+ */
+QUERN_API quern_status quern_sequence_save(quern_context *ctx, uint32_t sequence, const char *path,
+                                           quern_error *err);
+
+/**
+ * Gives a sequence what a file holds in place of what it has. What follows is bitwise what would have
+ * followed without saving. Everything is checked first, so the file is believed whole or not at all; it is of
+ * no use for another model file, other cache types or another version of the kernels: whoever has the text
+ * computes it again.
+ *
+ * @param ctx  one call at a time; n_ctx and the number of sequences need not be those of the saved one
+ * @return QUERN_OK; QUERN_ERR_NOT_FOUND, _IO; _FORMAT (no such file, or cut short), _CHECKSUM (damaged),
+ * _UNSUPPORTED (another model, cache type or version), _CTX_FULL (longer than this context), _ARGUMENT (no
+ * such sequence), _NOMEM: then the sequence is as it was
+ */
+QUERN_API quern_status quern_sequence_restore(quern_context *ctx, uint32_t sequence, const char *path,
+                                              quern_error *err);
+
 /* ---- measuring ------------------------------------------------------------------------------- */
 
 enum { QUERN_MAX_PROFILE_ROWS = 48 };
@@ -740,6 +770,12 @@ typedef struct quern_engine_model_params {
     bool pinned; /**< of registered models: once in memory it stays there, whoever else needs the room */
     uint32_t idle_unload_ms; /**< of registered models: it goes after so long without a request; 0: only when
                                 others need the room */
+    /** A smaller model of the same vocabulary, which must outlive the engine: tokens are guessed ahead by
+     * asking it as well, where that saves time. It changes no answer either. Keys and values for it are taken
+     * as for the model itself; NULL: none */
+    const quern_model *draft;
+    uint32_t n_draft; /**< tokens that it guesses at once, up to 15, whether or not that saves time, and
+                         nobody else: for measuring; 0: as many as are expected to save time */
 } quern_engine_model_params;
 QUERN_API quern_engine_model_params quern_engine_model_params_default(void);
 
@@ -749,7 +785,8 @@ QUERN_API quern_engine_model_params quern_engine_model_params_default(void);
  * @param name    by which requests mean it
  * @param model   must outlive the engine; it stays in memory, its weights do not count against memory_limit
  * @param params  NULL: defaults
- * @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), _ARGUMENT (also: the name is taken)
+ * @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), _ARGUMENT (also: the name is taken, or the
+ * draft model has another vocabulary)
  */
 QUERN_API quern_status quern_engine_add_model(quern_engine *engine, const char *name,
                                               const quern_model *model,

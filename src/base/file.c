@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static quern_status open_regular(int *fd, size_t *n_bytes, const char *path, quern_error *err)
+quern_status qn_file_open(int *fd, size_t *n_bytes, const char *path, quern_error *err)
 {
     const qn_quoted name = qn_quote(path, strlen(path));
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -34,7 +34,7 @@ quern_status qn_file_map_open(qn_file_map *map, const char *path, quern_error *e
     memset(map, 0, sizeof *map);
     int fd;
     size_t n_bytes;
-    quern_status s = open_regular(&fd, &n_bytes, path, err);
+    quern_status s = qn_file_open(&fd, &n_bytes, path, err);
     if (s != QUERN_OK) return s;
     void *data = n_bytes > 0 ? mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, 0) : NULL;
     const int map_errno = errno;
@@ -83,6 +83,18 @@ bool qn_file_read_at(int fd, void *out, size_t n_bytes, uint64_t offset)
     return true;
 }
 
+bool qn_file_write_at(int fd, const void *bytes, size_t n_bytes, uint64_t offset)
+{
+    for (size_t done = 0; done < n_bytes;) {
+        const ssize_t n = pwrite(fd, (const char *)bytes + done, n_bytes - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n == 0) errno = ENOSPC; /* a disk that takes nothing and says nothing */
+        if (n <= 0) return false;
+        done += (size_t)n;
+    }
+    return true;
+}
+
 static quern_status read_all(int fd, char *out, size_t n_bytes, const char *path, quern_error *err)
 {
     for (size_t done = 0; done < n_bytes;) {
@@ -104,7 +116,7 @@ quern_status qn_file_read(char **bytes, size_t *n_bytes, const char *path, size_
     *n_bytes = 0;
     int fd;
     size_t size;
-    quern_status s = open_regular(&fd, &size, path, err);
+    quern_status s = qn_file_open(&fd, &size, path, err);
     if (s != QUERN_OK) return s;
     if (size > max_bytes)
         s = qn_fail(err, QUERN_ERR_LIMIT, "%s: %zu bytes, at most %zu are allowed",

@@ -23,8 +23,12 @@ void qn_file_map_close(qn_file_map *map);
 /* The pages of [offset, offset + n_bytes) may be dropped from this process: they can be read again. */
 void qn_file_map_release(const qn_file_map *map, size_t offset, size_t n_bytes);
 
+/* Opens to read, without waiting for anything; the message begins with the path. *fd is -1 on failure. */
+quern_status qn_file_open(int *fd, size_t *n_bytes, const char *path, quern_error *err);
 /* All of [offset, offset + n_bytes) of an open file. False: it cannot be read (errno), or is shorter (0). */
 bool qn_file_read_at(int fd, void *out, size_t n_bytes, uint64_t offset);
+/* All of it. False: errno says why; some of it may be there. */
+bool qn_file_write_at(int fd, const void *bytes, size_t n_bytes, uint64_t offset);
 
 /* The whole file as NUL-terminated bytes owned by the caller (qn_free); refuses more than max_bytes. */
 quern_status qn_file_read(char **bytes, size_t *n_bytes, const char *path, size_t max_bytes,

@@ -536,19 +536,6 @@ static quern_status open_part(int *fd, int *dir_fd, char name[QN_PAGE_PART_BYTES
     return qn_fail(err, QUERN_ERR_IO, "the directory of %s is removed again and again", name);
 }
 
-static bool write_all(int fd, const void *bytes, size_t n_bytes, uint64_t *offset)
-{
-    for (size_t done = 0; done < n_bytes;) {
-        const ssize_t n = pwrite(fd, (const char *)bytes + done, n_bytes - done, (off_t)*offset);
-        if (n < 0 && errno == EINTR) continue;
-        if (n == 0) errno = ENOSPC; /* a disk that takes nothing and says nothing */
-        if (n <= 0) return false;
-        done += (size_t)n;
-        *offset += (uint64_t)n;
-    }
-    return true;
-}
-
 /* Nothing is synced to the disk. After a loss of power the new name may lead to a file that is empty or half
  * of something else; its digests tell, and the page is computed again. To wait for the disk with each page
  * would cost more than that ever saves. After a mere crash of the process the system still has all of it. */
@@ -558,15 +545,18 @@ static quern_status write_file(qn_page_store *s, const qn_prefix_page *page, int
     uint8_t header[QN_PAGE_FILE_HEADER_BYTES];
     char part[QN_PAGE_PART_BYTES], name[QN_PAGE_NAME_BYTES];
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, qn_page_timespec(file_ns)};
-    uint64_t offset = 0;
+    uint64_t offset = sizeof header;
     int fd = -1, dir_fd = -1;
     qn_page_file_header(header, &s->form, page);
     qn_page_name(name, page->key);
     quern_status status = open_part(&fd, &dir_fd, part, s, page->key, err);
     if (status != QUERN_OK) return status;
-    bool ok = write_all(fd, header, sizeof header, &offset);
-    for (size_t g = 0; g < QN_CACHE_GROUPS && ok; g++)
-        if (page->data[g] != NULL) ok = write_all(fd, page->data[g], s->form.page_bytes[g], &offset);
+    bool ok = qn_file_write_at(fd, header, sizeof header, 0);
+    for (size_t g = 0; g < QN_CACHE_GROUPS && ok; g++) {
+        if (page->data[g] == NULL) continue;
+        ok = qn_file_write_at(fd, page->data[g], s->form.page_bytes[g], offset);
+        offset += s->form.page_bytes[g];
+    }
     if (!ok) status = fail_write(err, "write", part);
     futimens(fd, times); /* what the index believes; where it fails, the order of use is a little wrong */
     if (close(fd) != 0 && status == QUERN_OK) status = fail_write(err, "close", part);

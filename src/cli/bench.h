@@ -89,6 +89,8 @@ typedef struct bench_job { /* one request */
 typedef struct bench_load {
     const char *trace;     /* a file of jobs, or NULL: the numbers that follow */
     const char *directory; /* for pages on the disk; NULL: none are kept */
+    const char *draft;     /* a model that guesses; NULL: none */
+    long n_draft;          /* tokens at once; 0: as many as save time */
     long n_clients, n_requests, n_prompt, n_common, n_gen;
     long n_parallel, n_ctx, n_positions, n_threads; /* of the engine; 0: its defaults */
     bool no_guesses, json;

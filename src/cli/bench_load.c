@@ -29,7 +29,7 @@ typedef struct running_job {
 struct load_run {
     const bench_load *options;
     quern_engine *engine;
-    const quern_model *model;
+    const quern_model *model, *draft; /* draft: or NULL */
     uint32_t n_vocab;
     bench_job *jobs;
     running_job *running; /* [n_jobs] */
@@ -282,6 +282,8 @@ static int open_engine(load_run *r)
     if (o->n_parallel > 0) m.n_parallel = (uint32_t)o->n_parallel;
     m.n_positions = (uint64_t)o->n_positions;
     m.no_guesses = o->no_guesses;
+    m.draft = r->draft;
+    m.n_draft = (uint32_t)o->n_draft;
     m.type_k = o->type_k;
     m.type_v = o->type_v;
     if (quern_engine_create(&r->engine, &params, &err) != QUERN_OK) return qn_cli_fail(&err);
@@ -296,7 +298,13 @@ int bench_load_run(const bench_load *load, const char *path, const qn_pack_choic
     int code = make_jobs(&r);
     quern_model *model = code < 0 ? qn_cli_open_packed(path, QN_OPEN_FULL, (int)load->n_threads, pack) : NULL;
     if (code < 0 && model == NULL) code = QN_EXIT_FAILURE;
+    quern_model *draft = NULL;
+    if (code < 0 && load->draft != NULL) {
+        draft = qn_cli_open_packed(load->draft, QN_OPEN_FULL, (int)load->n_threads, pack);
+        if (draft == NULL) code = QN_EXIT_FAILURE;
+    }
     r.model = model;
+    r.draft = draft;
     r.running = calloc(r.n_jobs + 1, sizeof *r.running);
     if (code < 0 && r.running == NULL) code = qn_cli_fail_text("bench: no memory");
     if (code < 0) code = open_engine(&r);
@@ -312,6 +320,7 @@ int bench_load_run(const bench_load *load, const char *path, const qn_pack_choic
         pthread_mutex_destroy(&r.mutex);
     }
     quern_engine_destroy(r.engine);
+    quern_model_close(draft);
     quern_model_close(model);
     free(r.first_s.items), free(r.gaps_s.items), free(r.running), free(r.jobs);
     return code;

@@ -3,13 +3,10 @@
 #include "cli/run.h"
 
 #include "base/alloc.h"
-#include "base/file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 bool qn_chat_session_init(qn_chat_session *s, quern_context *ctx, qn_run_options *options,
                           double load_seconds)
@@ -217,64 +214,6 @@ const char *qn_chat_session_system(const qn_chat_session *s)
 {
     return first_turn(s) == 1 ? json_string_value(json_object_get(json_array_get(s->messages, 0), "content"))
                               : NULL;
-}
-
-/* Written beside, then renamed: a full disk leaves the old file as it was. */
-bool qn_chat_session_save(const qn_chat_session *s, const char *path)
-{
-    qn_buffer beside = {0};
-    json_t *all = json_pack("{s:O}", "messages", s->messages);
-    char *text = all != NULL ? json_dumps(all, JSON_INDENT(2)) : NULL;
-    json_decref(all);
-    bool ok = text != NULL && qn_buffer_printf(&beside, "%s.part", path);
-    FILE *f = ok ? fopen(beside.data, "w") : NULL;
-    ok = f != NULL && fprintf(f, "%s\n", text) > 0 && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    if (f != NULL && fclose(f) != 0) ok = false;
-    if (ok) ok = rename(beside.data, path) == 0;
-    if (!ok) qn_cli_fail_text("%s: %s", path, text != NULL ? strerror(errno) : "no memory");
-    if (!ok && f != NULL) unlink(beside.data);
-    qn_buffer_deinit(&beside);
-    free(text);
-    return ok;
-}
-
-/* Messages as this program saves them: text from system (first only), user and assistant. */
-static bool is_conversation(const json_t *messages)
-{
-    for (size_t i = 0; i < json_array_size(messages); i++) {
-        const json_t *m = json_array_get(messages, i);
-        if (!json_is_string(json_object_get(m, "role")) || !json_is_string(json_object_get(m, "content")))
-            return false;
-        if (!is_role(m, "user") && !is_role(m, "assistant") && !(is_role(m, "system") && i == 0))
-            return false;
-    }
-    return json_is_array(messages);
-}
-
-bool qn_chat_session_load(qn_chat_session *s, const char *path)
-{
-    quern_error err;
-    json_error_t where;
-    char *text;
-    size_t n_bytes;
-    if (qn_file_read(&text, &n_bytes, path, (size_t)64 << 20, &err) != QUERN_OK)
-        return qn_cli_fail(&err), false;
-    json_t *all = json_loadb(text, n_bytes, 0, &where);
-    quern_free(text);
-    if (all == NULL) return qn_cli_fail_text("%s: line %d: %s", path, where.line, where.text), false;
-    json_t *messages = json_is_array(all) ? all : json_object_get(all, "messages");
-    const bool ok = is_conversation(messages);
-    if (ok) {
-        json_decref(s->messages);
-        s->messages = json_incref(messages);
-        s->attempt = 0;
-    } else {
-        qn_cli_fail_text("%s: is not a saved conversation: \"messages\" with \"role\" (system, user, "
-                         "assistant) and \"content\"",
-                         path);
-    }
-    json_decref(all);
-    return ok;
 }
 
 void qn_chat_session_print_stats(const qn_chat_session *s)

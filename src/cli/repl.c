@@ -159,7 +159,7 @@ static const repl_command commands[] = {
     {"/format", "[json|schema FILE|...]",
      "binds answers (also grammar FILE, regex PATTERN; none: frees them)", run_format},
     {"/regen", "", "answers the last message again, differently", run_regen},
-    {"/save", "FILE", "writes the conversation", run_save},
+    {"/save", "FILE", "writes the conversation, and what was computed of it to FILE.state", run_save},
     {"/load", "FILE", "goes on with a saved conversation", run_load},
     {"/stats", "", "context in use, durations and rates of the last answer", run_stats},
     {"/bye", "", "ends the chat (also /exit, Ctrl-D)", run_bye},

@@ -157,12 +157,31 @@ static int one_shot(qn_run_options *o, quern_context *ctx, const qn_buffer *prom
     return code;
 }
 
-static int chat(qn_run_options *o, quern_context *ctx, uint64_t seed, double load_seconds)
+/* One question and its answer within a conversation. */
+static int say_once(qn_chat_session *session, const qn_buffer *prompt)
+{
+    if (prompt->n_bytes == 0) return qn_cli_usage("run: the prompt is empty");
+    if (memchr(prompt->data, '\0', prompt->n_bytes) != NULL)
+        return qn_cli_fail_text("the prompt is not UTF-8 text");
+    qn_interrupt_install(true);
+    if (!qn_chat_session_say(session, prompt->data)) return QN_EXIT_FAILURE;
+    return session->last.interrupted ? EXIT_INTERRUPTED : QN_EXIT_OK;
+}
+
+/* prompt: NULL to talk until the user leaves. */
+static int chat(qn_run_options *o, quern_context *ctx, const qn_buffer *prompt, uint64_t seed,
+                double load_seconds)
 {
     qn_chat_session session;
+    int code = QN_EXIT_FAILURE;
     if (!qn_chat_session_init(&session, ctx, o, load_seconds)) return QN_EXIT_FAILURE;
     session.seed = seed;
-    const int code = qn_repl(&session, o->model);
+    if (o->session == NULL || qn_chat_session_resume(&session, o->session)) {
+        code = prompt == NULL ? qn_repl(&session, o->model) : say_once(&session, prompt);
+        const bool has_changed = prompt == NULL || code == QN_EXIT_OK || code == EXIT_INTERRUPTED;
+        if (o->session != NULL && has_changed && !qn_chat_session_save(&session, o->session))
+            code = QN_EXIT_FAILURE;
+    }
     qn_chat_session_deinit(&session);
     return code;
 }
@@ -194,7 +213,9 @@ static int run_model(qn_run_options *o, const qn_buffer *prompt, bool interactiv
         const uint64_t seed = o->seed >= 0 ? (uint64_t)o->seed : qn_run_random_seed();
         const double load_seconds = (double)(qn_clock_ns() - start) * 1e-9;
         warn_of_length(model, ctx);
-        code = interactive ? chat(o, ctx, seed, load_seconds) : one_shot(o, ctx, prompt, seed, load_seconds);
+        if (interactive) code = chat(o, ctx, NULL, seed, load_seconds);
+        else if (o->session != NULL) code = chat(o, ctx, prompt, seed, load_seconds);
+        else code = one_shot(o, ctx, prompt, seed, load_seconds);
     }
     quern_context_destroy(ctx);
     quern_model_close(model);

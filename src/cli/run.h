@@ -9,7 +9,7 @@
 /* ---- run_options.c ---- */
 
 typedef struct qn_run_options {
-    const char *model, *prompt, *prompt_file, *system;
+    const char *model, *prompt, *prompt_file, *system, *session;
     bool raw, interactive, report, verbose;
     long n_ctx, n_threads, n_batch, n_gpu_layers;
     qn_pack_choice pack;
@@ -121,9 +121,15 @@ bool qn_chat_session_again(qn_chat_session *s);
 void qn_chat_session_clear(qn_chat_session *s);                        /* the system message stays */
 bool qn_chat_session_set_system(qn_chat_session *s, const char *text); /* "": none */
 const char *qn_chat_session_system(const qn_chat_session *s);          /* NULL: none */
+void qn_chat_session_print_stats(const qn_chat_session *s);
+
+/* ---- chat_file.c ---- */
+
+/* False: message printed, and the conversation, or the file, is as it was. */
 bool qn_chat_session_save(const qn_chat_session *s, const char *path);
 bool qn_chat_session_load(qn_chat_session *s, const char *path);
-void qn_chat_session_print_stats(const qn_chat_session *s);
+/* Loads if the file is there; the system message of the options stays. */
+bool qn_chat_session_resume(qn_chat_session *s, const char *path);
 
 /* ---- repl.c ---- */
 

@@ -122,6 +122,8 @@ static int from_arguments(qn_run_options *o, int argc, char **argv)
     if (o->tool_choice != NULL && o->tools == NULL) return qn_cli_usage("run: --tool-choice needs --tools");
     if (o->report && o->interactive)
         return qn_cli_usage("run: --report and --interactive exclude each other");
+    if (o->session != NULL && (o->raw || o->tools != NULL || o->report))
+        return qn_cli_usage("run: --session has no place with --raw, --tools or --report");
     return -1;
 }
 
@@ -137,6 +139,9 @@ int qn_run_options_parse(qn_run_options *o, int argc, char **argv)
         {"--raw", QN_FLAG, &o->raw, 0, 0, NULL, "plain completion: no chat template"},
         {"-i, --interactive", QN_FLAG, &o->interactive, 0, 0, NULL,
          "chat, also where standard input is no terminal"},
+        {"--session", QN_TEXT, &o->session, 0, 0, "FILE",
+         "goes on with the conversation in FILE, if there is one, and saves it there at the end; FILE.state "
+         "beside it has what was computed"},
         QN_CONSTRAINT_OPTIONS(&o->constraint),
         {"--tools", QN_TEXT, &o->tools, 0, 0, "FILE",
          "tools that the model may call: a JSON array as for the OpenAI API (a file, or the text in "

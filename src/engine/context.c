@@ -216,6 +216,17 @@ const quern_token *quern_sequence_tokens(const quern_context *c, uint32_t sequen
     return sequence < c->setup.cache.n_sequences ? c->history + sequence * c->setup.cache.n_ctx : NULL;
 }
 
+bool qn_context_sequence(quern_context *c, uint32_t sequence, qn_sequence_parts *parts)
+{
+    if (sequence >= c->setup.cache.n_sequences) return false;
+    c->n_logits = 0;
+    *parts = (qn_sequence_parts){.cache = c->cache,
+                                 .tokens = c->history + sequence * c->setup.cache.n_ctx,
+                                 .type_k = c->setup.cache.type_k,
+                                 .type_v = c->setup.cache.type_v};
+    return true;
+}
+
 void quern_context_bytes(const quern_context *c, uint64_t *kv_bytes, uint64_t *scratch_bytes)
 {
     *kv_bytes = qn_kv_cache_taken_bytes(c->cache);

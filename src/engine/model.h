@@ -39,6 +39,15 @@ typedef struct qn_context_setup {
 quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *model,
                                    const quern_context_params *params, quern_error *err);
 
+/* What a sequence is made of, for whoever saves and restores it. */
+typedef struct qn_sequence_parts {
+    qn_kv_cache *cache;
+    quern_token *tokens; /* [n_ctx] */
+    qn_tensor_type type_k, type_v;
+} qn_sequence_parts;
+/* The context's logits are no longer valid, as after any call. False: there is no such sequence. */
+bool qn_context_sequence(quern_context *ctx, uint32_t sequence, qn_sequence_parts *parts);
+
 /* The greatest of each block of logits i, as the step left them. */
 const float *qn_context_logit_max(const quern_context *ctx, size_t i);
 

@@ -1,576 +1,15 @@
-/* runner.c: see runner.h. The order of a step:
- *
- *     slots by urgency -> room in the cache, made if need be -> tokens, guesses and segments -> the device
- *     -> all answers draw, side by side -> pages that are full become known -> what was drawn is told
- *
- * Guesses (speculative decoding: Leviathan et al. 2023, arXiv:2211.17192) stand behind the tokens of a
- * sequence in the step. The answer is drawn from the rows of logits one by one, as it would be without them;
- * as long as what is drawn is what was guessed, the next row is there already. So guesses change no answer.
- */
-#include "engine/runner.h"
+/* runner.c: the life of a runner (engine/runner.h), and the memory that it takes. */
+#include "engine/runner_parts.h"
 
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "base/clock.h"
-#include "engine/draft_length.h"
-#include "engine/lookup_draft.h"
+#include "engine/page_key.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 enum {
-    LEAST_PIECE = 16, /* tokens of a prompt that a step takes at least */
-    IDLE_BUDGET = 4,  /* times the budget, if nobody streams: a step in which nothing can be canceled */
-    PROMPT_BATCH = 8, /* tokens of a prompt cost what one token of an answer costs */
-    SPARE_ROWS = QN_SCORED_TOKENS, /* rows of logits beside those that slots draw from: for guesses, and for
-                                      tokens of prompts whose log-probabilities are wanted */
-    LEAST_EQUAL = 3,  /* tokens of a text that must have been there before, for what followed to be guessed */
-    LOOKUP_NS = 2000, /* what guessing takes */
-    FROM_OWN_TEXT = 1, /* kind of guess */
-    KERNEL_ORDER = 1,  /* to be counted up when the order of floating-point operations changes in any kernel,
-                          or  what lies where in a page */
+    LEAST_EQUAL = 3 /* tokens of a text that must have been there before, for what followed to be guessed */
 };
-
-/* A row that gives the log-probabilities of a token of a prompt. */
-typedef struct prompt_row {
-    quern_request *request;
-    size_t item, row; /* of its prompt_log_probs; of the step's logits */
-} prompt_row;
-
-typedef struct slot {
-    quern_request *request; /* NULL: free */
-    size_t seq;
-    size_t n_in_step; /* tokens of it in this step, but for the guesses */
-    size_t n_right;   /* positions of the step that are its text: n_in_step, and guesses that came true */
-    int32_t output;   /* row of logits it draws from; -1: none */
-    quern_token draft[QN_MAX_DRAFT];
-    size_t n_draft;
-    double certainty;      /* of the draft */
-    qn_lookup_index *text; /* of its tokens, the first n_indexed; NULL: nothing is guessed */
-    size_t n_indexed;
-    qn_draft_length draft_length;
-    bool goes_on; /* after drawing */
-    quern_status status;
-    quern_error error;
-} slot;
-
-struct qn_runner {
-    char *name;
-    const quern_model *model;
-    qn_runner_host host;
-    qn_context_setup setup;
-    qn_kv_cache *cache;
-    qn_prefix_tree *tree;
-    qn_page_keeper *keeper; /* or NULL */
-    quern_request *fetched; /* list: their pages have come with those of another answer */
-    qn_cpu *cpu;
-    qn_thread_pool *pool;
-    qn_step_pace pace;
-    slot *slots;    /* [n_slots] */
-    slot **by_turn; /* [n_active] most urgent first, of one priority the oldest */
-    size_t n_slots, n_active;
-    bool makes_guesses;
-    quern_token *tokens; /* [n_batch] of the step */
-    qn_segment *segments;
-    int32_t *outputs; /* [setup.device.n_outputs] */
-    qn_batch batch;
-    slot **drawing; /* [n_slots] slots of this step that draw */
-    size_t n_drawing;
-    size_t n_spare, n_held_back; /* rows that the step can still use; of these, not for guesses */
-    prompt_row prompt_rows[SPARE_ROWS];
-    size_t n_prompt_rows;
-    float *untouched; /* [threads][n_vocab] rows as the model left them, while samplers change them */
-    qn_step_shape shape;
-    qn_runner_stats stats;
-};
-
-/* ---- slots ------------------------------------------------------------------------------------- */
-
-static size_t length_of(const qn_runner *r, const slot *s)
-{
-    return qn_kv_cache_length(r->cache, s->seq);
-}
-
-static size_t left_of(const qn_runner *r, const slot *s)
-{
-    return s->request->n_tokens - length_of(r, s);
-}
-
-static bool streams(const qn_runner *r, const slot *s)
-{
-    return left_of(r, s) <= QN_ANSWER_STEP;
-}
-
-static bool goes_before(const quern_request *a, const quern_request *b)
-{
-    if (a->entry.priority != b->entry.priority) return a->entry.priority < b->entry.priority;
-    return a->entry.arrived_ns < b->entry.arrived_ns;
-}
-
-static void take_turn(qn_runner *r, slot *s)
-{
-    size_t i = r->n_active++;
-    for (; i > 0 && goes_before(s->request, r->by_turn[i - 1]->request); i--)
-        r->by_turn[i] = r->by_turn[i - 1];
-    r->by_turn[i] = s;
-}
-
-static void leave_turn(qn_runner *r, const slot *s)
-{
-    size_t i = 0;
-    while (r->by_turn[i] != s) i++;
-    r->n_active--;
-    for (; i < r->n_active; i++) r->by_turn[i] = r->by_turn[i + 1];
-}
-
-/* Keeps what was computed, for whoever needs it again, and frees the slot. */
-static quern_request *vacate(qn_runner *r, slot *s)
-{
-    quern_request *request = s->request;
-    const size_t length = length_of(r, s);
-    qn_prefix_tree_keep(r->tree, request->name_space, request->tokens, length, s->seq, true);
-    if (r->keeper != NULL)
-        qn_page_keeper_save(r->keeper, request->name_space, request->tokens, length, s->seq);
-    qn_kv_cache_truncate(r->cache, s->seq, 0);
-    leave_turn(r, s);
-    s->request = NULL;
-    return request;
-}
-
-static void end(qn_runner *r, slot *s, quern_status status, quern_error *err)
-{
-    quern_request *request = vacate(r, s);
-    qn_request_hold(request);
-    r->host.ended(r->host.user, request); /* before it is told: then the model may be idle, and given back */
-    qn_request_end(request, status, err);
-    qn_request_let_go(request);
-}
-
-static void preempt(qn_runner *r, slot *s)
-{
-    quern_request *request = vacate(r, s);
-    request->result.n_preempted++;
-    r->host.put_back(r->host.user, request);
-}
-
-/* Pages that a request needs beside those of the first n_others that run: an answer shares its prompt. */
-static size_t pages_beside(const qn_runner *r, const quern_request *request, size_t n_others)
-{
-    for (size_t i = 0; i < n_others; i++)
-        if (r->by_turn[i]->request->first == request->first && request->result.n_dropped == 0)
-            return (request->n_tokens - request->n_prompt) / QN_PAGE_POSITIONS + 2;
-    return request->n_tokens / QN_PAGE_POSITIONS + 1;
-}
-
-bool qn_runner_may_admit(const qn_runner *r, const quern_request *request)
-{
-    if (r->n_active == 0) return true;
-    if (r->n_active == r->n_slots) return false;
-    size_t wanted = pages_beside(r, request, r->n_active);
-    for (size_t i = 0; i < r->n_active; i++) wanted += pages_beside(r, r->by_turn[i]->request, i);
-    return wanted <= r->setup.cache.n_positions / QN_PAGE_POSITIONS;
-}
-
-bool qn_runner_yield(qn_runner *r, const quern_request *request)
-{
-    if (r->n_active < r->n_slots) return false;
-    slot *last = r->by_turn[r->n_active - 1];
-    if (last->request->entry.priority <= request->entry.priority) return false;
-    preempt(r, last);
-    return true;
-}
-
-/* Takes over what is known of the request's tokens by now, if that is more than it has. */
-static void find_prefix(qn_runner *r, slot *s)
-{
-    quern_request *q = s->request;
-    /* one token is computed in any case, for its logits: the last, or the one before the first to score */
-    const size_t most = (qn_request_scores_prompt(q) ? q->n_scored : q->n_tokens) - 1,
-                 length = length_of(r, s);
-    if (length > 0 && qn_prefix_tree_peek(r->tree, q->name_space, q->tokens, q->n_tokens, most) <= length)
-        return;
-    qn_kv_cache_truncate(r->cache, s->seq, 0);
-    const size_t found = qn_prefix_tree_find(r->tree, q->name_space, q->tokens, q->n_tokens, most, s->seq),
-                 own = qn_max_size(length, qn_max_size(q->n_read, q->result.n_cached));
-    if (q->began_ns != 0 && q->first_token_ns == 0 && found > own) q->result.n_cached += found - own;
-}
-
-/* Answers with one prompt: the first has it fetched, those that come meanwhile wait for that. */
-static bool wait_for_first(quern_request *request)
-{
-    quern_request *first = request->first;
-    if (!first->is_fetching) return false;
-    request->next_fetched = first->next_fetched;
-    first->next_fetched = request;
-    return true;
-}
-
-bool qn_runner_fetch(qn_runner *r, quern_request *request)
-{
-    if (r->keeper == NULL || request->was_fetched || qn_request_scores_prompt(request)) return false;
-    request->was_fetched = true;
-    if (request != request->first) return wait_for_first(request);
-    request->fetch = (qn_page_fetch){.owner = request,
-                                     .name_space = request->name_space,
-                                     .tokens = request->tokens,
-                                     .n_tokens = request->n_tokens};
-    return request->is_fetching = qn_page_keeper_fetch(r->keeper, &request->fetch);
-}
-
-quern_request *qn_runner_collect(qn_runner *r)
-{
-    quern_request *request = r->fetched;
-    if (request == NULL && r->keeper != NULL) request = qn_page_keeper_collect(r->keeper);
-    if (request == NULL) return NULL;
-    r->fetched = request->next_fetched;
-    request->next_fetched = NULL;
-    request->is_fetching = false;
-    return request;
-}
-
-void qn_runner_admit(qn_runner *r, quern_request *request)
-{
-    slot *s = r->slots;
-    while (s->request != NULL) s++;
-    s->request = request;
-    s->n_indexed = 0;
-    if (s->text != NULL) qn_lookup_index_reset(s->text);
-    qn_draft_length_init(&s->draft_length);
-    take_turn(r, s);
-    find_prefix(r, s);
-    if (request->began_ns != 0) return; /* it comes back */
-    quern_status status = qn_request_begin(request, length_of(r, s), &s->error);
-    if (status != QUERN_OK) end(r, s, status, &s->error);
-}
-
-void qn_runner_sweep(qn_runner *r, uint64_t now_ns)
-{
-    for (size_t i = r->n_active; i-- > 0;) {
-        slot *s = r->by_turn[i];
-        if (qn_request_must_end(s->request, now_ns)) end(r, s, QUERN_OK, &s->error);
-    }
-}
-
-/* ---- room -------------------------------------------------------------------------------------- */
-
-/* Makes sure that a slot can compute n more positions: forgets what is kept for later, then puts back who is
- * last by turn and not in the step yet. False: the slot itself had to go. */
-static bool make_room(qn_runner *r, slot *s, size_t n)
-{
-    while (!qn_kv_cache_reserve(r->cache, s->seq, n)) {
-        for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
-            qn_prefix_tree_free_pages(r->tree, g, qn_kv_cache_wanted_pages(r->cache, s->seq, n, g));
-        if (qn_kv_cache_reserve(r->cache, s->seq, n)) break;
-        slot *last = r->by_turn[r->n_active - 1];
-        if (last->n_in_step > 0) return false; /* all others are in the step: next time */
-        preempt(r, last);
-        if (last == s) return false;
-    }
-    return true;
-}
-
-/* ---- filling a step ---------------------------------------------------------------------------- */
-
-typedef struct step_cost {
-    const qn_runner *runner;
-    uint64_t position;
-} step_cost;
-
-static double cost_with(void *user, size_t n_tokens)
-{
-    const step_cost *c = user;
-    qn_step_shape shape = c->runner->shape;
-    qn_step_shape_add(&shape, n_tokens, c->position);
-    return qn_step_pace_expect(&c->runner->pace, &shape);
-}
-
-/* Guesses what follows the tokens of a slot that streams, which are n in this step. */
-static void guess(qn_runner *r, slot *s, size_t n)
-{
-    const quern_request *q = s->request;
-    size_t most = qn_min_size(QN_MAX_DRAFT, r->n_spare > r->n_held_back ? r->n_spare - r->n_held_back : 0);
-    most = qn_min_size(most, r->setup.device.n_batch - r->batch.n_tokens);
-    most = qn_min_size(most, q->capacity - QN_ANSWER_STEP - q->n_tokens); /* no more can be drawn */
-    if (s->text == NULL || most == 0) return;
-    while (s->n_indexed < q->n_tokens) qn_lookup_index_append(s->text, q->tokens[s->n_indexed++]);
-    const qn_lookup_guess g = qn_lookup_index_guess(s->text, q->tokens, q->n_tokens, s->draft, most);
-    if (g.n_tokens == 0) return;
-    step_cost cost = {.runner = r, .position = q->n_tokens - n};
-    s->certainty = g.certainty;
-    s->n_draft = qn_draft_length_choose(&s->draft_length, FROM_OWN_TEXT, g.n_tokens, g.certainty, LOOKUP_NS,
-                                        cost_with, &cost);
-    if (s->n_draft > 0 && !qn_kv_cache_reserve(r->cache, s->seq, n + s->n_draft)) s->n_draft = 0;
-}
-
-/* Tokens of a slot that the step has room for: of a prompt that is scored no more than it has rows for. */
-static size_t most_tokens(const qn_runner *r, const slot *s)
-{
-    const quern_request *q = s->request;
-    const size_t left = left_of(r, s), most = qn_min_size(left, r->setup.device.n_batch - r->batch.n_tokens);
-    if (!qn_request_scores_prompt(q)) return most;
-    const size_t fit = q->n_scored - 1 - length_of(r, s) + r->n_spare;
-    return fit + 1 >= left ? most : qn_min_size(most, fit); /* the last token's row is the one drawn from */
-}
-
-/* Rows of n tokens from a position on, from `begin` on in the batch: each for the prompt's token behind it.
- */
-static void add_prompt_rows(qn_runner *r, quern_request *q, size_t position, size_t begin, size_t n)
-{
-    qn_batch *b = &r->batch;
-    while (qn_request_scores_prompt(q) && q->n_scored <= position + n) {
-        const size_t scored = q->n_scored++;
-        r->prompt_rows[r->n_prompt_rows++] =
-            (prompt_row){.request = q,
-                         .item = qn_log_prob_list_add(&q->prompt_log_probs, scored, q->tokens[scored]),
-                         .row = b->n_outputs};
-        r->outputs[b->n_outputs++] = (int32_t)(begin + (scored - 1 - position));
-        r->n_spare--;
-    }
-}
-
-/* Pages for n tokens are reserved. */
-static void add_to_step(qn_runner *r, slot *s, size_t n)
-{
-    qn_batch *b = &r->batch;
-    quern_request *q = s->request;
-    const size_t position = length_of(r, s), begin = b->n_tokens;
-    s->n_in_step = s->n_right = n;
-    s->n_draft = 0;
-    memcpy(r->tokens + begin, q->tokens + position, n * sizeof *r->tokens);
-    b->n_tokens += n;
-    add_prompt_rows(r, q, position, begin, n);
-    if (position + n == q->n_tokens) {
-        s->output = (int32_t)b->n_outputs;
-        r->drawing[r->n_drawing++] = s;
-        if (q->first_token_ns != 0) guess(r, s, n);
-        memcpy(r->tokens + b->n_tokens, s->draft, s->n_draft * sizeof *r->tokens);
-        b->n_tokens += s->n_draft;
-        r->n_spare -= s->n_draft;
-        for (size_t i = begin + n - 1; i < b->n_tokens; i++) r->outputs[b->n_outputs++] = (int32_t)i;
-    }
-    assert(b->n_outputs <= r->setup.device.n_outputs);
-    qn_segment *segment = &r->segments[b->n_segments++];
-    *segment =
-        (qn_segment){.position = (int32_t)position, .token_begin = begin, .n_tokens = b->n_tokens - begin};
-    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) segment->pages[g] = qn_kv_cache_pages(r->cache, s->seq, g);
-    qn_step_shape_add(&r->shape, segment->n_tokens, position);
-}
-
-static bool is_full(const qn_runner *r)
-{
-    return r->batch.n_tokens == r->setup.device.n_batch;
-}
-
-/* Whether another answer reads, in this step, what this one needs of the prompt that they share. */
-static bool is_read_for(const qn_runner *r, const slot *s)
-{
-    const quern_request *q = s->request;
-    if (q->first->next_answer == NULL || q->first_token_ns != 0 || qn_request_scores_prompt(q)) return false;
-    const size_t length = length_of(r, s);
-    for (size_t i = 0; i < r->n_active && length + 1 < q->n_prompt; i++) {
-        const slot *other = r->by_turn[i];
-        const size_t before = length_of(r, other);
-        if (other->request->first == q->first && other->request->result.n_dropped == 0 &&
-            other->n_in_step > 0 && before + 1 < q->n_prompt && before + other->n_in_step > length)
-            return true;
-    }
-    return false;
-}
-
-static void add_streams(qn_runner *r)
-{
-    for (size_t i = 0; i < r->n_active && !is_full(r);) {
-        slot *s = r->by_turn[i];
-        if (!streams(r, s) || is_read_for(r, s)) {
-            i++;
-            continue;
-        }
-        if (s->request->first->next_answer != NULL && s->request->first_token_ns == 0) find_prefix(r, s);
-        const size_t n = most_tokens(r, s);
-        if (n > 0 && make_room(r, s, n)) add_to_step(r, s, n);
-        if (i < r->n_active && r->by_turn[i] == s) i++;
-    }
-}
-
-/* Whether the next page of a prompt is being computed for another in this step: it will be known afterwards.
- */
-static bool will_be_known(const qn_runner *r, const slot *s)
-{
-    const quern_request *q = s->request;
-    const size_t page_end = (length_of(r, s) / QN_PAGE_POSITIONS + 1) * QN_PAGE_POSITIONS;
-    if (q->n_tokens <= page_end || qn_request_scores_prompt(q)) return false;
-    for (size_t i = 0; i < r->n_active; i++) {
-        const slot *other = r->by_turn[i];
-        const quern_request *o = other->request;
-        const size_t length = length_of(r, other);
-        if (length < page_end && page_end <= length + other->n_in_step &&
-            memcmp(&q->name_space, &o->name_space, sizeof q->name_space) == 0 &&
-            memcmp(q->tokens, o->tokens, page_end * sizeof *q->tokens) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void add_prompts(qn_runner *r, uint64_t budget_ns)
-{
-    const bool alone = r->batch.n_tokens == 0;
-    const uint64_t budget = alone ? budget_ns * IDLE_BUDGET : budget_ns;
-    for (size_t i = 0; i < r->n_active && !is_full(r);) {
-        slot *s = r->by_turn[i];
-        if (s->n_in_step > 0 || is_read_for(r, s) || will_be_known(r, s)) {
-            i++;
-            continue;
-        }
-        find_prefix(r, s);
-        const size_t most = most_tokens(r, s);
-        if (most == 0) { /* all rows are taken */
-            i++;
-            continue;
-        }
-        const size_t least = r->batch.n_tokens == 0 || i == 0 ? LEAST_PIECE : 0,
-                     n = qn_step_pace_fit(&r->pace, &r->shape, length_of(r, s), qn_min_size(least, most),
-                                          most, budget);
-        if (n == 0) break;
-        if (make_room(r, s, n)) add_to_step(r, s, n);
-        if (i < r->n_active && r->by_turn[i] == s) i++;
-    }
-}
-
-static void begin_step(qn_runner *r)
-{
-    r->batch = (qn_batch){.tokens = r->tokens, .segments = r->segments, .outputs = r->outputs};
-    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) r->batch.kv[g] = *qn_kv_cache_memory(r->cache, g);
-    r->n_drawing = r->n_prompt_rows = r->n_held_back = 0;
-    r->n_spare = SPARE_ROWS;
-    r->shape = (qn_step_shape){0};
-    for (size_t i = 0; i < r->n_active; i++)
-        if (qn_request_scores_prompt(r->by_turn[i]->request)) r->n_held_back = LEAST_PIECE;
-    for (size_t i = 0; i < r->n_slots; i++) r->slots[i].n_in_step = 0, r->slots[i].output = -1;
-}
-
-/* ---- after the model --------------------------------------------------------------------------- */
-
-/* How many of the tokens drawn are those that were guessed from the i-th guess on. */
-static size_t count_true(const slot *s, size_t i)
-{
-    const qn_answer *a = &s->request->answer;
-    size_t n = 0;
-    while (n < a->n_step && i + n < s->n_draft && s->draft[i + n] == a->step[n]) n++;
-    return n;
-}
-
-/* Draws from one row after the other, as long as the guesses behind it come true. untouched: a row's room. */
-static void draw(qn_runner *r, slot *s, float *untouched)
-{
-    quern_request *q = s->request;
-    const uint64_t now = qn_clock_ns();
-    s->status = QUERN_OK;
-    for (size_t n_true = 0;;) {
-        const size_t row = (size_t)s->output + n_true;
-        float *logits = qn_cpu_logits(r->cpu, row);
-        q->answer.n_held = q->n_tokens;
-        if (q->wants_log_probs) memcpy(untouched, logits, r->model->hparams.n_vocab * sizeof *logits);
-        s->goes_on = qn_answer_draw(&q->answer, logits, qn_cpu_logit_max(r->cpu, row), &s->status, &s->error);
-        if (q->wants_log_probs) qn_request_take_log_prob(q, untouched);
-        qn_request_take_step(q, now);
-        const size_t n = count_true(s, n_true);
-        n_true += n;
-        s->n_right = s->n_in_step + n_true;
-        if (!s->goes_on || n < q->answer.n_step) return;
-    }
-}
-
-/* The i-th piece of the work on the step's logits, by one of the threads. */
-static void use_logits(qn_runner *r, size_t i, int thread)
-{
-    const size_t n_vocab = r->model->hparams.n_vocab;
-    if (i < r->n_drawing) {
-        draw(r, r->drawing[i], r->untouched + (size_t)thread * n_vocab);
-        return;
-    }
-    const prompt_row *p = &r->prompt_rows[i - r->n_drawing];
-    qn_log_prob_list_fill(&p->request->prompt_log_probs, p->item, qn_cpu_logits(r->cpu, p->row), n_vocab);
-}
-
-static void use_some(const qn_worker *w, void *user)
-{
-    qn_runner *r = user;
-    size_t begin, stop;
-    while (qn_worker_take(w, r->n_drawing + r->n_prompt_rows, 1, &begin, &stop))
-        use_logits(r, begin, w->index);
-}
-
-/* What was computed of a slot is part of its sequence now, but for guesses that were wrong. */
-static void commit(qn_runner *r, slot *s)
-{
-    const quern_request *q = s->request;
-    const size_t before = length_of(r, s), length = before + s->n_right;
-    const bool is_for_others =
-        q->first->next_answer != NULL && before + 1 < q->n_prompt && length >= q->n_prompt;
-    qn_kv_cache_commit(r->cache, s->seq, s->n_right);
-    if (is_for_others || length / QN_PAGE_POSITIONS != before / QN_PAGE_POSITIONS)
-        qn_prefix_tree_keep(r->tree, q->name_space, q->tokens, length, s->seq, is_for_others);
-    /* at the border between a prompt and its answer windows are still there, which later texts need to go on
-     */
-    if (r->keeper != NULL && before < q->n_prompt && length >= q->n_prompt)
-        qn_page_keeper_save(r->keeper, q->name_space, q->tokens, length, s->seq);
-}
-
-/* Makes room in a full context: what remains is a text of its own, known as far as others had it. */
-static void shift(qn_runner *r, slot *s)
-{
-    quern_request *q = s->request;
-    qn_request_shift(q);
-    qn_kv_cache_truncate(r->cache, s->seq, q->n_keep);
-    if (s->text != NULL) qn_lookup_index_reset(s->text);
-    s->n_indexed = 0;
-}
-
-/* Tells how far a slot came. */
-static void tell(qn_runner *r, slot *s)
-{
-    quern_request *q = s->request;
-    const size_t n_true = s->n_right - s->n_in_step;
-    q->result.n_guessed += s->n_draft;
-    q->result.n_guessed_right += n_true;
-    if (s->n_draft > 0)
-        qn_draft_length_learn(&s->draft_length, FROM_OWN_TEXT, s->certainty, s->n_draft, n_true);
-    r->host.served(r->host.user, q,
-                   s->output < 0 ? (double)s->n_in_step / PROMPT_BATCH : 1.0 + (double)n_true);
-    if (s->output < 0 || q->prompt_log_probs.n > 0) qn_request_tell_read(q, length_of(r, s));
-    if (s->output < 0) return;
-    if (s->goes_on && qn_request_wants_shift(q)) shift(r, s);
-    if (s->goes_on) qn_request_tell_text(q);
-    else end(r, s, s->status, &s->error);
-}
-
-uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
-{
-    const uint64_t start = qn_clock_ns();
-    begin_step(r);
-    add_streams(r);
-    add_prompts(r, budget_ns);
-    if (r->batch.n_tokens == 0) return qn_clock_ns() - start;
-    const uint64_t ready = qn_clock_ns();
-    qn_cpu_step(r->cpu, &r->batch);
-    const uint64_t done = qn_clock_ns();
-    qn_step_pace_learn(&r->pace, &r->shape, done - ready);
-    if (r->n_drawing + r->n_prompt_rows > 1) qn_thread_pool_run(r->pool, use_some, r);
-    else if (r->n_drawing + r->n_prompt_rows == 1) use_logits(r, 0, 0);
-    for (size_t i = 0; i < r->n_slots; i++)
-        if (r->slots[i].n_in_step > 0) commit(r, &r->slots[i]);
-    for (size_t i = 0; i < r->n_slots; i++)
-        if (r->slots[i].n_in_step > 0) tell(r, &r->slots[i]);
-    const uint64_t total = qn_clock_ns() - start;
-    r->stats.n_steps++;
-    r->stats.n_step_tokens += r->batch.n_tokens;
-    r->stats.step_ns += total;
-    r->stats.model_ns += done - ready;
-    return total;
-}
-
-/* ---- life -------------------------------------------------------------------------------------- */
 
 quern_engine_model_params quern_engine_model_params_default(void)
 {
@@ -595,7 +34,7 @@ static quern_status set_up(qn_context_setup *setup, const quern_model *model,
     setup->cache.n_positions = qn_min_size(p->n_positions > 0 ? p->n_positions : 4 * n_ctx, all);
     setup->cache.n_positions = qn_round_up(qn_max_size(setup->cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
     setup->cache.n_windows = p->n_parallel;
-    setup->device.n_outputs += SPARE_ROWS;
+    setup->device.n_outputs += QN_SPARE_ROWS;
     return QUERN_OK;
 }
 
@@ -611,22 +50,43 @@ static uint64_t scratch_bytes(const qn_context_setup *setup, const quern_model *
     return qn_cpu_scratch_bytes(&model->program, &setup->device) + untouched_bytes(setup, model);
 }
 
+/* What the draft model takes; none: 0. */
+static quern_status plan_draft(const qn_context_setup *setup, const quern_model *model,
+                               const quern_model *draft_model, uint64_t *n_bytes, quern_error *err)
+{
+    *n_bytes = 0;
+    if (draft_model == NULL) return QUERN_OK;
+    const qn_draft_model_params draft = {.model = draft_model, .target = model, .setup = setup};
+    return qn_draft_model_plan(&draft, n_bytes, err);
+}
+
+static const quern_model *draft_model_of(const quern_engine_model_params *p)
+{
+    return p->no_guesses ? NULL : p->draft;
+}
+
 quern_status qn_runner_plan_memory(qn_runner_plan *plan, const quern_model *model,
                                    const quern_engine_model_params *params, int n_threads, quern_error *err)
 {
     qn_context_setup setup;
-    const quern_status s = set_up(&setup, model, params, n_threads, err);
+    uint64_t draft_bytes;
+    quern_status s = set_up(&setup, model, params, n_threads, err);
+    if (s == QUERN_OK) s = plan_draft(&setup, model, draft_model_of(params), &draft_bytes, err);
     if (s != QUERN_OK) return s;
     *plan = (qn_runner_plan){.n_ctx = setup.cache.n_ctx,
                              .kv_bytes = qn_kv_cache_bytes(&model->program, &setup.cache),
-                             .scratch_bytes = scratch_bytes(&setup, model)};
+                             .scratch_bytes = scratch_bytes(&setup, model) + draft_bytes};
     return QUERN_OK;
 }
 
-static quern_status take_memory(qn_runner *r, quern_error *err)
+static quern_status take_memory(qn_runner *r, const quern_model *draft_model, quern_error *err)
 {
-    const uint64_t wanted =
-        qn_kv_cache_bytes(&r->model->program, &r->setup.cache) + scratch_bytes(&r->setup, r->model);
+    const qn_draft_model_params draft = {.model = draft_model, .target = r->model, .setup = &r->setup};
+    uint64_t draft_bytes;
+    quern_status s = plan_draft(&r->setup, r->model, draft_model, &draft_bytes, err);
+    if (s != QUERN_OK) return s;
+    const uint64_t wanted = qn_kv_cache_bytes(&r->model->program, &r->setup.cache) +
+                            scratch_bytes(&r->setup, r->model) + draft_bytes;
     if (wanted > r->setup.memory_limit)
         return qn_fail(err, QUERN_ERR_NOMEM,
                        "%s: keys, values and scratch take %llu bytes, but only %llu are available (fewer "
@@ -636,14 +96,15 @@ static quern_status take_memory(qn_runner *r, quern_error *err)
     r->slots = qn_calloc(r->n_slots, sizeof *r->slots);
     r->by_turn = qn_calloc(r->n_slots, sizeof *r->by_turn);
     r->drawing = qn_calloc(r->n_slots, sizeof *r->drawing);
+    r->asked = qn_calloc(r->n_slots, sizeof *r->asked);
     r->tokens = qn_calloc(r->setup.device.n_batch, sizeof *r->tokens);
     r->segments = qn_calloc(r->setup.device.n_segments, sizeof *r->segments);
     r->outputs = qn_calloc(r->setup.device.n_outputs, sizeof *r->outputs);
-    r->untouched = qn_alloc_pages(untouched_bytes(&r->setup, r->model)); /* not touched, not taken from the system */
+    r->untouched =
+        qn_alloc_pages(untouched_bytes(&r->setup, r->model)); /* not touched, not taken from the system */
     if (r->untouched == NULL || r->slots == NULL || r->by_turn == NULL || r->drawing == NULL ||
-        r->tokens == NULL || r->segments == NULL || r->outputs == NULL)
+        r->asked == NULL || r->tokens == NULL || r->segments == NULL || r->outputs == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
-    quern_status s = QUERN_OK;
     const qn_lookup_params lookup = {.capacity = r->setup.cache.n_ctx, .least = LEAST_EQUAL};
     for (size_t i = 0; i < r->n_slots && s == QUERN_OK; i++) {
         r->slots[i].seq = i;
@@ -653,26 +114,15 @@ static quern_status take_memory(qn_runner *r, quern_error *err)
     if (s == QUERN_OK) s = qn_prefix_tree_create(&r->tree, r->cache, NULL, NULL, err);
     if (s == QUERN_OK)
         s = qn_cpu_create(&r->cpu, &r->model->program, r->model->kernels, &r->setup.device, err);
+    if (s == QUERN_OK && draft_model != NULL) s = qn_draft_model_create(&r->draft, &draft, err);
     return s;
-}
-
-/* What decides about the bits in a page, as a name: the model's file, and KERNEL_ORDER and the types of what
- * is cached. */
-static void name_pages(const qn_runner *r, char name[96])
-{
-    qn_pack_key file;
-    qn_pack_key_make(&file, &r->model->gguf);
-    char hex[2 * QN_PACK_DIGEST_BYTES + 1];
-    for (size_t i = 0; i < QN_PACK_DIGEST_BYTES; i++) snprintf(hex + 2 * i, 3, "%02x", file.bytes[i]);
-    snprintf(name, 96, "%s-%d-%d-%d", hex, KERNEL_ORDER, (int)r->setup.cache.type_k,
-             (int)r->setup.cache.type_v);
 }
 
 static quern_status open_keeper(qn_runner *r, const qn_runner_disk *disk, quern_error *err)
 {
-    char name[96];
+    char name[QN_PAGE_KEY_BYTES];
     if (disk->directory == NULL) return QUERN_OK;
-    name_pages(r, name);
+    qn_page_key_make(name, r->model, r->setup.cache.type_k, r->setup.cache.type_v);
     const qn_page_keeper_params params = {.directory = disk->directory,
                                           .max_bytes = disk->max_bytes,
                                           .hourly_bytes = disk->hourly_bytes,
@@ -702,7 +152,8 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
     if (s == QUERN_OK) s = set_up(&r->setup, model, &p, qn_thread_pool_size(pool), err);
     r->setup.device.pool = r->pool = pool;
     r->makes_guesses = !p.no_guesses;
-    if (s == QUERN_OK) s = take_memory(r, err);
+    r->n_draft = qn_min_size(p.n_draft, QN_MAX_DRAFT);
+    if (s == QUERN_OK) s = take_memory(r, draft_model_of(&p), err);
     if (s == QUERN_OK) s = open_keeper(r, disk, err);
     if (s != QUERN_OK) qn_runner_destroy(r), *out = NULL;
     return s;
@@ -712,11 +163,12 @@ void qn_runner_destroy(qn_runner *r)
 {
     if (r == NULL) return;
     qn_page_keeper_destroy(r->keeper);
+    qn_draft_model_destroy(r->draft);
     qn_cpu_destroy(r->cpu);
     qn_prefix_tree_destroy(r->tree);
     qn_kv_cache_destroy(r->cache);
     for (size_t i = 0; i < r->n_slots && r->slots != NULL; i++) qn_lookup_index_destroy(r->slots[i].text);
-    qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing);
+    qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing), qn_free(r->asked);
     qn_free(r->tokens), qn_free(r->segments), qn_free(r->outputs);
     if (r->untouched != NULL) qn_free_pages(r->untouched, untouched_bytes(&r->setup, r->model));
     qn_free(r->name);

@@ -213,6 +213,8 @@ static void wrong_usage_is_one_line_and_exit_2(void **state)
         {"-p twice", "twice"},
         {"--raw --interactive", "exclude"},
         {"--json=yes", "takes no value"},
+        {"--session x --raw", "--session has no place"},
+        {"--session x --report", "--session has no place"},
         {"and more", "quote a prompt"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -362,6 +364,68 @@ static void a_broken_template_leaves_completion(void **state)
     cli_free(&r);
 }
 
+/* One more turn of a conversation; returns what was said on standard error. */
+static char *say(const char *text, const char *session, char **said)
+{
+    cli_result r = cli_run(
+        cli_format("run %s %s --session %s -n 9 --temp 0 --ignore-eos --verbose", chat_model, text, session),
+        NULL);
+    if (r.code != 0) fail_msg("%s", r.err);
+    *said = strdup(r.out);
+    char *err = strdup(r.err);
+    cli_free(&r);
+    return err;
+}
+
+static size_t count_messages(const char *path)
+{
+    json_t *all = json_load_file(path, JSON_ALLOW_NUL, NULL);
+    assert_non_null(all);
+    const size_t n = json_array_size(json_object_get(all, "messages"));
+    json_decref(all);
+    return n;
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    assert_int_equal(system(cli_format("cp '%s' '%s'", from, to)), 0);
+}
+
+static void a_session_goes_on_where_it_was(void **state)
+{
+    (void)state;
+    char *said[4], *err, talk[128], other[128];
+    snprintf(talk, sizeof talk, "%s", cli_path("talk.json"));
+    snprintf(other, sizeof other, "%s", cli_path("other.json"));
+    err = say("hello", talk, &said[0]);
+    assert_non_null(strstr(err, " 0 of them cached"));
+    free(err);
+    assert_int_equal(count_messages(talk), 2);
+    copy_file(talk, other);
+    err = say("again", talk, &said[1]);
+    assert_null(strstr(err, " 0 of them cached"));
+    free(err);
+    assert_int_equal(count_messages(talk), 4);
+    err = say("again", other, &said[2]); /* without the state: the same, only later */
+    assert_non_null(strstr(err, " 0 of them cached"));
+    free(err);
+    assert_string_equal(said[1], said[2]);
+    copy_file(other, talk);
+    cli_write(cli_path("talk.json.state"), "damaged", 7);
+    err = say("more", talk, &said[3]);
+    assert_non_null(strstr(err, "talk.json.state: is no saved session"));
+    free(err);
+    assert_int_equal(count_messages(talk), 6);
+    for (size_t i = 0; i < 4; i++) free(said[i]);
+    cli_write(talk, "{}", 2);
+    cli_expect_failure(cli_format("run %s hello --session %s", chat_model, talk), NULL, 1,
+                       "is not a saved conversation");
+    cli_result r = cli_run(cli_format("run %s hello -n 2 --session /nowhere/at/all", chat_model), NULL);
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "/nowhere/at/all"));
+    cli_free(&r);
+}
+
 static void output_that_fails_is_said(void **state)
 {
     (void)state;
@@ -430,6 +494,7 @@ int main(void)
         cmocka_unit_test(a_broken_template_leaves_completion),
         cmocka_unit_test(reasoning_is_told_apart),
         cmocka_unit_test(a_schema_binds_what_follows_the_reasoning),
+        cmocka_unit_test(a_session_goes_on_where_it_was),
         cmocka_unit_test(output_that_fails_is_said),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
