@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "kernel/kernel.h"
 
 #include <assert.h>
 #include <string.h>
@@ -194,6 +195,21 @@ void *qn_kv_cache_page_data(const qn_kv_cache *c, size_t group, int32_t page)
 }
 
 /* ---- growing and shrinking -------------------------------------------------------------------------- */
+
+bool qn_kv_cache_copy_positions(const qn_kv_cache *c, size_t group, int32_t page, size_t n, void *out)
+{
+    const qn_kv_memory *m = &c->groups[group].memory;
+    const qn_kv_layout *l = &m->layout;
+    const size_t row = l->n_head_kv * qn_max_size(l->head_dim_k, l->head_dim_v);
+    float *zeros = qn_calloc(row, sizeof *zeros);
+    if (zeros == NULL) return false;
+    memcpy(out, data_of(&c->groups[group], page), m->page_stride);
+    for (size_t layer = 0; layer < m->page_stride; layer += l->layer_bytes)
+        for (size_t slot = n; slot < QN_PAGE_POSITIONS; slot++)
+            qn_kernels_by_name("scalar")->kv_write(l, (char *)out + layer, slot, zeros, zeros);
+    qn_free(zeros);
+    return true;
+}
 
 /* Whether the next position goes into a page that others read. */
 static bool must_copy(const page_group *group, const int32_t *table, size_t length, size_t n)

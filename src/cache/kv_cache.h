@@ -71,6 +71,10 @@ int32_t qn_kv_cache_take(qn_kv_cache *c, size_t group);
 /* [page_bytes] what is in it; to be written by its only holder. */
 void *qn_kv_cache_page_data(const qn_kv_cache *c, size_t group, int32_t page);
 
+/* Writes the first n positions of a page to out ([page_bytes], 64-byte aligned), and zeros for those behind
+ * them, where there may be remains of other texts. False: no memory. */
+bool qn_kv_cache_copy_positions(const qn_kv_cache *c, size_t group, int32_t page, size_t n, void *out);
+
 /* The first position that a query at `position` sees in a group. */
 size_t qn_kv_cache_first_seen(const qn_kv_cache *c, size_t group, size_t position);
 /* Gives an empty sequence its history: n positions in these pages, [QN_CACHE_GROUPS][pages of n positions]

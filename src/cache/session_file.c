@@ -105,19 +105,30 @@ static quern_status fail_errno(quern_error *err, const char *what)
     return QUERN_ERR_IO;
 }
 
-/* The pages, and their digests into the list. */
-static bool write_pages(int fd, const qn_kv_cache *c, size_t seq, const shape *s, uint8_t *digests)
+/* What the file has of page i of a group: of the last one only what is of the sequence, copied to `last`. */
+static const void *content(const qn_kv_cache *c, size_t seq, const shape *s, size_t g, size_t i, void *last)
+{
+    const int32_t page = qn_kv_cache_pages(c, seq, g)[i];
+    const size_t n = s->n_tokens - i * QN_PAGE_POSITIONS;
+    if (n >= QN_PAGE_POSITIONS) return qn_kv_cache_page_data(c, g, page);
+    return qn_kv_cache_copy_positions(c, g, page, n, last) ? last : NULL;
+}
+
+/* The pages, and their digests into the list. last: room for one. */
+static quern_status write_pages(int fd, const qn_kv_cache *c, size_t seq, const shape *s, uint8_t *digests,
+                                void *last, quern_error *err)
 {
     uint64_t offset = QN_SESSION_HEADER_BYTES + s->list_bytes;
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
         for (size_t i = s->first[g]; i < s->end[g]; i++) {
-            const void *data = qn_kv_cache_page_data(c, g, qn_kv_cache_pages(c, seq, g)[i]);
+            const void *data = content(c, seq, s, g, i, last);
+            if (data == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "session: no memory");
             put_digest(digests, data, s->page_bytes[g]);
-            if (!qn_file_write_at(fd, data, s->page_bytes[g], offset)) return false;
+            if (!qn_file_write_at(fd, data, s->page_bytes[g], offset)) return fail_errno(err, "write");
             digests += DIGEST_BYTES;
             offset += s->page_bytes[g];
         }
-    return true;
+    return QUERN_OK;
 }
 
 quern_status qn_session_file_write(int fd, const qn_kv_cache *c, size_t seq, const char *model_key,
@@ -125,14 +136,23 @@ quern_status qn_session_file_write(int fd, const qn_kv_cache *c, size_t seq, con
 {
     uint8_t header[QN_SESSION_HEADER_BYTES];
     const shape s = shape_of(c, qn_kv_cache_length(c, seq));
+    size_t page_bytes = 0;
+    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) page_bytes = qn_max_size(page_bytes, s.page_bytes[g]);
     uint8_t *list = qn_malloc(s.list_bytes);
-    if (list == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "session: no memory for %zu bytes", s.list_bytes);
-    for (size_t i = 0; i < s.n_tokens; i++) put(list + TOKEN_BYTES * i, (uint32_t)tokens[i], TOKEN_BYTES);
-    bool ok = write_pages(fd, c, seq, &s, list + TOKEN_BYTES * s.n_tokens);
-    put_header(header, &s, model_key, list);
-    ok = ok && qn_file_write_at(fd, list, s.list_bytes, QN_SESSION_HEADER_BYTES);
-    ok = ok && qn_file_write_at(fd, header, sizeof header, 0);
-    const quern_status status = ok ? QUERN_OK : fail_errno(err, "write");
+    void *last = qn_alloc_pages(page_bytes);
+    quern_status status = QUERN_OK;
+    if (list == NULL || last == NULL)
+        status = qn_fail(err, QUERN_ERR_NOMEM, "session: no memory for %zu bytes", s.list_bytes + page_bytes);
+    for (size_t i = 0; i < s.n_tokens && list != NULL; i++)
+        put(list + TOKEN_BYTES * i, (uint32_t)tokens[i], TOKEN_BYTES);
+    if (status == QUERN_OK) status = write_pages(fd, c, seq, &s, list + TOKEN_BYTES * s.n_tokens, last, err);
+    if (status == QUERN_OK) {
+        put_header(header, &s, model_key, list);
+        if (!qn_file_write_at(fd, list, s.list_bytes, QN_SESSION_HEADER_BYTES) ||
+            !qn_file_write_at(fd, header, sizeof header, 0))
+            status = fail_errno(err, "write");
+    }
+    if (last != NULL) qn_free_pages(last, page_bytes);
     qn_free(list);
     return status;
 }

@@ -205,6 +205,34 @@ static void what_was_saved_goes_on_as_it_would_have(void **state)
         }
 }
 
+/* Whatever a page held before, the file is the same: so nothing of other texts gets into it. */
+static void nothing_of_other_texts_is_saved(void **state)
+{
+    (void)state;
+    static const quern_kv_type types[][2] = {{QUERN_KV_F16, QUERN_KV_F16}, {QUERN_KV_Q8_0, QUERN_KV_Q4_0}};
+    const quern_model *const models[] = {plain, windowed, mixed};
+    for (size_t m = 0; m < 3; m++)
+        for (size_t k = 0; k < 2; k++) {
+            const options o = {.type_k = types[k][0], .type_v = types[k][1]};
+            quern_context *clean = open_context(models[m], o), *used = open_context(models[m], o);
+            for (uint64_t text = 90; text < 93; text++) {
+                feed(used, 0, text, N_CTX - 4);
+                quern_sequence_truncate(used, 0, 0);
+            }
+            size_t n_clean, n_used;
+            feed(clean, 0, 5, 70);
+            save(clean, 0);
+            uint8_t *expected = load(&n_clean);
+            feed(used, 0, 5, 70);
+            save(used, 0);
+            uint8_t *bytes = load(&n_used);
+            assert_int_equal(n_used, n_clean);
+            assert_memory_equal(bytes, expected, n_clean);
+            free(expected), free(bytes);
+            quern_context_destroy(clean), quern_context_destroy(used);
+        }
+}
+
 static void what_was_saved_takes_the_place_of_a_full_sequence(void **state)
 {
     (void)state;
@@ -578,6 +606,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_was_saved_goes_on_as_it_would_have),
+        TEST(nothing_of_other_texts_is_saved),
         TEST(what_was_saved_takes_the_place_of_a_full_sequence),
         TEST(a_file_is_of_its_user_and_replaced_at_once),
         TEST(damage_is_found_out_and_changes_nothing),
