@@ -849,8 +849,9 @@ typedef struct quern_engine_model_info {
     quern_model_state state;
     bool is_pinned;
     uint64_t bytes, full_bytes; /**< that count against the memory limit now; that they are with full_n_ctx */
-    uint32_t n_ctx, full_n_ctx; /**< positions that a request may have now (0: not loaded); that are wanted:
-                                   fewer were loaded where memory is short */
+    uint64_t weight_bytes, kv_bytes, scratch_bytes; /**< of bytes, what they are for */
+    uint32_t n_ctx, full_n_ctx;  /**< positions that a request may have now (0: not loaded); that are wanted:
+                                    fewer were loaded where memory is short */
     size_t n_running, n_waiting; /**< requests that it has begun with, that wait */
     size_t n_loads, n_failed;    /**< times it was loaded, and could not be */
     uint64_t load_ns;            /**< that loading took the last time; 0: it never was */
@@ -883,6 +884,7 @@ typedef struct quern_request_result {
     uint64_t generate_ns;              /**< from there to the end */
     uint64_t longest_gap_ns;           /**< between two tokens */
     uint64_t unloaded_ns;              /**< of queued_ns, while it waited for its model to be loaded */
+    uint64_t preempted_ns;             /**< of prompt_ns and generate_ns, while it had made room for others */
 } quern_request_result;
 
 typedef enum quern_event_kind {
@@ -1001,6 +1003,60 @@ QUERN_API void quern_request_release(quern_request *request);
  * @return false: all has been told
  */
 QUERN_API bool quern_request_next(quern_request *request, int timeout_ms, quern_event *event);
+
+/* ---- what an engine did ----------------------------------------------------------------------- */
+
+enum { QUERN_HISTOGRAM_BUCKETS = 20 };
+
+/** How often a value was how large: bucket i counts those above the bound of i - 1 and not above its own. */
+typedef struct quern_histogram {
+    uint64_t n;
+    double sum;
+    uint64_t counts[QUERN_HISTOGRAM_BUCKETS];
+} quern_histogram;
+/** 0.001, 0.0025, 0.005, 0.01 and so on up to 1000; of the last bucket infinity. */
+QUERN_API double quern_histogram_bound(size_t bucket);
+
+/** Everything counts from the creation of the engine. */
+typedef struct quern_engine_metrics {
+    /** Nanoseconds that have passed, and what the engine's thread did in them: these six add up to wall_ns.
+     */
+    uint64_t wall_ns;
+    uint64_t idle_ns;     /**< nobody wanted anything that it could do */
+    uint64_t schedule_ns; /**< chose who goes on, put steps together, found and kept pages */
+    uint64_t model_ns;    /**< ran models */
+    uint64_t draft_ns;    /**< ran draft models */
+    uint64_t draw_ns;     /**< drew tokens: samplers and grammars */
+    uint64_t tell_ns;     /**< told what was drawn: texts, and callbacks of requests */
+
+    uint64_t n_steps, n_step_tokens; /**< of models, and the tokens that they computed */
+
+    uint64_t n_submitted, n_refused;               /**< answers that were taken on; requests that were not */
+    uint64_t n_finished[QUERN_FINISH_TIMEOUT + 1]; /**< answers, by quern_finish */
+    uint64_t n_failed;                             /**< answers that ended with an error */
+    size_t n_begun, n_waiting, n_unloaded; /**< answers now: begun and not ended; that wait, as new ones or
+                                              because they had to make room; of these, for a model that is
+                                              not in memory */
+
+    /* of answers that have ended */
+    uint64_t n_prompt_tokens, n_cached_tokens; /**< of prompts; of these, found computed */
+    uint64_t n_generated_tokens;               /**< drawn */
+    uint64_t n_guessed, n_guessed_right;       /**< guessed ahead; of these, came true */
+    uint64_t n_preempted;                      /**< times that an answer had to make room */
+    quern_histogram duration;                  /**< seconds from quern_submit to the end */
+    quern_histogram tokens_per_second;         /**< after the first token */
+
+    quern_histogram queued;      /**< seconds from quern_submit until an answer began */
+    quern_histogram first_token; /**< seconds from quern_submit to an answer's first token */
+    quern_histogram gap;         /**< seconds between two steps in which an answer drew tokens */
+
+    uint64_t n_loads, n_failed_loads; /**< of models */
+    uint64_t memory_bytes,
+        limit_bytes; /**< that all models take, and may; for what: quern_engine_get_model */
+} quern_engine_metrics;
+
+/** Any thread may call, at any time; it holds nobody up. */
+QUERN_API void quern_engine_get_metrics(quern_engine *engine, quern_engine_metrics *metrics);
 
 /* ---- model store: names to files ------------------------------------------------------------- */
 

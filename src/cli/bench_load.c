@@ -41,6 +41,7 @@ struct load_run {
     size_t n_ended, n_failed;
 
     samples first_s, gaps_s; /* of the engine's thread */
+    quern_engine_metrics metrics;
     uint64_t n_prompt, n_cached, n_generated, n_preempted, n_guessed, n_guessed_right;
     double seconds;
     quern_error error;
@@ -209,6 +210,43 @@ static void run(load_run *r)
 
 /* ---- report ------------------------------------------------------------------------------------ */
 
+/* Where the time of the engine's thread went. */
+typedef struct time_part {
+    const char *name;
+    uint64_t ns;
+} time_part;
+enum { N_TIME_PARTS = 6 };
+
+static void time_parts(const quern_engine_metrics *m, time_part parts[N_TIME_PARTS])
+{
+    const time_part all[N_TIME_PARTS] = {{"model", m->model_ns}, {"draft", m->draft_ns},
+                                         {"draw", m->draw_ns},   {"schedule", m->schedule_ns},
+                                         {"tell", m->tell_ns},   {"idle", m->idle_ns}};
+    memcpy(parts, all, sizeof all);
+}
+
+static json_t *times_json(const quern_engine_metrics *m)
+{
+    time_part parts[N_TIME_PARTS];
+    json_t *times = json_object();
+    time_parts(m, parts);
+    for (size_t i = 0; i < N_TIME_PARTS; i++)
+        json_object_set_new(times, parts[i].name, json_real((double)parts[i].ns * 1e-9));
+    return times;
+}
+
+static void print_times(const quern_engine_metrics *m)
+{
+    time_part parts[N_TIME_PARTS];
+    time_parts(m, parts);
+    printf("time         ");
+    for (size_t i = 0; i < N_TIME_PARTS; i++)
+        printf(" %s %.1f %%%s", parts[i].name, 100.0 * (double)parts[i].ns / (double)m->wall_ns,
+               i + 1 < N_TIME_PARTS ? "," : "");
+    printf("; %llu steps, %.1f us each beside the model\n", (unsigned long long)m->n_steps,
+           m->n_steps > 0 ? (double)(m->schedule_ns + m->tell_ns) * 1e-3 / (double)m->n_steps : 0.0);
+}
+
 static int report_json(const load_run *r)
 {
     json_t *times[2];
@@ -218,13 +256,14 @@ static int report_json(const load_run *r)
             json_pack("{s:f, s:f, s:f, s:I}", "p50", percentile(of[i], 0.5), "p99", percentile(of[i], 0.99),
                       "max", percentile(of[i], 1.0), "n", (json_int_t)of[i]->n);
     return qn_cli_print_json(
-        json_pack("{s:I, s:I, s:f, s:I, s:I, s:I, s:f, s:o, s:o, s:f, s:I, s:I, s:I}", "requests",
+        json_pack("{s:I, s:I, s:f, s:I, s:I, s:I, s:f, s:o, s:o, s:f, s:I, s:I, s:I, s:I, s:o}", "requests",
                   (json_int_t)r->n_jobs, "failed", (json_int_t)r->n_failed, "seconds", r->seconds,
                   "prompt_tokens", (json_int_t)r->n_prompt, "cached_tokens", (json_int_t)r->n_cached,
                   "generated_tokens", (json_int_t)r->n_generated, "tokens_per_second",
                   (double)r->n_generated / r->seconds, "first_token_seconds", times[0], "gap_seconds",
                   times[1], "fairness", fairness(r), "preempted", (json_int_t)r->n_preempted, "guessed",
-                  (json_int_t)r->n_guessed, "guessed_right", (json_int_t)r->n_guessed_right));
+                  (json_int_t)r->n_guessed, "guessed_right", (json_int_t)r->n_guessed_right, "steps",
+                  (json_int_t)r->metrics.n_steps, "time_seconds", times_json(&r->metrics)));
 }
 
 static int report(const load_run *r)
@@ -242,6 +281,7 @@ static int report(const load_run *r)
     printf("guesses       %llu, %llu right\n", (unsigned long long)r->n_guessed,
            (unsigned long long)r->n_guessed_right);
     printf("made room     %llu times\n", (unsigned long long)r->n_preempted);
+    print_times(&r->metrics);
     return qn_cli_flush();
 }
 
@@ -314,6 +354,7 @@ int bench_load_run(const bench_load *load, const char *path, const qn_pack_choic
         pthread_mutex_init(&r.mutex, NULL);
         pthread_cond_init(&r.ended, NULL);
         run(&r);
+        quern_engine_get_metrics(r.engine, &r.metrics);
         code = report(&r);
         if (r.n_failed > 0) code = qn_cli_fail(&r.error);
         pthread_cond_destroy(&r.ended);

@@ -39,6 +39,7 @@ struct quern_engine {
     uint64_t next_deadline_ns; /* no earlier one; UINT64_MAX: none */
     qn_request_queue *queue;
     qn_served_models models;
+    qn_metrics metrics;     /* has a lock of its own */
     quern_request *refused; /* whose model cannot be loaded, through ->next_ended */
     quern_request *newest;  /* of all requests, through ->older */
     quern_request *arrived; /* newest of those that were not told that they wait, through ->next; held */
@@ -371,6 +372,7 @@ static bool has_work(quern_engine *e)
 static bool wait_for_work(quern_engine *e)
 {
     pthread_mutex_lock(&e->mutex);
+    if (!has_work(e)) qn_metrics_turn_to(&e->metrics, QN_PURPOSE_IDLE);
     while (!has_work(e)) {
         const uint64_t shelf_ns = e->models.shelf.next_ns,
                        at = shelf_ns < e->next_deadline_ns ? shelf_ns : e->next_deadline_ns;
@@ -381,6 +383,7 @@ static bool wait_for_work(quern_engine *e)
     }
     const bool goes_on = !e->is_closing;
     pthread_mutex_unlock(&e->mutex);
+    qn_metrics_turn_to(&e->metrics, QN_PURPOSE_SCHEDULE);
     return goes_on;
 }
 
@@ -480,6 +483,7 @@ static void take_on(quern_engine *e, quern_request *r)
 {
     qn_model_shelf *shelf = &e->models.shelf;
     enlist(e, r);
+    qn_metrics_count_submitted(&e->metrics, QUERN_OK);
     r->n_ahead = count_ahead(e, r);
     qn_shelf_use(shelf, r->model, r->submitted_ns);
     if (!qn_shelf_takes(shelf, r->model, qn_request_positions(r))) {
@@ -516,31 +520,39 @@ static quern_status enqueue(quern_engine *e, quern_request *first, const quern_r
     return s;
 }
 
+static quern_status submit(quern_engine *e, const quern_request_params *p, quern_request **out,
+                           quern_error *err)
+{
+    quern_status s = check_request(p, err);
+    if (s != QUERN_OK) return s;
+    pthread_mutex_lock(&e->mutex);
+    const size_t model = qn_served_models_find(&e->models, p->model);
+    pthread_mutex_unlock(&e->mutex);
+    if (model == QN_SHELF_NONE) return qn_served_models_fail_unknown(p->model, err);
+    const qn_served_model *m = &e->models.items[model]; /* what is read of it never changes */
+    quern_request *r;
+    s = qn_request_create(&r, m->described, m->n_ctx, p, err);
+    if (s != QUERN_OK) return s;
+    const qn_prefix_key name_space = name_space_of(p->cache_scope != NULL ? p->cache_scope
+                                                   : p->client != NULL    ? p->client
+                                                                          : "");
+    for (quern_request *a = r; a != NULL; a = a->next_answer)
+        a->engine = e, a->metrics = &e->metrics, a->model = model, a->name_space = name_space;
+    *out = r; /* before a callback can see it */
+    s = enqueue(e, r, p, err);
+    if (s != QUERN_OK) qn_request_let_go(r);
+    return s;
+}
+
 quern_status quern_submit(quern_engine *e, const quern_request_params *params, quern_request **out,
                           quern_error *err)
 {
     quern_request_params p = quern_request_params_default();
     memcpy(&p, params, qn_min_size(params->struct_bytes, sizeof p));
     *out = NULL;
-    quern_status s = check_request(&p, err);
-    if (s != QUERN_OK) return s;
-    pthread_mutex_lock(&e->mutex);
-    const size_t model = qn_served_models_find(&e->models, p.model);
-    pthread_mutex_unlock(&e->mutex);
-    if (model == QN_SHELF_NONE) return qn_served_models_fail_unknown(p.model, err);
-    const qn_served_model *m = &e->models.items[model]; /* what is read of it never changes */
-    quern_request *r;
-    s = qn_request_create(&r, m->described, m->n_ctx, &p, err);
-    if (s != QUERN_OK) return s;
-    const qn_prefix_key name_space = name_space_of(p.cache_scope != NULL ? p.cache_scope
-                                                   : p.client != NULL    ? p.client
-                                                                         : "");
-    for (quern_request *a = r; a != NULL; a = a->next_answer)
-        a->engine = e, a->model = model, a->name_space = name_space;
-    *out = r; /* before a callback can see it */
-    s = enqueue(e, r, &p, err);
+    const quern_status s = submit(e, &p, out, err);
     if (s != QUERN_OK) {
-        qn_request_let_go(r);
+        qn_metrics_count_submitted(&e->metrics, s);
         *out = NULL;
     }
     return s;
@@ -569,6 +581,26 @@ void quern_request_release(quern_request *r)
     qn_request_let_go(r);
 }
 
+/* ---- what it did ------------------------------------------------------------------------------- */
+
+void quern_engine_get_metrics(quern_engine *e, quern_engine_metrics *metrics)
+{
+    qn_metrics_get(&e->metrics, metrics);
+    pthread_mutex_lock(&e->mutex);
+    const qn_model_shelf *shelf = &e->models.shelf;
+    for (size_t i = 0; i < shelf->n_places; i++) {
+        const qn_shelf_place *place = &shelf->places[i];
+        metrics->n_begun += place->n_held;
+        metrics->n_waiting += place->n_queued + place->n_parked;
+        metrics->n_unloaded += place->n_parked;
+        metrics->n_loads += place->n_loads;
+        metrics->n_failed_loads += place->n_failed;
+        metrics->memory_bytes += place->bytes;
+    }
+    metrics->limit_bytes = shelf->params.limit_bytes;
+    pthread_mutex_unlock(&e->mutex);
+}
+
 /* ---- life -------------------------------------------------------------------------------------- */
 
 quern_engine_params quern_engine_params_default(void)
@@ -588,7 +620,8 @@ static quern_status open_models(quern_engine *e, quern_error *err)
                                               .ended = request_ended,
                                               .put_back = request_put_back,
                                               .wake = pages_came,
-                                              .served = request_served},
+                                              .served = request_served,
+                                              .metrics = &e->metrics},
                                      .disk = {.directory = p->cache_directory,
                                               .max_bytes = p->cache_max_bytes,
                                               .hourly_bytes = p->cache_hourly_bytes},
@@ -633,6 +666,7 @@ quern_status quern_engine_create(quern_engine **out, const quern_engine_params *
     e->params = quern_engine_params_default();
     if (params != NULL) memcpy(&e->params, params, qn_min_size(params->struct_bytes, sizeof e->params));
     pthread_mutex_init(&e->mutex, NULL);
+    qn_metrics_init(&e->metrics);
     pthread_condattr_t clock; /* that of qn_clock_ns */
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -658,6 +692,7 @@ void quern_engine_destroy(quern_engine *e)
     qn_request_queue_destroy(e->queue);
     pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->mutex);
+    qn_metrics_deinit(&e->metrics);
     qn_free(e->directory);
     qn_free(e);
 }

@@ -294,6 +294,7 @@ quern_status qn_request_begin(quern_request *r, size_t n_cached, quern_error *er
     r->began_ns = qn_clock_ns();
     r->result.queued_ns = r->began_ns - r->submitted_ns;
     r->result.n_cached = n_cached;
+    qn_metrics_count_begun(r->metrics, r->result.queued_ns);
     const quern_status s = qn_answer_begin(&r->answer, r->tokens, r->n_prompt, err);
     if (s == QUERN_OK)
         qn_request_tell(
@@ -321,10 +322,24 @@ void qn_request_take_step(quern_request *r, uint64_t now_ns)
     if (r->first_token_ns == 0) {
         r->first_token_ns = now_ns;
         result->prompt_ns = now_ns - r->began_ns;
-    } else if (now_ns - r->last_token_ns > result->longest_gap_ns) {
-        result->longest_gap_ns = now_ns - r->last_token_ns;
+    } else {
+        r->gap_ns = now_ns - r->last_token_ns;
+        result->longest_gap_ns = r->gap_ns > result->longest_gap_ns ? r->gap_ns : result->longest_gap_ns;
     }
     r->last_token_ns = now_ns;
+}
+
+void qn_request_count_drawn(quern_request *r)
+{
+    if (r->last_token_ns == r->first_token_ns)
+        qn_metrics_count_first_token(r->metrics, r->first_token_ns - r->submitted_ns);
+    else qn_metrics_count_gap(r->metrics, r->gap_ns);
+}
+
+void qn_request_come_back(quern_request *r)
+{
+    if (r->vacated_ns != 0) r->result.preempted_ns += qn_clock_ns() - r->vacated_ns;
+    r->vacated_ns = 0;
 }
 
 bool qn_request_wants_shift(const quern_request *r)
@@ -365,6 +380,8 @@ void qn_request_end(quern_request *r, quern_status status, quern_error *err)
     if (r->began_ns == 0) result->queued_ns = now - r->submitted_ns;
     else if (r->first_token_ns == 0) result->prompt_ns = now - r->began_ns;
     else result->generate_ns = now - r->first_token_ns;
+    qn_request_come_back(r);
+    qn_metrics_count_ended(r->metrics, result, status, now - r->submitted_ns);
     qn_request_tell(r, &(quern_event){.kind = status == QUERN_OK ? QUERN_EVENT_FINISHED : QUERN_EVENT_FAILED,
                                       .result = *result,
                                       .error = status == QUERN_OK ? NULL : err});

@@ -13,6 +13,7 @@
 #include "engine/answer.h"
 #include "engine/draft_length.h"
 #include "engine/log_prob_list.h"
+#include "engine/metrics.h"
 #include "engine/page_keeper.h"
 #include "engine/request_queue.h"
 
@@ -46,7 +47,8 @@ struct quern_request {
     atomic_bool is_canceled;
 
     quern_engine *engine;
-    size_t model; /* of the engine's */
+    qn_metrics *metrics; /* of the engine */
+    size_t model;        /* of the engine's */
     qn_prefix_key name_space;
     uint64_t submitted_ns, deadline_ns; /* deadline 0: none */
     quern_event_fn *on_event;
@@ -77,6 +79,8 @@ struct quern_request {
     size_t n_ctx, n_keep; /* positions it may have; of these, that stay */
     size_t n_scored;      /* tokens of the prompt whose log-probabilities are computed, or not wanted */
     uint64_t began_ns, first_token_ns, last_token_ns;
+    uint64_t gap_ns;     /* between the last two steps that drew; 0: there was one */
+    uint64_t vacated_ns; /* since when it has made room; 0: it has not */
     quern_request_result result;
 
     qn_request_news news;
@@ -101,6 +105,10 @@ bool qn_request_scores_prompt(const quern_request *r);
 void qn_request_take_log_prob(quern_request *r, const float *logits);
 /* Takes over the tokens that the answer drew, at a time (qn_clock_ns). */
 void qn_request_take_step(quern_request *r, uint64_t now_ns);
+/* Has what the last step drew counted. */
+void qn_request_count_drawn(quern_request *r);
+/* It has a slot again, if it had made room. */
+void qn_request_come_back(quern_request *r);
 /* Whether its tokens are more than the context holds, and the older ones may go. */
 bool qn_request_wants_shift(const quern_request *r);
 /* Drops them; the first n_keep stay what they were. */

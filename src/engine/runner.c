@@ -191,8 +191,3 @@ size_t qn_runner_active(const qn_runner *r)
 {
     return r->n_active;
 }
-void qn_runner_get_stats(const qn_runner *r, qn_runner_stats *stats)
-{
-    *stats = r->stats;
-    qn_prefix_tree_get_stats(r->tree, &stats->prefixes);
-}

@@ -10,6 +10,7 @@
 #ifndef QN_ENGINE_RUNNER_H
 #define QN_ENGINE_RUNNER_H
 
+#include "engine/metrics.h"
 #include "engine/request.h"
 #include "engine/step_pace.h"
 
@@ -30,6 +31,7 @@ typedef struct qn_runner_host {
     void (*wake)(void *user);
     /* Its client was served with so much work: tokens, or for prompts the cost of as many. */
     void (*served)(void *user, quern_request *r, double cost);
+    qn_metrics *metrics; /* where its time and its steps are counted; or NULL */
 } qn_runner_host;
 
 /* What a runner takes: planned by the same code that takes it (contract C6). */
@@ -71,11 +73,5 @@ void qn_runner_sweep(qn_runner *r, uint64_t now_ns);
 /* One step: all that stream, then pieces of prompts, so that it ends within budget_ns if anybody streams.
  * Returns the nanoseconds that it took. */
 uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns);
-
-typedef struct qn_runner_stats {
-    uint64_t n_steps, n_step_tokens, step_ns, model_ns; /* model_ns: of step_ns, within the device */
-    qn_prefix_stats prefixes;
-} qn_runner_stats;
-void qn_runner_get_stats(const qn_runner *r, qn_runner_stats *stats);
 
 #endif

@@ -80,8 +80,10 @@ static void ask_model(qn_runner *r, const step_plan *p, size_t n_asked, uint64_t
 {
     const double planned = qn_step_pace_expect(&r->pace, &p->shape);
     const uint64_t left = planned < (double)budget_ns ? budget_ns - (uint64_t)planned : 0;
+    qn_metrics_turn_to(r->host.metrics, QN_PURPOSE_DRAFT);
     qn_draft_model_read(r->draft, r->asked, n_asked, left, r->n_draft > 0);
     qn_draft_model_guess(r->draft, r->asked, n_asked);
+    qn_metrics_turn_to(r->host.metrics, QN_PURPOSE_SCHEDULE);
     for (size_t i = 0; i < n_asked; i++) {
         qn_slot *s = &r->slots[r->asked[i].slot];
         if (r->asked[i].n_guessed == 0) continue;

@@ -70,7 +70,6 @@ struct qn_runner {
     size_t n_prompt_rows;
     float *untouched; /* [threads][n_vocab] rows as the model left them, while samplers change them */
     qn_step_shape shape;
-    qn_runner_stats stats;
 };
 
 /* ---- slots (runner_slots.c) ---- */

@@ -3,6 +3,7 @@
 #include "engine/runner_parts.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 
 #include <string.h>
 
@@ -71,6 +72,7 @@ static void preempt(qn_runner *r, qn_slot *s)
 {
     quern_request *request = vacate(r, s);
     request->result.n_preempted++;
+    request->vacated_ns = qn_clock_ns();
     r->host.put_back(r->host.user, request);
 }
 
@@ -156,7 +158,8 @@ void qn_runner_admit(qn_runner *r, quern_request *request)
     qn_draft_length_init(&s->draft_length);
     take_turn(r, s);
     qn_slot_find_prefix(r, s);
-    if (request->began_ns != 0) return; /* it comes back */
+    qn_request_come_back(request);
+    if (request->began_ns != 0) return;
     quern_status status = qn_request_begin(request, qn_slot_length(r, s), &s->error);
     if (status != QUERN_OK) qn_slot_end(r, s, status, &s->error);
 }

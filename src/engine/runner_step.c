@@ -261,13 +261,23 @@ static void tell(qn_runner *r, qn_slot *s)
                    s->output < 0 ? (double)s->n_in_step / PROMPT_BATCH : 1.0 + (double)n_true);
     if (s->output < 0 || q->prompt_log_probs.n > 0) qn_request_tell_read(q, qn_slot_length(r, s));
     if (s->output < 0) return;
+    qn_request_count_drawn(q);
     if (s->goes_on && qn_request_wants_shift(q)) shift(r, s);
     if (s->goes_on) qn_request_tell_text(q);
     else qn_slot_end(r, s, s->status, &s->error);
 }
 
+/* Draws, and computes the log-probabilities that are wanted of prompts, side by side. */
+static void use_all(qn_runner *r)
+{
+    const size_t n = r->n_drawing + r->n_prompt_rows;
+    if (n > 1) qn_thread_pool_run(r->pool, use_some, r);
+    else if (n == 1) use_logits(r, 0, 0);
+}
+
 uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
 {
+    qn_metrics *m = r->host.metrics;
     const uint64_t start = qn_clock_ns();
     begin_step(r);
     qn_runner_guess(r, budget_ns);
@@ -275,21 +285,21 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
     const uint64_t gone = qn_clock_ns() - start;
     add_prompts(r, gone < budget_ns ? budget_ns - gone : 0);
     if (r->batch.n_tokens == 0) return qn_clock_ns() - start;
+    qn_metrics_turn_to(m, QN_PURPOSE_MODEL);
     const uint64_t ready = qn_clock_ns();
     qn_cpu_step(r->cpu, &r->batch);
-    const uint64_t done = qn_clock_ns();
-    qn_step_pace_learn(&r->pace, &r->shape, done - ready);
-    if (r->n_drawing + r->n_prompt_rows > 1) qn_thread_pool_run(r->pool, use_some, r);
-    else if (r->n_drawing + r->n_prompt_rows == 1) use_logits(r, 0, 0);
+    qn_step_pace_learn(&r->pace, &r->shape, qn_clock_ns() - ready);
+    qn_metrics_turn_to(m, QN_PURPOSE_DRAW);
+    use_all(r);
+    qn_metrics_turn_to(m, QN_PURPOSE_SCHEDULE);
     for (size_t i = 0; i < r->n_slots; i++)
         if (r->slots[i].n_in_step > 0) commit(r, &r->slots[i]);
+    qn_metrics_count_step(m, r->batch.n_tokens);
+    qn_metrics_turn_to(m, QN_PURPOSE_TELL);
     for (size_t i = 0; i < r->n_slots; i++)
         if (r->slots[i].n_in_step > 0) tell(r, &r->slots[i]);
+    qn_metrics_turn_to(m, QN_PURPOSE_SCHEDULE);
     const uint64_t total = qn_clock_ns() - start;
     if (r->draft != NULL) qn_draft_model_allow(r->draft, total);
-    r->stats.n_steps++;
-    r->stats.n_step_tokens += r->batch.n_tokens;
-    r->stats.step_ns += total;
-    r->stats.model_ns += done - ready;
     return total;
 }

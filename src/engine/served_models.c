@@ -9,13 +9,23 @@
 
 /* ---- what a model is --------------------------------------------------------------------------- */
 
+/* What the runner of a model takes if its requests may have n_ctx positions. kv_bytes UINT64_MAX: the sizes
+ * are absurd. */
+static qn_runner_plan plan_of(const qn_served_model *item, size_t n_ctx)
+{
+    const quern_engine_model_params p = qn_model_source_params(&item->source, n_ctx, item->n_ctx);
+    qn_runner_plan plan;
+    if (qn_runner_plan_memory(&plan, item->described, &p, item->n_threads, NULL) != QUERN_OK)
+        return (qn_runner_plan){.kv_bytes = UINT64_MAX};
+    return plan;
+}
+
 uint64_t qn_served_models_bytes(const qn_served_models *m, size_t model, size_t n_ctx)
 {
     const qn_served_model *item = &m->items[model];
     if (item->header == NULL) return m->shelf.places[model].bytes;
-    const quern_engine_model_params p = qn_model_source_params(&item->source, n_ctx, item->n_ctx);
-    qn_runner_plan plan;
-    if (qn_runner_plan_memory(&plan, item->header, &p, item->n_threads, NULL) != QUERN_OK) return UINT64_MAX;
+    const qn_runner_plan plan = plan_of(item, n_ctx);
+    if (plan.kv_bytes == UINT64_MAX) return UINT64_MAX;
     return item->header->weights.arena.used + plan.kv_bytes + plan.scratch_bytes;
 }
 
@@ -300,11 +310,15 @@ void qn_served_models_get_info(const qn_served_models *m, size_t model, uint64_t
     const qn_served_model *item = &m->items[model];
     const qn_shelf_place *p = &m->shelf.places[model];
     const bool is_there = p->state != QN_SHELF_OUT;
+    const qn_runner_plan taken = is_there ? plan_of(item, p->n_ctx) : (qn_runner_plan){0};
     *info = (quern_engine_model_info){.name = item->name,
                                       .path = item->source.path,
                                       .state = state_of(p, now_ns),
                                       .is_pinned = p->is_pinned,
                                       .bytes = p->bytes,
+                                      .weight_bytes = p->bytes - taken.kv_bytes - taken.scratch_bytes,
+                                      .kv_bytes = taken.kv_bytes,
+                                      .scratch_bytes = taken.scratch_bytes,
                                       .full_bytes = qn_served_models_bytes(m, model, item->n_ctx),
                                       .n_ctx = is_there ? (uint32_t)p->n_ctx : 0,
                                       .full_n_ctx = (uint32_t)item->n_ctx,
