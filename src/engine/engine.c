@@ -461,7 +461,8 @@ static size_t count_parked(const quern_engine *e)
 static quern_status enqueue_one(quern_engine *e, quern_request *r, const quern_request_params *p,
                                 quern_error *err)
 {
-    r->client = qn_request_queue_join(e->queue, p->client != NULL ? p->client : "", p->weight);
+    r->client = qn_request_queue_join(e->queue, p->client != NULL ? p->client : "", p->weight, r->model);
+    r->entry.line = r->model;
     if (r->client == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "request: no memory");
     if (count_parked(e) + qn_request_queue_size(e->queue) < e->params.max_waiting && queue_up(e, r, false))
         return QUERN_OK;

@@ -1,8 +1,8 @@
 /* request_queue.c: see request_queue.h. Virtual time and its rule for those that come back are of start-time
  * fair queueing (Goyal, Vin and Cheng 1996); clients take the place of its flows.
  *
- * A client has a list for each priority, by arrival. Within a list the first has waited longest, so it has
- * risen highest and is the oldest: to find who is next, only the first of each list is looked at.
+ * A line of a client has a list for each priority, by arrival. Within a list the first has waited longest, so
+ * it has risen highest and is the oldest: to find who is next, only the first of each list is looked at.
  *
  *     clients:  | a  b  c  d | e  f |       a to d are there, in any order; e and f are away, remembered
  *                            n_there        because they were ahead of others when they left */
@@ -30,10 +30,15 @@ typedef struct entry_list {
         arrived_ns; /* of the first: between steps entries drop out of the caches, so they are left alone */
 } entry_list;
 
-struct qn_queue_client {
-    double received; /* virtual time */
+typedef struct queue_line {
     entry_list waiting[QN_PRIORITIES];
     size_t n_waiting;
+} queue_line;
+
+struct qn_queue_client {
+    double received;   /* virtual time */
+    queue_line *lines; /* [n_lines] */
+    size_t n_lines, n_waiting;
     size_t n_held; /* 0: away */
     double weight;
     size_t index; /* clients[index] is this one */
@@ -71,10 +76,16 @@ quern_status qn_request_queue_create(qn_request_queue **out, size_t max_waiting,
     return QUERN_OK;
 }
 
+static void free_client(qn_queue_client *client)
+{
+    qn_free(client->lines);
+    qn_free(client);
+}
+
 void qn_request_queue_destroy(qn_request_queue *q)
 {
     if (q == NULL) return;
-    for (size_t i = 0; i < q->n_clients; i++) qn_free(q->clients[i]);
+    for (size_t i = 0; i < q->n_clients; i++) free_client(q->clients[i]);
     qn_free(q->clients);
     qn_free(q);
 }
@@ -127,7 +138,7 @@ static void forget_client(qn_request_queue *q, qn_queue_client *client)
     *link = client->next_in_bucket;
     swap_clients(q, client->index, q->n_clients - 1);
     q->n_clients--;
-    qn_free(client);
+    free_client(client);
 }
 
 /* The least virtual time of those that are there; 0 if none is. */
@@ -152,13 +163,26 @@ static void forget_needless(qn_request_queue *q)
     if (q->n_clients - q->n_there > MAX_AWAY) forget_client(q, nearest);
 }
 
-qn_queue_client *qn_request_queue_join(qn_request_queue *q, const char *name, double weight)
+/* Makes sure that the client has the line. */
+static bool add_lines(qn_queue_client *client, size_t needed)
 {
-    assert(weight > 0);
+    if (needed < client->n_lines) return true;
+    queue_line *lines = qn_calloc(needed + 1, sizeof *lines);
+    if (lines == NULL) return false;
+    if (client->n_lines > 0) memcpy(lines, client->lines, client->n_lines * sizeof *lines);
+    qn_free(client->lines);
+    client->lines = lines;
+    client->n_lines = needed + 1;
+    return true;
+}
+
+qn_queue_client *qn_request_queue_join(qn_request_queue *q, const char *name, double weight, size_t line)
+{
+    assert(weight > 0 && line < QN_QUEUE_LINES);
     const uint64_t hash = qn_hash_bytes(name, strlen(name), q->seed);
     qn_queue_client *client = find_client(q, name, hash);
     if (client == NULL) client = add_client(q, name, hash);
-    if (client == NULL) return NULL;
+    if (client == NULL || !add_lines(client, line)) return NULL;
     if (client->n_held++ == 0) {
         client->received = fmax(client->received, least_received(q));
         swap_clients(q, client->index, q->n_there++);
@@ -172,6 +196,9 @@ void qn_request_queue_leave(qn_request_queue *q, qn_queue_client *client)
     assert(client->n_held > 0 && client->index < q->n_there);
     if (--client->n_held > 0) return;
     assert(client->n_waiting == 0);
+    qn_free(client->lines);
+    client->lines = NULL;
+    client->n_lines = 0;
     swap_clients(q, client->index, --q->n_there);
     forget_needless(q);
 }
@@ -216,7 +243,9 @@ bool qn_request_queue_push(qn_request_queue *q, qn_queue_client *client, qn_queu
     assert(client->n_held > 0 && q->clients[client->index] == client);
     if (!is_again && q->n_waiting >= q->max_waiting) return false;
     if (!is_again) entry->number = q->n_pushed++;
-    entry_list *list = &client->waiting[entry->priority];
+    assert(entry->line < client->n_lines);
+    queue_line *l = &client->lines[entry->line];
+    entry_list *list = &l->waiting[entry->priority];
     entry->client = client;
     entry->next = find_place(list, entry, is_again);
     entry->previous = entry->next != NULL ? entry->next->previous : list->last;
@@ -224,6 +253,7 @@ bool qn_request_queue_push(qn_request_queue *q, qn_queue_client *client, qn_queu
     *(entry->next != NULL ? &entry->next->previous : &list->last) = entry;
     list->arrived_ns = list->first->arrived_ns;
     entry->is_waiting = true;
+    l->n_waiting++;
     client->n_waiting++;
     q->n_waiting++;
     return true;
@@ -233,7 +263,8 @@ void qn_request_queue_remove(qn_request_queue *q, qn_queue_entry *entry)
 {
     if (!entry->is_waiting) return;
     qn_queue_client *client = entry->client;
-    entry_list *list = &client->waiting[entry->priority];
+    queue_line *l = &client->lines[entry->line];
+    entry_list *list = &l->waiting[entry->priority];
     assert(q->n_waiting > 0 && client->n_waiting > 0 && q->clients[client->index] == client);
     assert((entry->previous != NULL ? entry->previous->next : list->first) == entry);
     assert((entry->next != NULL ? entry->next->previous : list->last) == entry);
@@ -242,6 +273,7 @@ void qn_request_queue_remove(qn_request_queue *q, qn_queue_entry *entry)
     if (list->first != NULL) list->arrived_ns = list->first->arrived_ns;
     entry->previous = entry->next = NULL;
     entry->is_waiting = false;
+    l->n_waiting--;
     client->n_waiting--;
     q->n_waiting--;
 }
@@ -274,12 +306,13 @@ static bool is_sooner(const turn *a, const turn *b)
     return a->entry->number < b->entry->number;
 }
 
-/* Of a client that waits, the one that is next. */
-static turn first_turn(const qn_request_queue *q, const qn_queue_client *client, uint64_t now_ns)
+/* Of a client's line in which somebody waits, the one that is next. */
+static turn first_turn(const qn_request_queue *q, const qn_queue_client *client, const queue_line *l,
+                       uint64_t now_ns)
 {
     turn first = {.entry = NULL};
     for (int priority = 0; priority < QN_PRIORITIES; priority++) {
-        const entry_list *list = &client->waiting[priority];
+        const entry_list *list = &l->waiting[priority];
         if (list->first == NULL) continue;
         const turn other = {class_of(q, priority, list->arrived_ns, now_ns), client->received,
                             list->arrived_ns, list->first};
@@ -294,10 +327,12 @@ qn_queue_entry *qn_request_queue_best(qn_request_queue *q, uint64_t now_ns, qn_q
     turn best = {.entry = NULL};
     for (size_t i = 0; i < q->n_there; i++) {
         const qn_queue_client *client = q->clients[i];
-        if (client->n_waiting == 0) continue;
-        const turn first = first_turn(q, client, now_ns);
-        if (best.entry != NULL && !is_sooner(&first, &best)) continue;
-        if (may == NULL || may(user, first.entry)) best = first;
+        for (size_t k = 0; k < client->n_lines && client->n_waiting > 0; k++) {
+            if (client->lines[k].n_waiting == 0) continue;
+            const turn first = first_turn(q, client, &client->lines[k], now_ns);
+            if (best.entry != NULL && !is_sooner(&first, &best)) continue;
+            if (may == NULL || may(user, first.entry)) best = first;
+        }
     }
     return (qn_queue_entry *)best.entry;
 }
@@ -307,21 +342,22 @@ qn_queue_entry *qn_request_queue_best(qn_request_queue *q, uint64_t now_ns, qn_q
 static size_t count_sooner(const qn_request_queue *q, const qn_queue_client *client, const turn *limit,
                            uint64_t now_ns, double step)
 {
-    const qn_queue_entry *at[QN_PRIORITIES];
+    const qn_queue_entry *at[QN_QUEUE_LINES * QN_PRIORITIES];
+    const size_t n_lists = client->n_lines * QN_PRIORITIES;
     size_t n = 0;
-    for (int p = 0; p < QN_PRIORITIES; p++) {
-        at[p] = client->waiting[p].first;
+    for (size_t p = 0; p < n_lists; p++) {
+        at[p] = client->lines[p / QN_PRIORITIES].waiting[p % QN_PRIORITIES].first;
         for (; at[p] != NULL && qn_request_queue_class(q, at[p], now_ns) < limit->class_now;
              at[p] = at[p]->next)
             n++;
     }
     for (;; n++) { /* those of the same class, from all lists by arrival */
-        int oldest = -1;
-        for (int p = 0; p < QN_PRIORITIES; p++) {
+        size_t oldest = n_lists;
+        for (size_t p = 0; p < n_lists; p++) {
             if (at[p] == NULL || qn_request_queue_class(q, at[p], now_ns) > limit->class_now) continue;
-            if (oldest < 0 || is_older(at[p], at[oldest])) oldest = p;
+            if (oldest == n_lists || is_older(at[p], at[oldest])) oldest = p;
         }
-        if (oldest < 0 || at[oldest] == limit->entry) return n;
+        if (oldest == n_lists || at[oldest] == limit->entry) return n;
         const turn other = {limit->class_now, client->received + (double)n * step, at[oldest]->arrived_ns,
                             at[oldest]};
         if (!is_sooner(&other, limit)) return n;

@@ -1,5 +1,7 @@
 /* request_queue.h: who is next. Requests of the most urgent class come first, among them those of the client
- * that has received least for its weight, and of one client the oldest.
+ * that has received least for its weight, and of one client the oldest. A client's requests stand in lines,
+ * one for each model: where the first of a line cannot be served now, the others of the line wait behind it,
+ * and those of other lines do not.
  *
  * What a client has received is counted in virtual time: the cost of its work over its weight. One that was
  * away comes back at the least virtual time of those that are there, so that it has saved up nothing; if it
@@ -7,8 +9,8 @@
  * answer (start-time fair queueing: Goyal, Vin and Cheng 1996). When nobody is there, all is forgotten. A
  * request rises by one class for every aging_ns that it has waited, so that none starves.
  *
- * Links lie in the entries: joining takes memory for a client that is new, and nothing else does. One thread
- * at a time. */
+ * Links lie in the entries: joining takes memory for a client that was not there and for a line that it
+ * did not have, and nothing else does. One thread at a time. */
 #ifndef QN_ENGINE_REQUEST_QUEUE_H
 #define QN_ENGINE_REQUEST_QUEUE_H
 
@@ -18,13 +20,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { QN_PRIORITIES = 4 };
+enum { QN_PRIORITIES = 4, QN_QUEUE_LINES = 64 };
 
 typedef struct qn_queue_client qn_queue_client;
 
 /* Part of a request; zeroed before it is filled in. While it waits, nobody but the queue changes it. */
 typedef struct qn_queue_entry {
     int priority; /* 0, the most urgent, to QN_PRIORITIES - 1 */
+    size_t line;  /* below QN_QUEUE_LINES */
     uint64_t arrived_ns;
     uint64_t number;         /* set by the first pushing: tells apart those that arrived at one time */
     qn_queue_client *client; /* set by pushing */
@@ -42,8 +45,9 @@ void qn_request_queue_destroy(qn_request_queue *q);
 
 /* The client of that name and weight (above 0, held within 1/1024 to 1024; the last one told counts), held
  * until qn_request_queue_leave has been called as often. A client is there while it is held: so a request
- * joins when it arrives and leaves when it has been served and charged for. NULL: no memory. */
-qn_queue_client *qn_request_queue_join(qn_request_queue *q, const char *name, double weight);
+ * joins when it arrives and leaves when it has been served and charged for. Its entries may stand in the line
+ * from then on. NULL: no memory. */
+qn_queue_client *qn_request_queue_join(qn_request_queue *q, const char *name, double weight, size_t line);
 /* None of its entries may wait when it leaves for the last time. */
 void qn_request_queue_leave(qn_request_queue *q, qn_queue_client *client);
 
@@ -54,7 +58,7 @@ bool qn_request_queue_push(qn_request_queue *q, qn_queue_client *client, qn_queu
 void qn_request_queue_remove(qn_request_queue *q, qn_queue_entry *entry); /* if it waits */
 
 /* The entry that is next, which stays; NULL: nobody waits. `may` tells whether an entry can be served now
- * (NULL: all can); a client whose first one cannot is passed over with all that it has. It must not change
+ * (NULL: all can); a line whose first one cannot is passed over with all that it has. It must not change
  * the queue. Who takes several before they are charged takes them all from one client. */
 typedef bool qn_queue_may_fn(void *user, const qn_queue_entry *entry);
 qn_queue_entry *qn_request_queue_best(qn_request_queue *q, uint64_t now_ns, qn_queue_may_fn *may, void *user);

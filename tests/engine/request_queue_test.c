@@ -22,9 +22,11 @@ static qn_request_queue *create(size_t max_waiting, uint64_t aging_ns)
     return q;
 }
 
+enum { N_LINES = 4 };
+
 static qn_queue_client *join(qn_request_queue *q, const char *name, double weight)
 {
-    qn_queue_client *client = qn_request_queue_join(q, name, weight);
+    qn_queue_client *client = qn_request_queue_join(q, name, weight, N_LINES - 1);
     assert_non_null(client);
     return client;
 }
@@ -254,6 +256,36 @@ static void who_cannot_be_served_is_passed_over(void **state)
     qn_request_queue_destroy(q);
 }
 
+static bool is_not_of_line(void *user, const qn_queue_entry *entry)
+{
+    return entry->line != *(const size_t *)user;
+}
+
+static void a_line_that_is_held_up_holds_up_no_other(void **state)
+{
+    (void)state;
+    qn_request_queue *q = create(100, 0);
+    size_t held_up = 0;
+    qn_queue_client *a = qn_request_queue_join(q, "a", 1, 0);
+    assert_ptr_equal(qn_request_queue_join(q, "a", 1, QN_QUEUE_LINES - 1), a);
+    qn_queue_entry entries[4];
+    for (size_t i = 0; i < 4; i++) {
+        entries[i] = (qn_queue_entry){
+            .priority = 1, .arrived_ns = i, .line = i < 2 || i == 3 ? 0 : QN_QUEUE_LINES - 1};
+        assert_true(qn_request_queue_push(q, a, &entries[i], false));
+    }
+    assert_ptr_equal(qn_request_queue_best(q, 9, is_not_of_line, &held_up), &entries[2]);
+    qn_request_queue_remove(q, &entries[2]);
+    assert_null(qn_request_queue_best(q, 9, is_not_of_line, &held_up));
+    held_up = 1;
+    assert_true(qn_request_queue_push(q, a, &entries[2], true));
+    for (size_t i = 0; i < 4; i++) { /* of one client the oldest, whatever its line */
+        assert_int_equal(qn_request_queue_position(q, &entries[3], 9, 1), 3 - i);
+        assert_ptr_equal(serve(q, 9, 1), &entries[i]);
+    }
+    qn_request_queue_destroy(q);
+}
+
 /* The plain model: nothing is sorted, nothing is ever forgotten but when nobody is there. */
 
 enum { N_MODEL_CLIENTS = 9, N_MODEL_ENTRIES = 40, MODEL_MAX_WAITING = 30, MODEL_AGING_NS = 300 };
@@ -360,6 +392,7 @@ static void random_push(model *m, size_t c, size_t e)
     if (!is_again) {
         const uint64_t before_ns = below(&m->random, 8) == 0 ? below(&m->random, 200) : 0;
         *entry = (qn_queue_entry){.priority = (int)below(&m->random, QN_PRIORITIES),
+                                  .line = below(&m->random, N_LINES),
                                   .arrived_ns = m->now_ns - before_ns};
     }
     const bool taken = qn_request_queue_push(m->q, m->clients[c].handle, entry, is_again);
@@ -501,7 +534,7 @@ static bool use(void)
     qn_queue_entry entries[sizeof names / sizeof names[0]];
     size_t n = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        qn_queue_client *client = qn_request_queue_join(q, names[i], 1);
+        qn_queue_client *client = qn_request_queue_join(q, names[i], 1, i % QN_QUEUE_LINES);
         if (client != NULL) push(q, client, &entries[i], 0, i), n++;
     }
     assert_int_equal(qn_request_queue_size(q), n);
@@ -538,6 +571,7 @@ int main(void)
         cmocka_unit_test(a_request_rises_by_one_class_at_a_time),
         cmocka_unit_test(an_entry_put_back_waits_where_it_did),
         cmocka_unit_test(who_cannot_be_served_is_passed_over),
+        cmocka_unit_test(a_line_that_is_held_up_holds_up_no_other),
         cmocka_unit_test(is_the_same_as_a_plain_model),
         cmocka_unit_test(what_is_remembered_of_the_absent_is_bounded),
         cmocka_unit_test(ten_thousand_waiting_cost_a_step_little),
