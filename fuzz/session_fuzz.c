@@ -88,13 +88,42 @@ static void grow(qn_kv_cache *c, size_t seq, size_t n)
     }
 }
 
-static void expect_written_alike(const qn_kv_cache *c, const quern_token *tokens, size_t n_bytes)
+/* Writes sequence 0; returns how many bytes that are. */
+static size_t write_again(const qn_kv_cache *c, const quern_token *tokens, uint8_t out[MAX_BYTES])
 {
-    static uint8_t again[MAX_BYTES];
     const int fd = memfd_create("again", 0);
     check(fd >= 0 && qn_session_file_write(fd, c, 0, KEY, tokens, NULL) == QUERN_OK);
-    check(pread(fd, again, MAX_BYTES, 0) == (ssize_t)n_bytes && memcmp(file, again, n_bytes) == 0);
+    const ssize_t n_bytes = pread(fd, out, MAX_BYTES, 0);
     close(fd);
+    check(n_bytes > 0);
+    return (size_t)n_bytes;
+}
+
+/* What was read is what is written again: the tokens and all full pages; of a last page that is not full only
+ * what is of the sequence, so that is compared after reading it once more. */
+static void expect_written_alike(qn_kv_cache *c, quern_token *tokens, size_t n_bytes)
+{
+    static uint8_t again[MAX_BYTES], once_more[MAX_BYTES];
+    const size_t n_tokens = qn_kv_cache_length(c, 0);
+    check(write_again(c, tokens, again) == n_bytes);
+    check(memcmp(file, again, AT_LIST_DIGEST) == 0);
+    check(memcmp(file + HEADER, again + HEADER, n_tokens * 4) == 0);
+    size_t n_pages[QN_CACHE_GROUPS], at = HEADER + n_tokens * 4;
+    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) {
+        n_pages[g] = (n_tokens + 63) / 64 - qn_kv_cache_first_seen(c, g, n_tokens) / 64;
+        at += n_pages[g] * 16;
+    }
+    for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
+        for (size_t i = 0; i < n_pages[g]; i++, at += qn_kv_cache_page_bytes(c, g))
+            if (n_tokens % 64 == 0 || i + 1 < n_pages[g])
+                check(memcmp(file + at, again + at, qn_kv_cache_page_bytes(c, g)) == 0);
+    check(at == n_bytes);
+    const qn_session_wanted wanted = {.model_key = KEY, .n_vocab = N_VOCAB};
+    const int fd = memfd_create("again", 0);
+    check(fd >= 0 && write(fd, again, n_bytes) == (ssize_t)n_bytes);
+    check(qn_session_file_read(fd, n_bytes, &wanted, c, 0, tokens, NULL) == QUERN_OK);
+    close(fd);
+    check(write_again(c, tokens, once_more) == n_bytes && memcmp(again, once_more, n_bytes) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
