@@ -12,7 +12,6 @@
 #include <string.h>
 
 typedef struct embed_run {
-    quern_context *ctx;
     const quern_model *model;
     qn_context_parts parts;
     quern_embed_params params;
@@ -207,8 +206,7 @@ static quern_status take_memory(embed_run *r, quern_error *err)
 quern_status quern_embed(quern_context *ctx, const quern_embed_text *texts, size_t n_texts,
                          const quern_embed_params *params, float *out, size_t n_out, quern_error *err)
 {
-    embed_run r = {.ctx = ctx,
-                   .model = quern_context_model(ctx),
+    embed_run r = {.model = quern_context_model(ctx),
                    .params = quern_embed_params_default(),
                    .texts = texts,
                    .n_texts = n_texts,
