@@ -26,8 +26,10 @@ static uint64_t take(input *in, size_t n)
     return value;
 }
 
-static const char *const families[] = {"llama",  "qwen2",  "qwen3",   "gemma",
-                                       "gemma2", "gemma3", "granite", "qwen3moe"};
+static const char *const families[] = {"llama",  "qwen2",        "qwen3",      "gemma",
+                                       "gemma2", "gemma3",       "granite",    "qwen3moe",
+                                       "bert",   "jina-bert-v2", "nomic-bert", "nomic-bert-moe"};
+enum { FIRST_ENCODER = 8, NOMIC_MOE = 11 };
 static const char *const keys[] = {"block_count",
                                    "context_length",
                                    "embedding_length",
@@ -51,7 +53,12 @@ static const char *const keys[] = {"block_count",
                                    "attention.scale",
                                    "residual_scale",
                                    "rope.freq_base_swa",
-                                   "logit_scale"};
+                                   "logit_scale",
+                                   "attention.layer_norm_epsilon",
+                                   "attention.causal",
+                                   "attention.max_alibi_bias",
+                                   "moe_every_n_layers",
+                                   "pooling_type"};
 static const struct {
     const char *name;
     uint64_t dims[3];
@@ -75,7 +82,18 @@ static const struct {
                {"blk.0.ffn_gate_inp.weight", {32, 3, 1}},
                {"blk.0.ffn_gate_exps.weight", {32, 32, 3}},
                {"blk.0.ffn_up_exps.weight", {32, 32, 3}},
-               {"blk.0.ffn_down_exps.weight", {32, 32, 3}}};
+               {"blk.0.ffn_down_exps.weight", {32, 32, 3}},
+               {"token_embd_norm.weight", {32, 1, 1}},
+               {"token_embd_norm.bias", {32, 1, 1}},
+               {"token_types.weight", {32, 2, 1}},
+               {"position_embd.weight", {32, 512, 1}},
+               {"blk.0.attn_output_norm.weight", {32, 1, 1}},
+               {"blk.0.attn_norm_2.weight", {32, 1, 1}},
+               {"blk.0.layer_output_norm.weight", {32, 1, 1}},
+               {"cls.weight", {32, 32, 1}},
+               {"cls.bias", {32, 1, 1}},
+               {"cls.output.weight", {32, 2, 1}},
+               {"blk.0.attn_qkv.weight", {32, 64, 1}}};
 enum { N_KEYS = sizeof keys / sizeof keys[0], N_TENSORS = sizeof tensors / sizeof tensors[0] };
 
 static const char *full_key(const char *family, const char *name, char buffer[96])
@@ -87,8 +105,9 @@ static const char *full_key(const char *family, const char *name, char buffer[96
     return buffer;
 }
 
-static void sound_keys(qn_gguf_writer *w, const char *family)
+static void sound_keys(qn_gguf_writer *w, size_t number)
 {
+    const char *family = families[number];
     static const uint32_t values[] = {1, 512, 32, 64, 2, 1, 16, 16};
     static const struct {
         const char *name;
@@ -99,7 +118,9 @@ static void sound_keys(qn_gguf_writer *w, const char *family)
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
         qn_gguf_writer_set_u32(w, full_key(family, keys[i], key), values[i]);
     qn_gguf_writer_set_f32(w, full_key(family, "attention.layer_norm_rms_epsilon", key), 1e-5f);
-    for (size_t i = 0; i < 3 && strcmp(family, "qwen3moe") == 0; i++)
+    qn_gguf_writer_set_f32(w, full_key(family, "attention.layer_norm_epsilon", key), 1e-5f);
+    if (number == NOMIC_MOE) qn_gguf_writer_set_u32(w, full_key(family, "moe_every_n_layers", key), 2);
+    for (size_t i = 0; i < 3 && (number == NOMIC_MOE || strcmp(family, "qwen3moe") == 0); i++)
         qn_gguf_writer_set_u32(w, full_key(family, expert_keys[i].name, key), expert_keys[i].value);
 }
 
@@ -123,16 +144,26 @@ static void edit_key(qn_gguf_writer *w, const char *family, input *in)
     else qn_gguf_writer_set_u32(w, key, (uint32_t)value);
 }
 
-/* All tensors that the edits do not touch are F32 and of the right shape. */
-static void add_tensors(qn_gguf_writer *w, input *in, size_t n_edits)
+/* Queries, keys and values are there once, together or not; of encoders their norms are of another width. */
+static bool is_left_out(const char *name, bool encoder, bool together)
 {
-    static const char zeros[1 << 15];
+    static const char *const apart[] = {"blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight"};
+    if (encoder && (strstr(name, "attn_q_norm") != NULL || strstr(name, "attn_k_norm") != NULL)) return true;
+    for (size_t i = 0; together && i < 3; i++)
+        if (strcmp(name, apart[i]) == 0) return true;
+    return !together && strstr(name, "attn_qkv") != NULL;
+}
+
+/* All tensors that the edits do not touch are F32 and of the right shape. */
+static void add_tensors(qn_gguf_writer *w, input *in, size_t n_edits, bool encoder, bool together)
+{
+    static const char zeros[1 << 16];
     struct {
         uint8_t type, gone;
         uint64_t dims[3];
     } edits[N_TENSORS];
     for (size_t i = 0; i < N_TENSORS; i++) {
-        edits[i].type = QN_TYPE_F32, edits[i].gone = 0;
+        edits[i].type = QN_TYPE_F32, edits[i].gone = is_left_out(tensors[i].name, encoder, together);
         memcpy(edits[i].dims, tensors[i].dims, sizeof edits[i].dims);
     }
     for (size_t i = 0; i < n_edits; i++) {
@@ -161,6 +192,7 @@ static void compile(const qn_gguf *g)
     if (qn_weights_bind(&w, &h, g, &err) == QUERN_OK && qn_program_compile(&p, &h, &w, &err) == QUERN_OK) {
         qn_buffer text = {.max_bytes = 1 << 20};
         qn_program_explain(&p, true, &text);
+        if (text.n_bytes == 0) abort();
         qn_buffer_deinit(&text);
         const qn_device_params device = {
             .n_threads = 2, .n_batch = 64, .n_segments = 4, .n_outputs = 4, .n_ctx = 1024};
@@ -175,15 +207,15 @@ static void compile(const qn_gguf *g)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input in = {data, size};
-    const char *family = families[take(&in, 1) % (sizeof families / sizeof families[0])];
-    const size_t n_key_edits = take(&in, 1) % 8, n_tensor_edits = take(&in, 1) % 8;
+    const size_t number = take(&in, 1) % (sizeof families / sizeof families[0]);
+    const size_t n_key_edits = take(&in, 1) % 8, n_tensor_edits = take(&in, 1) % 16;
     qn_gguf_writer *w;
     char *bytes;
     size_t n_bytes;
     if (qn_gguf_writer_create(&w, NULL) != QUERN_OK) return 0;
-    sound_keys(w, family);
-    for (size_t i = 0; i < n_key_edits; i++) edit_key(w, family, &in);
-    add_tensors(w, &in, n_tensor_edits);
+    sound_keys(w, number);
+    for (size_t i = 0; i < n_key_edits; i++) edit_key(w, families[number], &in);
+    add_tensors(w, &in, n_tensor_edits % 8, number >= FIRST_ENCODER, n_tensor_edits >= 8);
     if (qn_gguf_writer_to_memory(w, &bytes, &n_bytes, NULL) == QUERN_OK) {
         qn_gguf g;
         if (qn_gguf_parse(&g, bytes, n_bytes, NULL) == QUERN_OK) compile(&g);

@@ -130,6 +130,18 @@ QUERN_API quern_status quern_model_open(quern_model **out, const char *path, con
  * with. */
 QUERN_API void quern_model_close(quern_model *model);
 
+/** What is made of the final hidden states of a text's tokens, one vector for each. */
+typedef enum quern_pooling {
+    QUERN_POOLING_DEFAULT, /**< what the model's file names; else RANK where it has a classification head,
+                              MEAN where texts are seen both ways, and LAST */
+    QUERN_POOLING_NONE,    /**< all of them */
+    QUERN_POOLING_MEAN,
+    QUERN_POOLING_CLS, /**< the first token's */
+    QUERN_POOLING_LAST,
+    QUERN_POOLING_RANK /**< scores: what the classification head gives for one token's, the first or, where
+                          tokens see only those before them, the last */
+} quern_pooling;
+
 typedef struct quern_model_info { /* strings are owned by the model */
     const char *architecture, *name, *file_type;
     uint64_t n_parameters, file_bytes, weight_bytes; /**< weight_bytes: packed weights in memory */
@@ -139,6 +151,9 @@ typedef struct quern_model_info { /* strings are owned by the model */
     const char *chat_template_problem; /**< why the file's template cannot be used, or NULL */
     bool reasons;                      /**< its template shows that answers may begin with reasoning */
     const char *instruction_set;
+    bool generates; /**< gives logits, so that texts can be continued; else only quern_embed is for it */
+    quern_pooling pooling; /**< what QUERN_POOLING_DEFAULT means for it */
+    uint32_t n_scores;     /**< values that its classification head gives; 0: it has none */
 } quern_model_info;
 QUERN_API void quern_model_get_info(const quern_model *model, quern_model_info *info);
 
@@ -286,9 +301,10 @@ typedef struct quern_context_params {
     size_t struct_bytes;
     uint32_t n_ctx;       /**< positions of each sequence; 0: what the model was trained for, at most 4096 */
     uint32_t n_sequences; /**< conversations that are held at once; default 1 */
-    uint32_t n_batch;     /**< tokens that one step takes in; default 512 */
-    uint32_t n_outputs;   /**< rows of logits that one call may ask for; 0: n_sequences */
-    int n_threads;        /**< 0: as many as quern_default_threads */
+    uint32_t n_batch;   /**< tokens that one step takes in; default 512. Models that see a text both ways read
+                           it at once: theirs is at least n_ctx */
+    uint32_t n_outputs; /**< rows of logits that one call may ask for; 0: n_sequences */
+    int n_threads;      /**< 0: as many as quern_default_threads */
     quern_kv_type type_k, type_v; /**< of cached keys and values; default F16 */
     uint64_t memory_limit;        /**< bytes that the context may take; 0: what the machine has available */
 } quern_context_params;
@@ -337,7 +353,8 @@ typedef struct quern_input {   /* new tokens of one sequence */
  *
  * @param ctx     one call at a time per context; contexts of one model may run in parallel
  * @return QUERN_OK; QUERN_ERR_CTX_FULL if a sequence would not fit, QUERN_ERR_ARGUMENT for a token or
- *         sequence out of range or too many outputs: then nothing has changed. QUERN_ERR_CANCELED: the
+ *         sequence out of range, too many outputs, or a model that makes embeddings only: then nothing has
+ * changed. QUERN_ERR_CANCELED: the
  * sequences hold what was done so far (quern_sequence_length).
  */
 QUERN_API quern_status quern_decode(quern_context *ctx, const quern_input *inputs, size_t n_inputs,
@@ -348,7 +365,8 @@ QUERN_API quern_status quern_decode(quern_context *ctx, const quern_input *input
  * range. */
 QUERN_API float *quern_logits(quern_context *ctx, size_t i);
 
-/** Asks a running quern_decode to stop before its next step; from any thread or a signal handler. */
+/** Asks a running quern_decode or quern_embed to stop before its next step; from any thread or a signal
+ * handler. */
 QUERN_API void quern_cancel(quern_context *ctx);
 
 /** Positions that a sequence holds. */
@@ -388,6 +406,72 @@ QUERN_API quern_status quern_sequence_save(quern_context *ctx, uint32_t sequence
  */
 QUERN_API quern_status quern_sequence_restore(quern_context *ctx, uint32_t sequence, const char *path,
                                               quern_error *err);
+
+/* ---- embeddings and scores -------------------------------------------------------------------- */
+
+typedef struct quern_embed_text {
+    const quern_token *tokens; /**< [n_tokens], read during the call only; quern_tokenize with ADD_SPECIAL
+                                  makes them as models expect them */
+    size_t n_tokens;           /**< at least 1 */
+} quern_embed_text;
+
+typedef struct quern_embed_params {
+    size_t struct_bytes;
+    quern_pooling pooling;
+    bool normalize; /**< vectors get length 1 (those of length 0 stay); scores never */
+    bool truncate;  /**< of a text that is longer than the context its first n_ctx - 1 tokens and its last are
+                       taken; else it is an error */
+} quern_embed_params;
+/** The model's own pooling, vectors as they are, and no text is cut. */
+QUERN_API quern_embed_params quern_embed_params_default(void);
+
+/** Values that quern_embed gives for a text of n_tokens (after cutting): n_tokens * n_embd, n_embd, or
+ * n_scores; 0: the model has no head for QUERN_POOLING_RANK. */
+QUERN_API size_t quern_embed_size(const quern_model *model, quern_pooling pooling, size_t n_tokens);
+
+/**
+ * Texts to vectors. Models that generate do it too: theirs are the hidden states from which logits are made.
+ * As many texts as fit go into a step together (n_sequences, n_batch); each result is bitwise the one that
+ * the text gets alone, whatever else is in the call and whatever the number of threads.
+ *
+ * @param ctx     one call at a time; whatever its sequences hold is forgotten
+ * @param params  NULL: defaults
+ * @param out     receives [n_out] values, those of one text behind the other's, each as quern_embed_size
+ * says; a vector for each token in order where nothing is pooled
+ * @param n_out   at least the sum of these sizes
+ * @return QUERN_OK; QUERN_ERR_CTX_FULL if a text is longer than the context, QUERN_ERR_ARGUMENT (no tokens, a
+ *         token out of range, out too small), _UNSUPPORTED (the model has no head for scores): then nothing
+ * was computed; _NOMEM; _CANCELED: what out holds is not defined
+ */
+QUERN_API quern_status quern_embed(quern_context *ctx, const quern_embed_text *texts, size_t n_texts,
+                                   const quern_embed_params *params, float *out, size_t n_out,
+                                   quern_error *err);
+
+/**
+ * Query and document as one text, in the form that rerankers are trained on: the model's own template
+ * (tokenizer.chat_template.rerank), else with its begin, separator and end tokens around the two. Control
+ * tokens within them are text, unless there is a template.
+ *
+ * @param tokens  receives [n_tokens] tokens owned by the caller: quern_free
+ * @return QUERN_OK; QUERN_ERR_UNSUPPORTED: the model has neither; what quern_tokenize says
+ */
+QUERN_API quern_status quern_rank_pair(const quern_model *model, const char *query, size_t n_query_bytes,
+                                       const char *document, size_t n_document_bytes, quern_token **tokens,
+                                       size_t *n_tokens, quern_error *err);
+
+/**
+ * How well documents answer a query, by a reranker: the first of its scores for each pair. Scores are as the
+ * model gives them, mostly logits, any number, where more is better; those of rerankers that tell yes from no
+ * (two scores, tokens see only those before them) are the probability of yes.
+ *
+ * @param ctx        as for quern_embed
+ * @param documents  [n_documents] NUL-terminated texts
+ * @param truncate   documents that do not fit into the context lose their end; else they are an error
+ * @param scores     receives [n_documents]
+ * @return as quern_embed and quern_rank_pair
+ */
+QUERN_API quern_status quern_rerank(quern_context *ctx, const char *query, const char *const *documents,
+                                    size_t n_documents, bool truncate, float *scores, quern_error *err);
 
 /* ---- measuring ------------------------------------------------------------------------------- */
 

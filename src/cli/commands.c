@@ -30,6 +30,26 @@ const qn_command qn_commands[] = {
     {"show", "MODEL", "Tells what a model file is: family, size, metadata, tensors.", NULL, qn_cli_show},
     {"rm", "MODEL...", "Removes installed models.",
      "A file that is given by its path is not touched. The packs of a model go with it.", qn_cli_rm},
+    {"embed", "MODEL [TEXT...]", "Turns texts into vectors.",
+     "Each TEXT, or line of a file or of standard input, becomes a line of numbers; with --out all of them "
+     "raw\n"
+     "float32, [texts][width], with --pooling none [tokens][width]. Models that generate do it as well as "
+     "those\n"
+     "that are made for it.\n"
+     "examples\n"
+     "  quern embed minilm.gguf --normalize \"a mill for grain\" \"a mill for weights\"\n"
+     "  quern embed minilm.gguf -f lines.txt --json > vectors.json\n"
+     "  quern embed minilm.gguf --ids ids.txt --pooling none --out hidden.f32",
+     qn_cli_embed},
+    {"rerank", "MODEL QUERY [DOCUMENT...]", "Sorts documents by how well they answer a query.",
+     "MODEL is a reranker: one with a classification head. Documents come as arguments, or one on each line "
+     "of a\n"
+     "file or of standard input; out come score, number (from 0) and text, the best first. Scores are as "
+     "the\n"
+     "model gives them: only their order means something everywhere.\n"
+     "example\n"
+     "  quern rerank bge-reranker.gguf \"what is a quern?\" -f documents.txt --top 3",
+     qn_cli_rerank},
     {"bench", "MODEL", "Measures prompt and generation speed.",
      "A LIST is numbers between commas, and ranges: 1-4 (each), 0-4096+1024 (steps), 1-16*2 (doublings). "
      "Every\n"

@@ -1,5 +1,5 @@
 /* inspect.c: `quern show`, `plan` and `explain`: what a file is, what it will take, what it runs. */
-#include "cli/cli.h"
+#include "cli/embed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,16 +20,17 @@ static json_t *info_json(const quern_model *model, const quern_model_info *i)
     quern_pack_info pack;
     quern_model_get_pack(model, &pack);
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:i, s:i, s:s, s:b, s:b, "
-                     "s:{s:s, s:I}, s:o, s:o}",
+                     "s:b, s:s, s:I, s:{s:s, s:I}, s:o, s:o}",
                      "architecture", i->architecture, "name", i->name, "quantization", i->file_type,
                      "parameters", (json_int_t)i->n_parameters, "file_bytes", (json_int_t)i->file_bytes,
                      "layers", (int)i->n_layer, "embedding_length", (int)i->n_embd, "heads", (int)i->n_head,
                      "kv_heads", (int)i->n_head_kv, "vocabulary", (int)i->n_vocab, "context_length",
                      (json_int_t)i->n_ctx_train, "experts", (int)i->n_expert, "experts_used",
                      (int)i->n_expert_used, "window", (int)i->window, "tokenizer", i->tokenizer,
-                     "chat_template", (int)i->has_chat_template, "reasons", (int)i->reasons, "pack", "state",
-                     qn_cli_pack_state(pack.state), "bytes", (json_int_t)pack.size_bytes, "metadata",
-                     metadata, "tensors", tensors);
+                     "chat_template", (int)i->has_chat_template, "reasons", (int)i->reasons, "generates",
+                     (int)i->generates, "pooling", qn_cli_pooling_name(i->pooling), "scores",
+                     (json_int_t)i->n_scores, "pack", "state", qn_cli_pack_state(pack.state), "bytes",
+                     (json_int_t)pack.size_bytes, "metadata", metadata, "tensors", tensors);
 }
 
 static void print_info(const quern_model *model, const quern_model_info *i, bool all)
@@ -46,6 +47,10 @@ static void print_info(const quern_model *model, const quern_model_info *i, bool
     printf("context         %u\nvocabulary      %u (%s)\n", i->n_ctx_train, i->n_vocab, i->tokenizer);
     if (i->window > 0) printf("window          %u positions in some layers\n", i->window);
     if (i->n_expert > 0) printf("experts         %u of %u\n", i->n_expert_used, i->n_expert);
+    if (!i->generates)
+        printf("pooling         %s; makes %s only\n", qn_cli_pooling_name(i->pooling),
+               i->n_scores > 0 ? "embeddings and scores" : "embeddings");
+    else if (i->n_scores > 0) printf("scores          %u, by a classification head\n", i->n_scores);
     printf("chat template   %s%s%s\n", i->has_chat_template ? "yes" : "no",
            i->chat_template_problem != NULL ? " (broken)" : "",
            i->reasons ? ", answers may begin with reasoning" : "");

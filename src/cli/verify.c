@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct verification {
@@ -41,6 +42,36 @@ static void check_tensors(verification *v, const quern_model *model)
                  (unsigned long long)n_bad, worst);
     else snprintf(detail, sizeof detail, "%zu tensors, every value is finite", i);
     record(v, "tensors", n_bad == 0, detail);
+}
+
+/* In place of a generation, where the model makes embeddings only. */
+static void check_embedding(verification *v, const quern_model *model, const quern_model_info *info)
+{
+    enum { TOKENS = 16 };
+    quern_context_params params = quern_context_params_default();
+    quern_embed_params embed = quern_embed_params_default();
+    params.n_ctx = TOKENS, embed.pooling = QUERN_POOLING_NONE;
+    quern_context *ctx;
+    quern_error err;
+    char detail[512];
+    quern_token tokens[TOKENS];
+    for (int i = 0; i < TOKENS; i++) tokens[i] = (quern_token)((uint32_t)i % info->n_vocab);
+    const size_t n = quern_embed_size(model, QUERN_POOLING_NONE, TOKENS);
+    float *vectors = calloc(n, sizeof *vectors);
+    quern_status s = quern_context_create(&ctx, model, &params, &err);
+    const quern_embed_text text = {tokens, TOKENS};
+    const uint64_t start = qn_clock_ns();
+    if (s == QUERN_OK && vectors != NULL) s = quern_embed(ctx, &text, 1, &embed, vectors, n, &err);
+    const double seconds = (double)(qn_clock_ns() - start) * 1e-9;
+    bool finite = vectors != NULL;
+    for (size_t i = 0; finite && i < n; i++) finite = isfinite(vectors[i]);
+    if (s != QUERN_OK) snprintf(detail, sizeof detail, "%s", err.message);
+    else
+        snprintf(detail, sizeof detail, "%d tokens, %.1f tokens/s, hidden states %s", TOKENS,
+                 TOKENS / seconds, finite ? "all finite" : "not all finite");
+    record(v, "embedding", s == QUERN_OK && finite, detail);
+    quern_context_destroy(ctx);
+    free(vectors);
 }
 
 static void check_generation(verification *v, quern_model *model)
@@ -145,7 +176,8 @@ static void verify(verification *v, const char *argument, int n_threads)
     check_checksum(v, argument);
     check_tensors(v, model);
     check_pack(v, model);
-    check_generation(v, model);
+    if (info.generates) check_generation(v, model);
+    else check_embedding(v, model, &info);
     quern_model_close(model);
 }
 

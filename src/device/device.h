@@ -2,7 +2,7 @@
  *
  * A batch holds new tokens of one or more sequences. The device sees sequences only as segments:
  * consecutive positions, and the pages where their keys and values are and go. Who gives out pages is
- * the cache room's business. */
+ * the cache room's business. Where a program sees texts both ways a segment is a whole text. */
 #ifndef QN_DEVICE_DEVICE_H
 #define QN_DEVICE_DEVICE_H
 
@@ -33,6 +33,7 @@ typedef struct qn_batch {
     const int32_t *outputs; /* [n_outputs] tokens of the batch whose logits are wanted, ascending */
     size_t n_outputs;
     size_t first_logits; /* where their rows go: rows before it belong to earlier steps and stay */
+    bool hidden;         /* the final hidden states of all tokens are wanted */
     qn_kv_memory kv[QN_CACHE_GROUPS];
 } qn_batch;
 

@@ -72,6 +72,14 @@ quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m
     if (p.n_batch < 1 || p.n_batch > MAX_BATCH)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "batch of %u tokens (1 to %d are possible)", p.n_batch,
                        MAX_BATCH);
+    if (!m->hparams.causal && p.n_ctx > MAX_BATCH)
+        return qn_fail(err, QUERN_ERR_ARGUMENT,
+                       "context of %u positions: texts are read at once, at most %d are possible", p.n_ctx,
+                       MAX_BATCH);
+    if (m->weights.position_embedding != NULL && p.n_ctx > m->hparams.n_ctx_train)
+        return qn_fail(err, QUERN_ERR_ARGUMENT,
+                       "context of %u positions: the model has a table of %u (-c %u)", p.n_ctx,
+                       m->hparams.n_ctx_train, m->hparams.n_ctx_train);
     if (p.n_threads > QN_MAX_THREADS)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "%d threads (1 to %d are possible)", p.n_threads,
                        QN_MAX_THREADS);
@@ -84,7 +92,7 @@ quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m
                        "%u sequences of %u positions are too many (%zu positions are possible)",
                        p.n_sequences, p.n_ctx, MAX_POSITIONS);
     setup->memory_limit = p.memory_limit > 0 ? p.memory_limit : qn_memory_available();
-    const size_t n_batch = qn_min_size(p.n_batch, all);
+    const size_t n_batch = qn_min_size(m->hparams.causal ? p.n_batch : qn_max_size(p.n_batch, p.n_ctx), all);
     if (p.n_outputs == 0) p.n_outputs = p.n_sequences;
     setup->device = (qn_device_params){.n_threads = p.n_threads,
                                        .n_batch = n_batch,
@@ -96,7 +104,24 @@ quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m
                                         .n_batch = n_batch,
                                         .type_k = kv_types[p.type_k],
                                         .type_v = kv_types[p.type_v]};
+    if (!m->hparams.causal) /* what one step reads is all there ever is; each text may begin a page */
+        setup->cache.n_positions = qn_min_size(n_batch + setup->device.n_segments * QN_PAGE_POSITIONS,
+                                               p.n_sequences * qn_round_up(p.n_ctx, QN_PAGE_POSITIONS));
     return QUERN_OK;
+}
+
+bool qn_model_generates(const quern_model *m)
+{
+    return m->hparams.causal && m->weights.output.n_rows > 0;
+}
+
+quern_status qn_model_check_generates(const quern_model *m, quern_error *err)
+{
+    if (!m->has_program || qn_model_generates(m)) return QUERN_OK;
+    return qn_fail(
+        err, QUERN_ERR_ARGUMENT,
+        "%s: a model of architecture '%s' that makes embeddings, it cannot continue texts (quern embed)",
+        m->path, m->architecture);
 }
 
 quern_status quern_model_plan(const quern_model *m, const quern_context_params *params, quern_plan *plan,
@@ -227,6 +252,19 @@ bool qn_context_sequence(quern_context *c, uint32_t sequence, qn_sequence_parts 
     return true;
 }
 
+qn_context_parts qn_context_begin(quern_context *c)
+{
+    c->n_logits = 0;
+    atomic_store(&c->canceled, false);
+    for (size_t i = 0; i < c->setup.cache.n_sequences; i++) qn_kv_cache_truncate(c->cache, i, 0);
+    return (qn_context_parts){
+        .setup = &c->setup, .cache = c->cache, .cpu = c->cpu, .tokens = c->tokens, .segments = c->segments};
+}
+bool qn_context_is_canceled(const quern_context *c)
+{
+    return atomic_load(&c->canceled);
+}
+
 void quern_context_bytes(const quern_context *c, uint64_t *kv_bytes, uint64_t *scratch_bytes)
 {
     *kv_bytes = qn_kv_cache_taken_bytes(c->cache);
@@ -314,7 +352,8 @@ static void commit_step(quern_context *c, const quern_input *inputs, size_t firs
 
 quern_status quern_decode(quern_context *c, const quern_input *inputs, size_t n_inputs, quern_error *err)
 {
-    const quern_status s = check_inputs(c, inputs, n_inputs, err);
+    quern_status s = qn_model_check_generates(c->model, err);
+    if (s == QUERN_OK) s = check_inputs(c, inputs, n_inputs, err);
     if (s != QUERN_OK) return s;
     size_t input = 0, offset = 0;
     c->n_logits = 0;

@@ -82,6 +82,7 @@ static quern_status set_up(qn_context_setup *setup, const qn_draft_model_params 
         return qn_fail(err, QUERN_ERR_ARGUMENT, "draft model %s: was opened without its weights",
                        p->model->path);
     quern_status s = check_vocabulary(p->model, p->target, err);
+    if (s == QUERN_OK) s = qn_model_check_generates(p->model, err);
     if (s != QUERN_OK) return s;
     c.n_ctx = (uint32_t)of->cache.n_ctx;
     c.n_sequences = (uint32_t)of->cache.n_sequences;

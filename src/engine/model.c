@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/memory.h"
+#include "engine/embed.h"
 #include "engine/file_type.h"
 
 #include <stdio.h>
@@ -171,6 +172,9 @@ void quern_model_get_info(const quern_model *m, quern_model_info *info)
                            .has_chat_template = m->chat != NULL && qn_chat_template_source(m->chat) != NULL};
     if (info->has_chat_template) info->chat_template_problem = qn_chat_template_problem(m->chat);
     info->reasons = qn_chat_reasons(m);
+    info->generates = m->has_program && qn_model_generates(m);
+    info->pooling = qn_model_pooling(m, QUERN_POOLING_DEFAULT);
+    info->n_scores = m->weights.head.n_scores;
 }
 
 static void print_scalar(const qn_gguf_value *v, qn_gguf_kind kind, uint64_t i, char *out, size_t size)

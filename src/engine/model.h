@@ -39,6 +39,23 @@ typedef struct qn_context_setup {
 quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *model,
                                    const quern_context_params *params, quern_error *err);
 
+/* Whether texts can be continued: there is an output matrix, and no token sees those behind it. */
+bool qn_model_generates(const quern_model *model);
+/* QUERN_ERR_ARGUMENT that says so, if they cannot. */
+quern_status qn_model_check_generates(const quern_model *model, quern_error *err);
+
+/* What steps are made with, for whoever fills them with something else than quern_decode. */
+typedef struct qn_context_parts {
+    const qn_context_setup *setup;
+    qn_kv_cache *cache;
+    qn_cpu *cpu;
+    quern_token *tokens;  /* [n_batch] of the step */
+    qn_segment *segments; /* [n_segments] */
+} qn_context_parts;
+/* The context's logits are no longer valid, its sequences are empty, and it has not been canceled. */
+qn_context_parts qn_context_begin(quern_context *ctx);
+bool qn_context_is_canceled(const quern_context *ctx);
+
 /* What a sequence is made of, for whoever saves and restores it. */
 typedef struct qn_sequence_parts {
     qn_kv_cache *cache;

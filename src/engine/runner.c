@@ -28,7 +28,8 @@ static quern_status set_up(qn_context_setup *setup, const quern_model *model,
     c.type_k = p->type_k;
     c.type_v = p->type_v;
     c.memory_limit = p->memory_limit;
-    const quern_status s = qn_context_setup_init(setup, model, &c, err);
+    quern_status s = qn_context_setup_init(setup, model, &c, err);
+    if (s == QUERN_OK) s = qn_model_check_generates(model, err);
     if (s != QUERN_OK) return s;
     const size_t n_ctx = setup->cache.n_ctx, all = n_ctx * p->n_parallel;
     setup->cache.n_positions = qn_min_size(p->n_positions > 0 ? p->n_positions : 4 * n_ctx, all);

@@ -18,7 +18,8 @@
  *
  * The order of arithmetic (contract C4). The keys of a query are walked in chunks of 256 positions that
  * begin at absolute multiples of 256. Within a chunk a score is one chain over the dimensions, ascending:
- * acc = fma(q, k, acc); score = acc * scale, for Q8_0 keys (acc * key's scale) * scale. The chunk gives a
+ * acc = fma(q, k, acc); score = acc * scale, for Q8_0 keys (acc * key's scale) * scale; then the soft cap,
+ * then score = fma(-slope, distance, score) where heads have slopes. The chunk gives a
  * partial result: the greatest score m, the sum l of p = exp(score - m) in 16 stripes (as in vector.h,
  * by position % 16), and the vector acc = fma(p, value, acc), positions ascending (for Q8_0 values
  * fma(p * value's scale, value, acc)). Partials are joined in ascending order into (M, L, O), which starts
@@ -101,11 +102,15 @@ typedef struct qn_attention {
     size_t n_head;        /* a multiple of n_head_kv */
     float scale, softcap; /* score = scale * q.k; softcap > 0: cap * tanh(score / cap) */
     int32_t window;       /* > 0: a query at p sees positions p - window + 1 .. p; 0: all up to p */
-    int32_t position;     /* of the first query; query i stands at position + i */
-    const float *q;       /* [n_tokens][q_stride], heads of head_dim_k side by side */
-    float *out;           /* [n_tokens][out_stride], heads of head_dim_v side by side */
+    int32_t length;   /* > 0: attention both ways, every query sees positions 0 .. length - 1, and there is
+                         no window; 0: as above */
+    int32_t position; /* of the first query; query i stands at position + i */
+    const float *q;   /* [n_tokens][q_stride], heads of head_dim_k side by side */
+    float *out;       /* [n_tokens][out_stride], heads of head_dim_v side by side */
     size_t q_stride, out_stride;
-    const float *sinks; /* [n_head]: a score that takes part in the softmax without a value; or NULL */
+    const float *sinks;  /* [n_head]: a score that takes part in the softmax without a value; or NULL */
+    const float *slopes; /* [n_head]: a key n positions away from the query scores slope * n less (ALiBi:
+                            Press et al. 2021, arXiv:2108.12409); or NULL */
 } qn_attention;
 
 /* Rows (query heads of tokens) that the scratch has room for: a multiple of 16, as vectors want, and of 6, as
@@ -139,11 +144,17 @@ static inline size_t qn_attention_first(int32_t position, int32_t window)
     return (size_t)(window > 0 && position >= window ? position - window + 1 : 0);
 }
 
-/* The chunks that the query at `position` sees: [*begin, *end). */
-static inline void qn_attention_chunks(int32_t position, int32_t window, size_t *begin, size_t *end)
+/* The last position that query `token` sees. What it sees is what a query sees that stands there. */
+static inline int32_t qn_attention_last(const qn_attention *a, size_t token)
 {
-    *begin = qn_attention_first(position, window) / QN_ATTENTION_CHUNK;
-    *end = (size_t)position / QN_ATTENTION_CHUNK + 1;
+    return a->length > 0 ? a->length - 1 : a->position + (int32_t)token;
+}
+
+/* The chunks of keys that end with `last`, the last position that a query sees: [*begin, *end). */
+static inline void qn_attention_chunks(int32_t last, int32_t window, size_t *begin, size_t *end)
+{
+    *begin = qn_attention_first(last, window) / QN_ATTENTION_CHUNK;
+    *end = (size_t)last / QN_ATTENTION_CHUNK + 1;
 }
 
 #endif

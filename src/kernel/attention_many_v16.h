@@ -168,13 +168,14 @@ static void block_scores(const block *b, const chunk_pages *pages, span whole)
 
 /* Scores become weights; what is joined so far, and the factors of the join, 16 rows at a time. A row that
  * sees nothing stays as it is: its sum alone is 0, for the greatest score counts 1. */
-static void block_weights(const block *b)
+static void block_weights(const block *b, size_t chunk)
 {
     scratch *s = b->s;
     for (size_t row = 0; row < b->n_rows; row++) {
         s->chunk_max[row] = -INFINITY, s->chunk_sum[row] = 0.0f;
-        if (b->seen[row].begin < b->seen[row].end)
-            weigh(b->a, s, row_scores(b, row), b->seen[row], &s->chunk_max[row], &s->chunk_sum[row]);
+        if (b->seen[row].begin >= b->seen[row].end) continue;
+        const distance_bias bias = find_bias(b->a, row_token(b, row), row_head(b, row), chunk);
+        weigh(b->a, s, row_scores(b, row), b->seen[row], bias, &s->chunk_max[row], &s->chunk_sum[row]);
     }
     for (size_t row = 0; row < b->n_rows; row += 16) {
         const v16 max = v16_load(s->max + row), sum = v16_load(s->sum + row);
@@ -318,7 +319,7 @@ static void block_chunk(const block *b, size_t chunk)
     const chunk_pages pages = find_pages(b->a, chunk, whole);
     gather_scales(&b->a->layout, &pages, b->head_kv, b->s);
     block_scores(b, &pages, whole);
-    block_weights(b);
+    block_weights(b, chunk);
     block_values(b, &pages, whole);
 }
 
@@ -333,8 +334,8 @@ static void attend_block(const qn_attention *a, scratch *s, size_t head_kv, size
         memset(out_row(a, row_token(&b, row), row_head(&b, row)), 0, a->layout.head_dim_v * sizeof(float));
     }
     size_t chunk, chunk_end, unused;
-    qn_attention_chunks(a->position + (int32_t)token, a->window, &chunk, &unused);
-    qn_attention_chunks(a->position + (int32_t)(token + n_tokens - 1), a->window, &unused, &chunk_end);
+    qn_attention_chunks(qn_attention_last(a, token), a->window, &chunk, &unused);
+    qn_attention_chunks(qn_attention_last(a, token + n_tokens - 1), a->window, &unused, &chunk_end);
     for (; chunk < chunk_end; chunk++) block_chunk(&b, chunk);
     for (size_t row = 0; row < b.n_rows; row++) {
         const size_t head = row_head(&b, row);

@@ -42,11 +42,11 @@ typedef struct span {
 
 static span visible_in_chunk(const qn_attention *a, size_t token, size_t chunk)
 {
-    const size_t position = (size_t)a->position + token,
-                 first = qn_attention_first((int32_t)position, a->window);
+    const size_t last = (size_t)qn_attention_last(a, token),
+                 first = qn_attention_first((int32_t)last, a->window);
     const size_t begin = chunk * QN_ATTENTION_CHUNK, end = begin + QN_ATTENTION_CHUNK;
-    if (position < begin || first >= end) return (span){0, 0};
-    return (span){first > begin ? first - begin : 0, (position < end ? position + 1 : end) - begin};
+    if (last < begin || first >= end) return (span){0, 0};
+    return (span){first > begin ? first - begin : 0, (last < end ? last + 1 : end) - begin};
 }
 
 /* What a thread works in; the parts of the caller's scratch (qn_attention_scratch_bytes). */
@@ -180,8 +180,29 @@ static void gather_scales(const qn_kv_layout *l, const chunk_pages *pages, size_
 
 /* ---- softmax of one row of scores ---- */
 
-QN_INLINE void weigh_as(bool k_scaled, bool v_scaled, bool capped, const qn_attention *a, const scratch *s,
-                        float *row, span seen, float *max_out, float *sum_out)
+/* What distance takes from the scores of a query in a chunk. */
+typedef struct distance_bias {
+    float slope, offset; /* 0: nothing; the query's position less that of the chunk's first key */
+} distance_bias;
+
+static distance_bias find_bias(const qn_attention *a, size_t token, size_t head, size_t chunk)
+{
+    if (!a->slopes) return (distance_bias){0.0f, 0.0f};
+    const int32_t first = (int32_t)(chunk * QN_ATTENTION_CHUNK);
+    return (distance_bias){a->slopes[head], (float)(a->position + (int32_t)token - first)};
+}
+
+/* Positions j to j + 15 of the chunk. */
+QN_INLINE v16 add_bias(v16 score, distance_bias bias, size_t j)
+{
+    static const float lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const v16 distance = v16_abs(v16_sub(v16_set1(bias.offset - (float)j), v16_load(lane)));
+    return v16_fma(v16_set1(-bias.slope), distance, score);
+}
+
+QN_INLINE void weigh_as(bool k_scaled, bool v_scaled, bool capped, bool biased, const qn_attention *a,
+                        const scratch *s, float *row, span seen, distance_bias bias, float *max_out,
+                        float *sum_out)
 {
     const size_t begin = seen.begin / 16 * 16;
     const v16 scale = v16_set1(a->scale), cap = v16_set1(a->softcap), inverse = v16_set1(1.0f / a->softcap);
@@ -192,6 +213,7 @@ QN_INLINE void weigh_as(bool k_scaled, bool v_scaled, bool capped, const qn_atte
         if (k_scaled) score = v16_mul(score, v16_load(s->k_scale + j));
         score = v16_mul(score, scale);
         if (capped) score = v16_softcap(score, cap, inverse);
+        if (biased) score = add_bias(score, bias, j);
         if (j < seen.begin || j + 16 > seen.end) {
             const int first = seen.begin > j ? (int)(seen.begin - j) : 0;
             const int end = seen.end < j + 16 ? (int)(seen.end - j) : 16;
@@ -212,12 +234,13 @@ QN_INLINE void weigh_as(bool k_scaled, bool v_scaled, bool capped, const qn_atte
 }
 
 /* Turns the products q.k of positions `seen` into p (times the values' scales), where they stand. */
-static void weigh(const qn_attention *a, const scratch *s, float *row, span seen, float *max, float *sum)
+static void weigh(const qn_attention *a, const scratch *s, float *row, span seen, distance_bias bias,
+                  float *max, float *sum)
 {
     const bool k_scaled = a->layout.type_k == QN_TYPE_Q8_0, v_scaled = a->layout.type_v == QN_TYPE_Q8_0;
-    if (!k_scaled && !v_scaled && a->softcap <= 0.0f)
-        weigh_as(false, false, false, a, s, row, seen, max, sum);
-    else weigh_as(k_scaled, v_scaled, a->softcap > 0.0f, a, s, row, seen, max, sum);
+    if (!k_scaled && !v_scaled && a->softcap <= 0.0f && !a->slopes)
+        weigh_as(false, false, false, false, a, s, row, seen, bias, max, sum);
+    else weigh_as(k_scaled, v_scaled, a->softcap > 0.0f, a->slopes != NULL, a, s, row, seen, bias, max, sum);
 }
 
 /* ---- joining partial results ---- */
@@ -494,7 +517,8 @@ static void attend_direct(const qn_attention *a, scratch *s, size_t head_kv, siz
         QN_DIRECT(QN_KEYS, l->type_k, rows)
         for (size_t r = 0; r < rows; r++) {
             float *row = partial + r * partial_floats;
-            weigh(a, s, s->scores + r * QN_ATTENTION_CHUNK, seen, &row[n], &row[n + 1]);
+            const distance_bias bias = find_bias(a, token, head_kv * group + i + r, chunk);
+            weigh(a, s, s->scores + r * QN_ATTENTION_CHUNK, seen, bias, &row[n], &row[n + 1]);
         }
         QN_DIRECT(QN_VALUES, l->type_v, rows)
 #undef QN_KEYS
@@ -508,7 +532,7 @@ static void attend_token(const qn_attention *a, scratch *s, size_t head_kv, size
 {
     const size_t group = a->n_head / a->layout.n_head_kv, n = a->layout.head_dim_v;
     size_t chunk, chunk_end;
-    qn_attention_chunks(a->position + (int32_t)token, a->window, &chunk, &chunk_end);
+    qn_attention_chunks(qn_attention_last(a, token), a->window, &chunk, &chunk_end);
     for (size_t i = 0; i < group; i++) {
         s->max[i] = -INFINITY, s->sum[i] = 0.0f;
         memset(out_row(a, token, head_kv * group + i), 0, n * sizeof(float));

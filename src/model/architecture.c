@@ -1,7 +1,9 @@
 /* architecture.c: the table of model families. Facts are from the published model cards and papers:
  * LLaMA (Touvron et al. 2023, arXiv:2302.13971), Mixtral (Jiang et al. 2024, arXiv:2401.04088), Qwen2
  * (arXiv:2407.10671), Qwen3 (arXiv:2505.09388), Gemma (arXiv:2403.08295), Gemma 2 (arXiv:2408.00118),
- * Gemma 3 (arXiv:2503.19786), Granite (IBM 2024). */
+ * Gemma 3 (arXiv:2503.19786), Granite (IBM 2024), BERT (Devlin et al. 2018, arXiv:1810.04805), Jina
+ * embeddings 2 (Guenther et al. 2023, arXiv:2310.19923), Nomic Embed (Nussbaum et al. 2024, arXiv:2402.01613;
+ * with experts: arXiv:2502.07972). */
 #include "model/architecture.h"
 
 static const qn_architecture table[] = {
@@ -46,6 +48,35 @@ static const qn_architecture table[] = {
      .embd_scaled_attention_layers = 62},
     {.name = "granite", .description = "Granite 3 dense", .scales = true},
     {.name = "internlm2", .description = "InternLM 2"},
+    {.name = "bert",
+     .description = "BERT, MiniLM, E5, BGE and other encoders",
+     .activation = QN_GELU,
+     .gate = QN_UNGATED,
+     .position = QN_POSITION_TABLE,
+     .encoder = true,
+     .layer_norm = true},
+    {.name = "jina-bert-v2",
+     .description = "Jina embeddings 2, Jina rerankers 1",
+     .activation = QN_GELU,
+     .gate = QN_GATE_OF_FILE,
+     .position = QN_POSITION_ALIBI,
+     .encoder = true,
+     .layer_norm = true},
+    {.name = "nomic-bert",
+     .description = "Nomic Embed 1",
+     .rope_neox = true,
+     .encoder = true,
+     .layer_norm = true},
+    {.name = "nomic-bert-moe",
+     .description = "Nomic Embed 2",
+     .rope_neox = true,
+     .activation = QN_GELU,
+     .gate = QN_UNGATED,
+     .encoder = true,
+     .layer_norm = true,
+     .reads_experts = true,
+     .experts_in_turn = true,
+     .raw_expert_weights = true},
 };
 
 const qn_architecture *qn_architecture_all(size_t *count)

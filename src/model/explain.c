@@ -19,7 +19,8 @@ const char *qn_op_name(qn_op op)
                                               [QN_OP_EXPERT_DOWN] = "expert_down",
                                               [QN_OP_EXPERT_SUM] = "expert_sum",
                                               [QN_OP_OUTPUT_NORM] = "output_norm",
-                                              [QN_OP_OUTPUT] = "output"};
+                                              [QN_OP_OUTPUT] = "output",
+                                              [QN_OP_HIDDEN] = "hidden"};
     return op < QN_OPS ? names[op] : "?";
 }
 
@@ -72,16 +73,58 @@ static void print_experts(const qn_expert_matrices *m, const qn_hparams *h, qn_b
                      m->first.n_rows, m->first.n_cols);
 }
 
-static void print_glu(const qn_instruction *i, const char *gate, const char *up, qn_buffer *out)
+static const char *norm_name(const qn_hparams *h)
 {
-    qn_buffer_putc(out, ';');
-    print_formats(i->act_formats, out);
-    qn_buffer_printf(out, " = %s(%s) * %s", i->activation == QN_SILU ? "silu" : "gelu", gate, up);
+    return h->arch->layer_norm ? "layer_norm" : "rms_norm";
 }
 
-static void print_residual(const qn_instruction *i, const char *what, qn_buffer *out)
+static void print_glu(const qn_instruction *i, bool gated, const char *gate, const char *up, qn_buffer *out)
 {
-    if (i->weight != NULL) qn_buffer_printf(out, " x += rms_norm(%s)", what);
+    const char *activation = i->activation == QN_SILU ? "silu" : "gelu";
+    qn_buffer_putc(out, ';');
+    print_formats(i->act_formats, out);
+    if (gated) qn_buffer_printf(out, " = %s(%s) * %s", activation, gate, up);
+    else qn_buffer_printf(out, " = %s(%s)", activation, up);
+}
+
+/* Also PREPARE and HIDDEN. */
+static void print_norm(const qn_hparams *h, const qn_instruction *i, qn_buffer *out)
+{
+    const char *separator = "";
+    if (i->keep || i->op == QN_OP_HIDDEN) qn_buffer_puts(out, " x"), separator = ",";
+    if (i->copy) qn_buffer_puts(out, ", t");
+    if (i->act_formats != 0) qn_buffer_puts(out, separator), print_formats(i->act_formats, out);
+    qn_buffer_printf(out, " = %s(%s)", i->op == QN_OP_PREPARE ? "" : norm_name(h), qn_buffer_label(i->in));
+}
+
+static void print_embed(const qn_program *p, const qn_instruction *i, qn_buffer *out)
+{
+    const qn_hparams *h = p->hparams;
+    const qn_weights *w = p->weights;
+    qn_buffer_printf(out, " x = %s[%u x %u] row", qn_tensor_type_get((uint32_t)w->embedding->type)->name,
+                     h->n_vocab, h->n_embd);
+    if (i->scale != 1.0f) qn_buffer_printf(out, " * %g", (double)i->scale);
+    if (w->token_type != NULL) qn_buffer_puts(out, " + first token type");
+    if (w->position_embedding != NULL)
+        qn_buffer_printf(out, " + %s[%u x %u] row of the position",
+                         qn_tensor_type_get((uint32_t)w->position_embedding->type)->name, h->n_ctx_train,
+                         h->n_embd);
+}
+
+static void print_rotate(const qn_hparams *h, const qn_instruction *i, qn_buffer *out)
+{
+    qn_buffer_printf(out, " q, k%s", i->weights->q_norm.weight != NULL ? " (normed)" : "");
+    if (h->n_rot > 0)
+        qn_buffer_printf(out, " by %s pairs of %u of %u dimensions, base %g",
+                         h->arch->rope_neox ? "half" : "adjacent", h->n_rot, h->head_dim_k,
+                         (double)(i->windowed ? h->rope_window.freq_base : h->rope.freq_base));
+    else qn_buffer_puts(out, " stay");
+    qn_buffer_printf(out, "; k, v to cache %u:%u", i->group, i->slot);
+}
+
+static void print_residual(const qn_hparams *h, const qn_instruction *i, const char *what, qn_buffer *out)
+{
+    if (i->norm.weight != NULL) qn_buffer_printf(out, " x += %s(%s)", norm_name(h), what);
     else qn_buffer_printf(out, " x += %s", what);
     if (i->scale != 1.0f) qn_buffer_printf(out, " * %g", (double)i->scale);
 }
@@ -92,53 +135,49 @@ static void print_instruction(const qn_program *p, const qn_instruction *i, qn_b
     qn_buffer_printf(out, "  %-12s", qn_op_name(i->op));
     switch (i->op) {
     case QN_OP_EMBED:
-        qn_buffer_printf(out, " x = %s[%u x %u] row",
-                         qn_tensor_type_get((uint32_t)p->weights->embedding->type)->name, h->n_vocab,
-                         h->n_embd);
-        if (i->scale != 1.0f) qn_buffer_printf(out, " * %g", (double)i->scale);
+        print_embed(p, i, out);
         break;
     case QN_OP_NORM:
     case QN_OP_OUTPUT_NORM:
     case QN_OP_PREPARE:
-        print_formats(i->act_formats, out);
-        qn_buffer_printf(out, " = %s(%s)", i->op == QN_OP_PREPARE ? "" : "rms_norm", qn_buffer_label(i->in));
+    case QN_OP_HIDDEN:
+        print_norm(h, i, out);
         break;
     case QN_OP_GLU:
         print_products(i, out);
-        print_glu(i, "gate", "up", out);
+        print_glu(i, i->n_products == 2, "gate", "up", out);
         break;
     case QN_OP_MATMUL:
     case QN_OP_OUTPUT:
         print_products(i, out);
         break;
     case QN_OP_ROTATE:
-        qn_buffer_printf(out, " q, k%s by %s pairs of %u of %u dimensions, base %g; k, v to cache %u:%u",
-                         i->weights->q_norm != NULL ? " (normed)" : "",
-                         h->arch->rope_neox ? "half" : "adjacent", h->n_rot, h->head_dim_k,
-                         (double)(i->windowed ? h->rope_window.freq_base : h->rope.freq_base), i->group,
-                         i->slot);
+        print_rotate(h, i, out);
         break;
     case QN_OP_ATTEND:
         qn_buffer_printf(out, " a = %u heads over %u, scale %g", h->n_head, h->n_head_kv,
                          (double)h->attn_scale);
         if (h->attn_softcap > 0) qn_buffer_printf(out, ", soft cap %g", (double)h->attn_softcap);
         if (i->windowed) qn_buffer_printf(out, ", window %u", h->window);
+        if (!h->causal) qn_buffer_puts(out, ", both ways");
+        if (h->alibi_max_bias > 0) qn_buffer_puts(out, ", less with distance");
         break;
     case QN_OP_RESIDUAL:
-        print_residual(i, "t", out);
+        print_residual(h, i, "t", out);
         break;
     case QN_OP_ROUTE:
-        qn_buffer_printf(out, " best %u of softmax(route), weights to sum 1", h->n_expert_used);
+        qn_buffer_printf(out, " best %u of softmax(route)%s", h->n_expert_used,
+                         h->arch->raw_expert_weights ? "" : ", weights to sum 1");
         break;
     case QN_OP_EXPERT_GLU:
-        print_experts(&i->weights->gate_exps, h, out);
-        print_glu(i, "expert_gate", "expert_up", out);
+        print_experts(&i->weights->up_exps, h, out);
+        print_glu(i, i->weights->gated, "expert_gate", "expert_up", out);
         break;
     case QN_OP_EXPERT_DOWN:
         print_experts(&i->weights->down_exps, h, out);
         break;
     case QN_OP_EXPERT_SUM:
-        print_residual(i, "sum of weight * expert_down", out);
+        print_residual(h, i, "sum of weight * expert_down", out);
         break;
     case QN_OPS:
         break;

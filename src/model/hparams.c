@@ -72,6 +72,17 @@ static void check(reader *r, bool ok, const char *name, double value, const char
         r->status = qn_fail(r->err, QUERN_ERR_FORMAT, "key '%s.%s': %g, but %s", r->arch, name, value, rule);
 }
 
+static void read_direction(reader *r, qn_hparams *h)
+{
+    char key[128];
+    h->causal = !h->arch->encoder;
+    if (r->status == QUERN_OK)
+        r->status = qn_gguf_get_bool(r->g, full_key(r, "attention.causal", key), false, &h->causal, r->err);
+    if (r->status == QUERN_OK && !h->causal && h->window > 0)
+        r->status = qn_fail(r->err, QUERN_ERR_UNSUPPORTED,
+                            "key '%s': false, but this version cannot run windows both ways", key);
+}
+
 static void read_attention(reader *r, qn_hparams *h)
 {
     h->n_head = read_uint(r, "attention.head_count", true, 1, 4096, 0, h->n_layer);
@@ -103,6 +114,10 @@ static void read_attention(reader *r, qn_hparams *h)
     if (h->arch->window_period > 0)
         h->window =
             read_uint(r, "attention.sliding_window", false, 1, INT32_MAX / 2, h->arch->default_window, 0);
+    read_direction(r, h);
+    if (h->arch->position != QN_POSITION_ALIBI) return;
+    h->alibi_max_bias = read_float(r, "attention.max_alibi_bias", false, 8.0f);
+    check(r, h->alibi_max_bias > 0, "attention.max_alibi_bias", h->alibi_max_bias, "it must be above 0");
 }
 
 static void read_rope_scaling(reader *r, qn_hparams *h)
@@ -135,6 +150,7 @@ static void read_rope_scaling(reader *r, qn_hparams *h)
 
 static void read_rope(reader *r, qn_hparams *h)
 {
+    if (h->arch->position != QN_POSITION_ROTARY) return;
     h->n_rot = read_uint(r, "rope.dimension_count", false, 2, 4096, h->head_dim_k, 0);
     check(r, h->n_rot % 2 == 0 && h->n_rot <= h->head_dim_k, "rope.dimension_count", h->n_rot,
           "it must be even and at most the head size");
@@ -160,6 +176,19 @@ static void read_feed_forward(reader *r, qn_hparams *h)
     check(r, h->n_expert_used <= h->n_expert, "expert_used_count", h->n_expert_used,
           "there are fewer experts than that");
     h->n_ff_expert = read_uint(r, "expert_feed_forward_length", h->n_ff == 0, 1, QN_MAX_WIDTH, h->n_ff, 0);
+    if (h->arch->experts_in_turn)
+        h->expert_period = read_uint(r, "moe_every_n_layers", true, 2, QN_MAX_LAYERS, 0, 0);
+    check(r, h->expert_period == 0 || h->n_ff > 0, "feed_forward_length", h->n_ff,
+          "layers without experts need it");
+}
+
+/* What becomes of the hidden states, in models that are made for embeddings or scores. */
+static void read_pooling(reader *r, qn_hparams *h)
+{
+    enum { UNSPECIFIED = 5 }; /* behind those that the GGUF specification numbers */
+    static const quern_pooling by_number[] = {QUERN_POOLING_NONE, QUERN_POOLING_MEAN, QUERN_POOLING_CLS,
+                                              QUERN_POOLING_LAST, QUERN_POOLING_RANK, QUERN_POOLING_DEFAULT};
+    h->pooling = by_number[read_uint(r, "pooling_type", false, 0, UNSPECIFIED - 1, UNSPECIFIED, 0)];
 }
 
 static void read_scales(reader *r, qn_hparams *h)
@@ -182,7 +211,7 @@ static quern_status find_architecture(qn_hparams *h, const qn_gguf *g, char name
     if (s != QUERN_OK) return s;
     h->arch = qn_architecture_find(arch);
     if (h->arch == NULL) {
-        char known[256] = "";
+        char known[384] = "";
         size_t count;
         const qn_architecture *rows = qn_architecture_all(&count);
         for (size_t i = 0; i < count && strlen(known) + strlen(rows[i].name) + 3 < sizeof known; i++)
@@ -204,11 +233,14 @@ quern_status qn_hparams_read(qn_hparams *h, const qn_gguf *g, quern_error *err)
     h->n_layer = read_uint(&r, "block_count", true, 1, QN_MAX_LAYERS, 0, 0);
     h->n_embd = read_uint(&r, "embedding_length", true, 1, QN_MAX_WIDTH, 0, 0);
     h->n_ctx_train = read_uint(&r, "context_length", false, 1, UINT32_MAX, 4096, 0);
-    h->norm_eps = read_float(&r, "attention.layer_norm_rms_epsilon", true, 0.0f);
-    check(&r, h->norm_eps >= 0, "attention.layer_norm_rms_epsilon", h->norm_eps, "it must not be negative");
+    const char *epsilon =
+        h->arch->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+    h->norm_eps = read_float(&r, epsilon, true, 0.0f);
+    check(&r, h->norm_eps >= 0, epsilon, h->norm_eps, "it must not be negative");
     if (r.status == QUERN_OK) read_attention(&r, h);
     if (r.status == QUERN_OK) read_rope(&r, h);
     if (r.status == QUERN_OK) read_feed_forward(&r, h);
     if (r.status == QUERN_OK) read_scales(&r, h);
+    if (r.status == QUERN_OK) read_pooling(&r, h);
     return r.status;
 }

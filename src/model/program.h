@@ -28,20 +28,22 @@ typedef enum qn_buffer_name {                  /* float32 rows */
 } qn_buffer_name;
 
 typedef enum qn_op {
-    QN_OP_EMBED,       /* X = embedding row * scale */
-    QN_OP_NORM,        /* act = rms_norm(in) * weight, made ready in every format that follows */
-    QN_OP_PREPARE,     /* act = in, made ready */
-    QN_OP_MATMUL,      /* up to three products of the same activations */
-    QN_OP_ROTATE,      /* norm of q and k heads, rotary embedding, k and v into the cache */
-    QN_OP_ATTEND,      /* A = attention of Q over the cache */
-    QN_OP_GLU,         /* GATE, UP = two products of act; then glu act = activation(GATE) * UP */
-    QN_OP_RESIDUAL,    /* X += scale * (norm of T, or T) */
-    QN_OP_ROUTE,       /* choose experts from ROUTE, sort tokens by expert */
+    QN_OP_EMBED,    /* X = embedding row * scale, and what else says kind and position of the token */
+    QN_OP_NORM,     /* act = norm(in), made ready in every format that follows; perhaps kept in X and T */
+    QN_OP_PREPARE,  /* act = in, made ready */
+    QN_OP_MATMUL,   /* up to three products of the same activations */
+    QN_OP_ROTATE,   /* norm of q and k heads, rotary embedding (where there is one), k and v into the cache */
+    QN_OP_ATTEND,   /* A = attention of Q over the cache */
+    QN_OP_GLU,      /* GATE, UP = two products of act; then glu act = activation(GATE) * UP; or UP alone and
+                       activation(UP) */
+    QN_OP_RESIDUAL, /* X += scale * (norm of T, or T) */
+    QN_OP_ROUTE,    /* choose experts from ROUTE, sort tokens by expert */
     QN_OP_EXPERT_GLU,  /* the same with EXPERT_GATE and EXPERT_UP, a row for each chosen expert */
     QN_OP_EXPERT_DOWN, /* EXPERT_DOWN = chosen experts' products of the glu act */
     QN_OP_EXPERT_SUM,  /* T = sum of weight * EXPERT_DOWN over the chosen; then as RESIDUAL */
     QN_OP_OUTPUT_NORM, /* as NORM, for the rows whose logits are wanted */
     QN_OP_OUTPUT,      /* LOGITS = output matrix * act, scaled and capped; the greatest of every block */
+    QN_OP_HIDDEN,      /* X = norm(X): the final hidden states, where they are wanted */
     QN_OPS
 } qn_op;
 
@@ -57,7 +59,8 @@ typedef struct qn_instruction {
     uint32_t layer; /* QN_NO_LAYER before and after the layers */
     qn_buffer_name in;
     unsigned act_formats;     /* bit f: the act (GLU, EXPERT_GLU: the glu act) of format f is written */
-    const float *weight;      /* of a norm, or NULL */
+    qn_norm norm;             /* weight NULL: no norm */
+    bool keep, copy;          /* NORM: in X, in T */
     float scale;              /* EMBED, RESIDUAL, EXPERT_SUM, OUTPUT */
     qn_activation activation; /* GLU, EXPERT_GLU */
     bool windowed;            /* ROTATE, ATTEND */
@@ -71,7 +74,9 @@ typedef struct qn_instruction {
 #define QN_NO_LAYER UINT32_MAX
 enum { QN_CACHE_GROUPS = 2 };
 
-/* Layers that keep their keys and values alike share pages: all without a window, all with one. */
+/* Layers that keep their keys and values alike share pages: all without a window, all with one. A text that
+ * is seen both ways comes in one piece and is not continued, so there all layers use the memory of one by
+ * turns. */
 typedef struct qn_cache_group {
     uint32_t n_layers; /* 0: no such layers */
     uint32_t window;   /* 0: all positions are kept */

@@ -17,31 +17,52 @@ typedef struct qn_expert_matrices {
     size_t expert_bytes; /* from one expert's data to the next */
 } qn_expert_matrices;
 
+typedef struct qn_norm {
+    const float *weight, *bias;
+} qn_norm;
+
 typedef struct qn_layer_weights { /* pointers are NULL where the model has no such tensor */
-    const float *attn_norm, *attn_post_norm, *q_norm, *k_norm, *ffn_norm,
-        *ffn_post_norm; /* [n_embd], [head_dim_k] */
+    qn_norm attn_norm, attn_post_norm, ffn_norm, ffn_post_norm; /* [n_embd] of a block's input and output */
+    qn_norm attn_sum_norm, attn_second_norm, ffn_sum_norm;      /* [n_embd] of a block's output with its input
+                                                                   added; after another addition of it */
+    qn_norm q_norm, k_norm;                                     /* RMS: [head_dim_k]; else of the whole row */
     const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
     qn_matrix q, k, v, o;     /* [n_head * head_dim_k][n_embd] ... */
     qn_matrix gate, up, down; /* [n_ff][n_embd], [n_ff][n_embd], [n_embd][n_ff] */
     qn_matrix router;         /* [n_expert][n_embd] */
     qn_expert_matrices gate_exps, up_exps, down_exps;
-    bool has_experts;
+    bool has_experts, gated;
 } qn_layer_weights;
+
+/* What makes scores of a pooled hidden state: tanh(dense x + bias), then out x + bias. n_rows 0: not there.
+ */
+typedef struct qn_rank_head {
+    qn_matrix dense, out;
+    const float *dense_bias, *out_bias; /* or NULL */
+    uint32_t n_scores;                  /* 0: the model has no head */
+} qn_rank_head;
 
 typedef struct qn_load_job { /* one tensor to bring into the arena */
     const qn_gguf_tensor *tensor;
     size_t offset;                     /* within the arena */
-    size_t n_matrices, n_rows, n_cols; /* n_cols 0: a vector to be decoded to float32 */
+    size_t n_matrices, n_rows, n_cols; /* n_cols 0: a vector to be decoded to float32, or the first n_rows
+                                          values of a tensor */
     size_t matrix_bytes;
+    size_t first_row; /* of the tensor's, where a matrix is a part of it */
 } qn_load_job;
 
 typedef struct qn_weights {
     qn_layer_weights *layers;        /* [n_layer] */
     const qn_gguf_tensor *embedding; /* rows are read from the mapped file */
     size_t embedding_row_bytes;
-    const float *output_norm;  /* [n_embd] */
+    const qn_gguf_tensor *position_embedding; /* [n_ctx_train] rows, read likewise; or NULL */
+    size_t position_row_bytes;
+    const float *token_type;   /* [n_embd] of all tokens, or NULL */
+    qn_norm embedding_norm;    /* [n_embd] */
+    qn_norm output_norm;       /* [n_embd]; encoders have none */
     const float *rope_factors; /* [n_rot / 2] or NULL */
-    qn_matrix output;          /* [n_vocab][n_embd], the embedding where tied */
+    qn_matrix output;          /* [n_vocab][n_embd], the embedding where tied; no rows: hidden states only */
+    qn_rank_head head;
     bool tied;
     qn_arena arena;
     bool borrowed;     /* the arena's memory is another's: qn_weights_attach */

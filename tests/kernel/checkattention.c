@@ -13,7 +13,7 @@ typedef struct scene {
     size_t n_tokens, group, n_pages, q_floats, out_floats;
     char *pages;
     int32_t *page_table;
-    float *q, *sinks, *k, *v; /* k, v: [position][n_head_kv][dim], as they were written */
+    float *q, *sinks, *slopes, *k, *v; /* k, v: [position][n_head_kv][dim], as they were written */
     void *scratch;
 } scene;
 
@@ -22,7 +22,7 @@ typedef struct shape {
     size_t n_head_kv, group, head_dim_k, head_dim_v, n_past, n_tokens;
     int32_t window;
     float softcap;
-    bool sinks;
+    bool sinks, both_ways, slopes;
     check_kind kind;
 } shape;
 
@@ -57,13 +57,17 @@ static void scene_create(scene *s, const shape *h, const qn_kernels *k, qn_rando
     s->out_floats = (h->n_tokens - 1) * a->out_stride + a->n_head * h->head_dim_v;
     s->q = check_random(s->q_floats, r, h->kind == CHECK_HOSTILE ? CHECK_NORMAL : h->kind);
     s->sinks = check_random(a->n_head, r, CHECK_NORMAL);
-    a->q = s->q, a->sinks = h->sinks ? s->sinks : NULL;
+    s->slopes = check_random(a->n_head, r, CHECK_NORMAL);
+    for (size_t i = 0; i < a->n_head; i++) s->slopes[i] = fabsf(s->slopes[i]) * 0.1f;
+    a->q = s->q, a->sinks = h->sinks ? s->sinks : NULL, a->slopes = h->slopes ? s->slopes : NULL;
+    a->length = h->both_ways ? (int32_t)n : 0;
     s->scratch = check_alloc(qn_attention_scratch_bytes(l, a->n_head));
 }
 
 static void scene_destroy(scene *s)
 {
-    free(s->pages), free(s->page_table), free(s->q), free(s->sinks), free(s->k), free(s->v), free(s->scratch);
+    free(s->pages), free(s->page_table), free(s->q), free(s->sinks), free(s->slopes), free(s->k), free(s->v);
+    free(s->scratch);
 }
 
 /* ---- three ways to the same outputs; between rows everything stays NaN ---- */
@@ -83,7 +87,7 @@ static float *attend_in_chunks(scene *s, const qn_kernels *k)
     const size_t stride = s->group * qn_attention_partial_floats(&s->a.layout) + 7;
     for (size_t t = 0; t < s->n_tokens; t++) {
         size_t begin, end;
-        qn_attention_chunks(s->a.position + (int32_t)t, s->a.window, &begin, &end);
+        qn_attention_chunks(qn_attention_last(&s->a, t), s->a.window, &begin, &end);
         float *partials = check_floats((end - begin) * stride);
         for (size_t head = 0; head < s->a.layout.n_head_kv; head++) {
             for (size_t c = end; c-- > begin;)
@@ -105,7 +109,7 @@ static void attend_in_double(const scene *s, size_t token, size_t head, double *
     const float *q = a->q + token * a->q_stride + head * l->head_dim_k;
     double sum = a->sinks ? exp((double)a->sinks[head]) : 0;
     memset(out, 0, l->head_dim_v * sizeof *out);
-    for (size_t j = 0; j <= position; j++) {
+    for (size_t j = 0; j <= (size_t)qn_attention_last(a, token); j++) {
         if (a->window > 0 && position - j >= (size_t)a->window) continue;
         const float *k = s->k + (j * l->n_head_kv + head_kv) * l->head_dim_k;
         const float *v = s->v + (j * l->n_head_kv + head_kv) * l->head_dim_v;
@@ -113,6 +117,7 @@ static void attend_in_double(const scene *s, size_t token, size_t head, double *
         for (size_t i = 0; i < l->head_dim_k; i++) score += (double)q[i] * (double)k[i];
         score *= (double)a->scale;
         if (a->softcap > 0) score = (double)a->softcap * tanh(score / (double)a->softcap);
+        if (a->slopes) score -= (double)a->slopes[head] * fabs((double)j - (double)position);
         const double p = exp(score);
         sum += p;
         for (size_t i = 0; i < l->head_dim_v; i++) out[i] += p * (double)v[i];
@@ -168,9 +173,10 @@ static void compare(const qn_kernels *ref, const qn_kernels *k, const shape *h, 
     const size_t steps[] = {h->n_tokens, 1, 5};
     char what[256];
     snprintf(what, sizeof what,
-             "%s types %d %d heads %zu x %zu dims %zu %zu past %zu tokens %zu window %d cap %g kind %d",
+             "%s types %d %d heads %zu x %zu dims %zu %zu past %zu tokens %zu window %d cap %g kind %d%s%s",
              k->isa, (int)h->type_k, (int)h->type_v, h->n_head_kv, h->group, h->head_dim_k, h->head_dim_v,
-             h->n_past, h->n_tokens, (int)h->window, (double)h->softcap, (int)h->kind);
+             h->n_past, h->n_tokens, (int)h->window, (double)h->softcap, (int)h->kind,
+             h->both_ways ? " both ways" : "", h->slopes ? " slopes" : "");
     for (size_t i = 0; i < 3; i++) {
         float *got = attend_in_blocks(&s, k, steps[i]);
         CHECK_SAME(got, want, s.out_floats, "%s, %zu at once", what, steps[i]);
@@ -199,6 +205,9 @@ static shape random_shape(qn_random *r)
     h.n_tokens = 1 + qn_random_u64(r) % (qn_random_u64(r) % 3 ? 12 : 40);
     h.softcap = qn_random_u64(r) % 3 ? 0.0f : 20.0f;
     h.sinks = qn_random_u64(r) % 3 == 0;
+    h.slopes = qn_random_u64(r) % 4 == 0;
+    h.both_ways = qn_random_u64(r) % 3 == 0;
+    if (h.both_ways) h.window = 0;
     h.kind = qn_random_u64(r) % 3 ? CHECK_NORMAL : (check_kind)(qn_random_u64(r) % CHECK_KINDS);
 #undef PICK
     return h;
@@ -229,6 +238,30 @@ static void check_causality(const qn_kernels *k, qn_tensor_type type)
     for (size_t t = at - 250; t < 20; t++)
         CHECK(isnan(got[t * s.a.out_stride + 1]), "%s type %d: token %zu hides a NaN", k->isa, (int)type, t);
     free(clean), free(got);
+    scene_destroy(&s);
+}
+
+/* Both ways, a key that is not finite touches every query, also those before it. */
+static void check_both_ways(const qn_kernels *k)
+{
+    const shape h = {.type_k = QN_TYPE_F32,
+                     .type_v = QN_TYPE_F32,
+                     .n_head_kv = 1,
+                     .group = 1,
+                     .head_dim_k = 16,
+                     .head_dim_v = 16,
+                     .n_tokens = 300,
+                     .both_ways = true,
+                     .kind = CHECK_NORMAL};
+    qn_random r = {.seed = 6};
+    scene s;
+    scene_create(&s, &h, k, &r);
+    const float bad[16] = {NAN};
+    k->kv_write(&s.a.layout, s.pages + (size_t)s.page_table[290 / 64] * s.a.page_stride, 290 % 64, bad, bad);
+    float *got = attend_in_blocks(&s, k, 300);
+    for (size_t t = 0; t < 300; t++)
+        CHECK(isnan(got[t * s.a.out_stride]), "%s: token %zu does not see token 290", k->isa, t);
+    free(got);
     scene_destroy(&s);
 }
 
@@ -363,6 +396,8 @@ int main(int argc, char **argv)
                    .n_tokens = 30,
                    .window = window,
                    .sinks = window == 130,
+                   .slopes = window == 0 || window == 390,
+                   .both_ways = window == 0,
                    .softcap = window == 260 ? 5.0f : 0.0f};
         check_reference(tables[0], &h, 1e-6);
         h.type_k = h.type_v = QN_TYPE_F16;
@@ -372,7 +407,7 @@ int main(int argc, char **argv)
         h.type_k = h.type_v = QN_TYPE_BF16;
         check_reference(tables[0], &h, 5e-3);
         h.type_k = h.type_v = QN_TYPE_Q4_0;
-        check_reference(tables[0], &h, 0.1);
+        check_reference(tables[0], &h, h.slopes ? 0.25 : 0.1); /* few keys count, so little is averaged */
     }
     check_rounding(tables[0]);
     const int n_cases = argc > 1 ? atoi(argv[1]) : 120;
@@ -380,6 +415,7 @@ int main(int argc, char **argv)
         qn_random r = {.seed = 2};
         for (size_t t = 0; t < sizeof all_types / sizeof *all_types; t++)
             check_causality(tables[i], all_types[t]);
+        check_both_ways(tables[i]);
         check_extremes(tables[0], tables[i]);
         for (int j = 0; j < n_cases; j++) {
             const shape h = random_shape(&r);

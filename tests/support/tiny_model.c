@@ -76,18 +76,82 @@ static void layer_matrix(builder *b, uint32_t layer, const char *name, uint64_t 
 
 static void layer_vector(builder *b, uint32_t layer, const char *name, uint64_t n, float scale, float offset)
 {
-    char full[64];
+    char full[96];
     snprintf(full, sizeof full, "blk.%u.%s", layer, name);
     vector(b, full, n, scale, offset);
+}
+
+/* The numbers are the same either way. */
+static void query_key_value(builder *b, uint32_t i)
+{
+    if (b->m->together) {
+        layer_matrix(b, i, "attn_qkv", (N_HEAD + 2 * N_HEAD_KV) * HEAD_DIM, N_EMBD, 1);
+        return;
+    }
+    layer_matrix(b, i, "attn_q", N_HEAD * HEAD_DIM, N_EMBD, 1);
+    layer_matrix(b, i, "attn_k", N_HEAD_KV * HEAD_DIM, N_EMBD, 1);
+    layer_matrix(b, i, "attn_v", N_HEAD_KV * HEAD_DIM, N_EMBD, 1);
+}
+
+static void layer_norm(builder *b, uint32_t i, const char *name, uint64_t n)
+{
+    char full[64];
+    snprintf(full, sizeof full, "%s.weight", name);
+    layer_vector(b, i, full, n, 0.1f, 1);
+    snprintf(full, sizeof full, "%s.bias", name);
+    layer_vector(b, i, full, n, 0.1f, 0);
+}
+
+static void encoder_feed_forward(builder *b, const qn_architecture *row, uint32_t i)
+{
+    const bool gated = row->gate != QN_UNGATED;
+    if (b->m->n_expert > 0 && i % 2 == 1) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%u.ffn_gate_inp.weight", i);
+        matrix_of(b, name, b->m->n_expert, N_EMBD, 1, QN_TYPE_F32);
+        if (gated) layer_matrix(b, i, "ffn_gate_exps", N_FF, N_EMBD, b->m->n_expert);
+        layer_matrix(b, i, "ffn_up_exps", N_FF, N_EMBD, b->m->n_expert);
+        layer_matrix(b, i, "ffn_down_exps", N_EMBD, N_FF, b->m->n_expert);
+        return;
+    }
+    if (row->gate == QN_GATE_OF_FILE && b->m->together) {
+        layer_matrix(b, i, "ffn_up", 2 * N_FF, N_EMBD, 1);
+    } else {
+        if (gated) layer_matrix(b, i, "ffn_gate", N_FF, N_EMBD, 1);
+        layer_matrix(b, i, "ffn_up", N_FF, N_EMBD, 1);
+    }
+    layer_matrix(b, i, "ffn_down", N_EMBD, N_FF, 1);
+    layer_vector(b, i, "ffn_down.bias", N_EMBD, 0.1f, 0);
+    if (!gated) layer_vector(b, i, "ffn_up.bias", N_FF, 0.1f, 0);
+}
+
+static void encoder_layer(builder *b, const qn_architecture *row, uint32_t i)
+{
+    query_key_value(b, i);
+    if (b->m->together) {
+        layer_vector(b, i, "attn_qkv.bias", (N_HEAD + 2 * N_HEAD_KV) * HEAD_DIM, 0.1f, 0);
+    } else {
+        layer_vector(b, i, "attn_q.bias", N_HEAD * HEAD_DIM, 0.1f, 0);
+        layer_vector(b, i, "attn_k.bias", N_HEAD_KV * HEAD_DIM, 0.1f, 0);
+        layer_vector(b, i, "attn_v.bias", N_HEAD_KV * HEAD_DIM, 0.1f, 0);
+    }
+    layer_matrix(b, i, "attn_output", N_EMBD, N_HEAD * HEAD_DIM, 1);
+    layer_vector(b, i, "attn_output.bias", N_EMBD, 0.1f, 0);
+    layer_norm(b, i, "attn_output_norm", N_EMBD);
+    if (b->m->more_norms) {
+        layer_norm(b, i, "attn_norm_2", N_EMBD);
+        layer_norm(b, i, "attn_q_norm", N_HEAD * HEAD_DIM);
+        layer_norm(b, i, "attn_k_norm", N_HEAD_KV * HEAD_DIM);
+    }
+    encoder_feed_forward(b, row, i);
+    layer_norm(b, i, "layer_output_norm", N_EMBD);
 }
 
 static void layer(builder *b, const qn_architecture *row, uint32_t i)
 {
     layer_vector(b, i, "attn_norm.weight", N_EMBD, 0.1f, 1);
     layer_vector(b, i, "ffn_norm.weight", N_EMBD, 0.1f, 1);
-    layer_matrix(b, i, "attn_q", N_HEAD * HEAD_DIM, N_EMBD, 1);
-    layer_matrix(b, i, "attn_k", N_HEAD_KV * HEAD_DIM, N_EMBD, 1);
-    layer_matrix(b, i, "attn_v", N_HEAD_KV * HEAD_DIM, N_EMBD, 1);
+    query_key_value(b, i);
     layer_matrix(b, i, "attn_output", N_EMBD, N_HEAD * HEAD_DIM, 1);
     if (strcmp(row->name, "qwen2") == 0) {
         layer_vector(b, i, "attn_q.bias", N_HEAD * HEAD_DIM, 0.1f, 0);
@@ -161,6 +225,8 @@ static void vocabulary(builder *b)
     qn_gguf_writer_set_u32(b->w, "tokenizer.ggml.eos_token_id", 2);
     qn_gguf_writer_set_u32(b->w, "tokenizer.ggml.unknown_token_id", 0);
     qn_gguf_writer_set_bool(b->w, "tokenizer.ggml.add_bos_token", true);
+    if (b->m->rerank_template != NULL)
+        qn_gguf_writer_set_string(b->w, "tokenizer.chat_template.rerank", b->m->rerank_template);
     if (b->m->chat_template != NULL)
         qn_gguf_writer_set_string(b->w, "tokenizer.chat_template", b->m->chat_template);
 }
@@ -177,14 +243,43 @@ static void metadata(builder *b, const qn_architecture *row, uint32_t n_layer)
     key_u32(b, "attention.head_count_kv", N_HEAD_KV);
     key_u32(b, "attention.key_length", HEAD_DIM);
     key_u32(b, "attention.value_length", HEAD_DIM);
-    key_f32(b, "attention.layer_norm_rms_epsilon", 1e-5f);
+    key_f32(b, row->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 1e-5f);
     key_f32(b, "rope.freq_base", 10000.0f);
+    if (row->experts_in_turn) key_u32(b, "moe_every_n_layers", 2);
+    if (b->m->has_pooling) key_u32(b, "pooling_type", b->m->pooling);
+    if (b->m->both_ways) {
+        char key[96];
+        snprintf(key, sizeof key, "%s.attention.causal", b->arch);
+        qn_gguf_writer_set_bool(b->w, key, false);
+    }
     if (row->window_period > 0) key_u32(b, "attention.sliding_window", b->m->window > 0 ? b->m->window : 32);
     if (b->m->n_expert > 0) {
         key_u32(b, "expert_count", b->m->n_expert);
         key_u32(b, "expert_used_count", 2);
         key_u32(b, "expert_feed_forward_length", N_FF);
     }
+}
+
+/* Beside the layers. */
+static void outside(builder *b, const qn_architecture *row)
+{
+    if (row->encoder) {
+        vector(b, "token_embd_norm.weight", N_EMBD, 0.1f, 1);
+        vector(b, "token_embd_norm.bias", N_EMBD, 0.1f, 0);
+        matrix_of(b, "token_types.weight", 2, N_EMBD, 1, QN_TYPE_F32);
+        if (row->position == QN_POSITION_TABLE)
+            matrix_of(b, "position_embd.weight", b->m->n_ctx > 0 ? b->m->n_ctx : 4096, N_EMBD, 1,
+                      QN_TYPE_F16);
+    } else {
+        vector(b, "output_norm.weight", N_EMBD, 0.1f, 1);
+        matrix_of(b, "output.weight", N_VOCAB, N_EMBD, 1, b->m->type);
+    }
+    if (b->m->n_scores == 0) return;
+    matrix_of(b, "cls.output.weight", b->m->n_scores, N_EMBD, 1, b->m->type);
+    if (!row->encoder) return; /* as rerankers made of causal models are */
+    matrix_of(b, "cls.weight", N_EMBD, N_EMBD, 1, b->m->type);
+    vector(b, "cls.bias", N_EMBD, 0.1f, 0);
+    vector(b, "cls.output.bias", b->m->n_scores, 0.1f, 0);
 }
 
 bool tiny_model_write(const char *path, const tiny_model *m)
@@ -197,9 +292,11 @@ bool tiny_model_write(const char *path, const tiny_model *m)
     metadata(&b, row, n_layer);
     vocabulary(&b);
     matrix_of(&b, "token_embd.weight", N_VOCAB, N_EMBD, 1, m->type);
-    vector(&b, "output_norm.weight", N_EMBD, 0.1f, 1);
-    matrix_of(&b, "output.weight", N_VOCAB, N_EMBD, 1, m->type);
-    for (uint32_t i = 0; i < n_layer; i++) layer(&b, row, i);
+    outside(&b, row);
+    for (uint32_t i = 0; i < n_layer; i++) {
+        if (row->encoder) encoder_layer(&b, row, i);
+        else layer(&b, row, i);
+    }
     const quern_status s = qn_gguf_writer_save(b.w, path, &err);
     if (s != QUERN_OK) fprintf(stderr, "%s\n", err.message);
     qn_gguf_writer_destroy(b.w);

@@ -73,6 +73,8 @@ static qn_attention describe(const qn_cpu *c, const qn_instruction *i, uint32_t 
                           .softcap = h->attn_softcap,
                           .window = (int32_t)c->program->groups[i->group].window,
                           .position = s->position,
+                          .length = h->causal ? 0 : s->position + (int32_t)s->n_tokens,
+                          .slopes = c->slopes,
                           .q = qn_cpu_row(c, QN_BUFFER_Q, s->token_begin),
                           .out = qn_cpu_row(c, QN_BUFFER_A, s->token_begin),
                           .q_stride = c->program->buffer_width[QN_BUFFER_Q],

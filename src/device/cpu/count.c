@@ -40,17 +40,21 @@ static void add_attention(const qn_cpu *c, qn_op_count *n, const qn_instruction 
     const qn_attention_work *work = &c->attention[i->group];
     const qn_kv_layout *l = &c->batch->kv[i->group].layout;
     const int32_t window = (int32_t)c->program->groups[i->group].window;
+    const bool causal = c->program->hparams->causal;
     const size_t n_group = c->program->hparams->n_head / l->n_head_kv;
     const size_t key_bytes = row_bytes(l->type_k, l->head_dim_k) + row_bytes(l->type_v, l->head_dim_v);
     for (size_t k = 0; k < work->n_items; k++) {
         const qn_attention_item *item = &work->items[k];
-        const int32_t base = c->batch->segments[item->segment].position;
-        const int32_t first = base + (int32_t)item->token_begin, last = base + (int32_t)item->token_end - 1;
+        const qn_segment *s = &c->batch->segments[item->segment];
+        const int32_t first = s->position + (int32_t)item->token_begin,
+                      last = s->position + (int32_t)item->token_end - 1,
+                      end = s->position + (int32_t)s->n_tokens - 1; /* what is seen both ways */
         const uint32_t *chunk = item->partial < 0 ? NULL : &item->chunk;
-        n->kv_bytes += (keys_seen(first, window, chunk) + (size_t)(last - first)) * key_bytes;
+        n->kv_bytes +=
+            (causal ? keys_seen(first, window, chunk) + (size_t)(last - first) : (size_t)end + 1) * key_bytes;
         for (int32_t p = first; p <= last; p++)
-            n->float_multiply_adds +=
-                (uint64_t)keys_seen(p, window, chunk) * n_group * (l->head_dim_k + l->head_dim_v);
+            n->float_multiply_adds += (uint64_t)keys_seen(causal ? p : end, window, chunk) * n_group *
+                                      (l->head_dim_k + l->head_dim_v);
     }
 }
 
@@ -58,14 +62,16 @@ void qn_cpu_count(const qn_cpu *c, const qn_instruction *i, qn_op_count *n)
 {
     const bool output = i->op == QN_OP_OUTPUT;
     n->calls++;
-    if (i->weight != NULL) n->weight_bytes += i->width * sizeof *i->weight;
+    if (i->norm.weight != NULL) n->weight_bytes += i->width * sizeof(float);
+    if (i->norm.bias != NULL) n->weight_bytes += i->width * sizeof(float);
     for (uint32_t k = 0; k < i->n_products; k++)
         add_product(n, i->products[k].matrix, output ? c->batch->n_outputs : c->batch->n_tokens);
     if (i->op == QN_OP_EMBED)
-        n->weight_bytes += c->batch->n_tokens * c->program->weights->embedding_row_bytes;
+        n->weight_bytes += c->batch->n_tokens * (c->program->weights->embedding_row_bytes +
+                                                 c->program->weights->position_row_bytes);
     if (i->op == QN_OP_ATTEND) add_attention(c, n, i);
     if (i->op == QN_OP_EXPERT_GLU) {
-        add_experts(c, n, &i->weights->gate_exps);
+        if (i->weights->gated) add_experts(c, n, &i->weights->gate_exps);
         add_experts(c, n, &i->weights->up_exps);
     }
     if (i->op == QN_OP_EXPERT_DOWN) add_experts(c, n, &i->weights->down_exps);

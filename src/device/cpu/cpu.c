@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 
+#include <math.h>
 #include <string.h>
 
 static size_t chunks_of(size_t n_ctx)
@@ -54,7 +55,7 @@ static void layout_glu(qn_cpu *c, qn_arena *a)
                                              qn_act_row_bytes((qn_act_format)f, p->slot_act_width[f]));
         if (bytes > 0) c->glu_act[f] = qn_arena_alloc(a, bytes, 1);
     }
-    const size_t groups = p->buffer_width[QN_BUFFER_GATE] / QN_GLU_COLUMNS + 1,
+    const size_t groups = p->buffer_width[QN_BUFFER_UP] / QN_GLU_COLUMNS + 1,
                  expert_groups = h->n_ff_expert / QN_GLU_COLUMNS + 1;
     const size_t tiles = qn_max_size(groups, (size_t)h->n_expert * expert_groups);
     c->glu_done = qn_arena_alloc(a, tiles, sizeof *c->glu_done);
@@ -79,6 +80,7 @@ static void layout(qn_cpu *c, qn_arena *a)
         c->radians[t] = qn_arena_alloc(a, p->hparams->n_rot / 2, sizeof(double));
         c->cos_sin[t] = qn_arena_alloc(a, n_batch * p->hparams->n_rot, sizeof(float));
     }
+    if (p->hparams->alibi_max_bias > 0) c->slopes = qn_arena_alloc(a, p->hparams->n_head, sizeof *c->slopes);
     c->token_segment = qn_arena_alloc(a, n_batch, sizeof *c->token_segment);
     c->norm_width = p->hparams->n_embd;
     for (int b = 0; b < QN_BUFFERS; b++)
@@ -89,6 +91,18 @@ static void layout(qn_cpu *c, qn_arena *a)
     layout_experts(c, a);
     layout_glu(c, a);
     c->logit_max = qn_arena_alloc(a, c->params.n_outputs * qn_cpu_logit_blocks(p), sizeof *c->logit_max);
+}
+
+/* Slopes of heads (Press et al. 2021): powers of 2^(-max_bias / n), n being the greatest power of two up to
+ * n_head; the heads beyond have those that lie between, every other one. */
+static void fill_slopes(float *slopes, uint32_t n_head, double max_bias)
+{
+    uint32_t n = 1;
+    while (n * 2 <= n_head) n *= 2;
+    for (uint32_t head = 0; head < n_head; head++) {
+        const double steps = head < n ? head + 1 : (2 * (head - n) + 1) / 2.0;
+        slopes[head] = (float)exp2(-max_bias / n * steps);
+    }
 }
 
 size_t qn_cpu_scratch_bytes(const qn_program *p, const qn_device_params *params)
@@ -113,6 +127,7 @@ quern_status qn_cpu_create(qn_cpu **out, const qn_program *p, const qn_kernels *
         layout(c, &c->arena);
         qn_rope_frequencies(c->radians[0], &p->hparams->rope);
         qn_rope_frequencies(c->radians[1], &p->hparams->rope_window);
+        if (c->slopes != NULL) fill_slopes(c->slopes, p->hparams->n_head, (double)p->hparams->alibi_max_bias);
         c->pool = params->pool;
         if (c->pool == NULL) s = qn_thread_pool_create(&c->pool, params->n_threads, err);
     }
@@ -143,6 +158,10 @@ const float *qn_cpu_logit_max(const qn_cpu *c, size_t row)
 size_t qn_cpu_taken_bytes(const qn_cpu *c)
 {
     return c->arena.size;
+}
+float *qn_cpu_hidden(const qn_cpu *c, size_t token)
+{
+    return qn_cpu_row(c, QN_BUFFER_X, token);
 }
 int qn_cpu_threads(const qn_cpu *c)
 {

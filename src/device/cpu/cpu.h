@@ -26,6 +26,10 @@ float *qn_cpu_logits(const qn_cpu *c, size_t row);
 /* What that row's greatest logits were when the step ended: of each block of QN_LOGIT_BLOCK. */
 const float *qn_cpu_logit_max(const qn_cpu *c, size_t row);
 
+/* The final hidden state of a token of the last step, [n_embd]; if the step wanted them. Valid until the
+ * next step; may be changed. */
+float *qn_cpu_hidden(const qn_cpu *c, size_t token);
+
 int qn_cpu_threads(const qn_cpu *c);
 size_t qn_cpu_taken_bytes(const qn_cpu *c); /* of scratch memory, really taken */
 

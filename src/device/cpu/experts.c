@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-/* The best n_used of the softmax, greatest first, the lower number on ties; weights made to sum to 1. */
+/* The best n_used of the softmax, greatest first, the lower number on ties; weights made to sum to 1, unless
+ * the family leaves them. */
 static void choose(qn_cpu *c, size_t token)
 {
     const qn_hparams *h = c->program->hparams;
@@ -26,7 +27,7 @@ static void choose(qn_cpu *c, size_t token)
         weights[k] = scores[best];
         sum += weights[k];
     }
-    for (uint32_t k = 0; k < h->n_expert_used; k++)
+    for (uint32_t k = 0; k < h->n_expert_used && !h->arch->raw_expert_weights; k++)
         weights[k] = sum > 0.0f ? weights[k] / sum : 1.0f / (float)h->n_expert_used;
 }
 
@@ -84,22 +85,25 @@ static void multiply(const qn_cpu *c, const qn_expert_matrices *matrices, uint32
 void qn_cpu_expert_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
     const qn_layer_weights *l = i->weights;
-    const size_t panels = qn_matrix_panels(i->width), n_groups = (panels + QN_GLU_PANELS - 1) / QN_GLU_PANELS;
-    const size_t items = c->n_active_experts * 2 * panels, grain = qn_piece_of_panels(items, w->n_threads);
+    const size_t n_products = l->gated ? 2 : 1, panels = qn_matrix_panels(i->width),
+                 all = n_products * panels, n_groups = (panels + QN_GLU_PANELS - 1) / QN_GLU_PANELS;
+    const size_t items = c->n_active_experts * all, grain = qn_piece_of_panels(items, w->n_threads);
     size_t at, end;
     while (qn_worker_take(w, items, grain, &at, &end)) {
         while (at < end) {
-            const size_t active = at / (2 * panels), begin = active * 2 * panels;
+            const size_t active = at / all, begin = active * all;
             const uint32_t expert = c->active_experts[active];
-            const qn_glu_run run = qn_cpu_glu_run(panels, at - begin, qn_min_size(end - begin, 2 * panels));
-            multiply(c, run.product == 0 ? &l->gate_exps : &l->up_exps, expert, c->act, c->expert_tokens,
-                     run.product == 0 ? QN_BUFFER_EXPERT_GATE : QN_BUFFER_EXPERT_UP, i->width, run.panel,
+            const qn_glu_run run =
+                qn_cpu_glu_run(n_products, panels, at - begin, qn_min_size(end - begin, all));
+            const bool is_gate = l->gated && run.product == 0;
+            multiply(c, is_gate ? &l->gate_exps : &l->up_exps, expert, c->act, c->expert_tokens,
+                     is_gate ? QN_BUFFER_EXPERT_GATE : QN_BUFFER_EXPERT_UP, i->width, run.panel,
                      run.panel + run.n_panels);
             at += run.n_panels;
-            if (!qn_cpu_glu_completes(c, active * n_groups + run.group, &run, panels)) continue;
+            if (!qn_cpu_glu_completes(c, active * n_groups + run.group, &run, n_products, panels)) continue;
             for (uint32_t k = c->expert_begin[expert]; k < c->expert_begin[expert + 1]; k++) {
                 const size_t slot = (size_t)c->expert_slots[k], offset = slot * i->width;
-                qn_cpu_glu_columns(c, w, i, c->buffers[QN_BUFFER_EXPERT_GATE] + offset,
+                qn_cpu_glu_columns(c, w, i, l->gated ? c->buffers[QN_BUFFER_EXPERT_GATE] + offset : NULL,
                                    c->buffers[QN_BUFFER_EXPERT_UP] + offset, slot, run.group);
             }
         }

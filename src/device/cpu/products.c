@@ -51,10 +51,10 @@ void qn_cpu_matmul(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 
 /* ---- gate and up ---- */
 
-qn_glu_run qn_cpu_glu_run(size_t panels, size_t at, size_t end)
+qn_glu_run qn_cpu_glu_run(size_t n_products, size_t panels, size_t at, size_t end)
 {
-    const size_t group = at / (2 * QN_GLU_PANELS), first = group * QN_GLU_PANELS,
-                 width = qn_min_size(QN_GLU_PANELS, panels - first), within = at - 2 * first,
+    const size_t group = at / (n_products * QN_GLU_PANELS), first = group * QN_GLU_PANELS,
+                 width = qn_min_size(QN_GLU_PANELS, panels - first), within = at - n_products * first,
                  column = within % width;
     return (qn_glu_run){.group = group,
                         .product = within / width,
@@ -62,9 +62,9 @@ qn_glu_run qn_cpu_glu_run(size_t panels, size_t at, size_t end)
                         .n_panels = qn_min_size(width - column, end - at)};
 }
 
-bool qn_cpu_glu_completes(qn_cpu *c, size_t tile, const qn_glu_run *run, size_t panels)
+bool qn_cpu_glu_completes(qn_cpu *c, size_t tile, const qn_glu_run *run, size_t n_products, size_t panels)
 {
-    const size_t whole = 2 * qn_min_size(QN_GLU_PANELS, panels - run->group * QN_GLU_PANELS);
+    const size_t whole = n_products * qn_min_size(QN_GLU_PANELS, panels - run->group * QN_GLU_PANELS);
     const uint32_t before =
         atomic_fetch_add_explicit(&c->glu_done[tile], (uint32_t)run->n_panels, memory_order_acq_rel);
     if (before + run->n_panels < whole) return false;
@@ -77,25 +77,36 @@ void qn_cpu_glu_columns(qn_cpu *c, const qn_worker *w, const qn_instruction *i, 
 {
     const size_t begin = group * QN_GLU_COLUMNS, end = qn_min_size(begin + QN_GLU_COLUMNS, i->width);
     float *y = qn_cpu_scratch_row(c, w);
-    qn_glu_fn *fn = i->activation == QN_SILU ? c->kernels->silu_mul : c->kernels->gelu_mul;
-    fn(y, gate + begin, up + begin, end - begin);
+    if (gate != NULL) {
+        qn_glu_fn *fn = i->activation == QN_SILU ? c->kernels->silu_mul : c->kernels->gelu_mul;
+        fn(y, gate + begin, up + begin, end - begin);
+    } else {
+        qn_activation_fn *fn = i->activation == QN_SILU ? c->kernels->silu : c->kernels->gelu;
+        fn(y, up + begin, end - begin);
+    }
     qn_cpu_prepare_columns(c, i, c->glu_act, row, y, begin, end);
+}
+
+/* The same for a token. */
+static void token_columns(qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_t t, size_t group)
+{
+    const float *gate = i->n_products == 2 ? qn_cpu_row(c, QN_BUFFER_GATE, t) : NULL;
+    qn_cpu_glu_columns(c, w, i, gate, qn_cpu_row(c, QN_BUFFER_UP, t), t, group);
 }
 
 /* Few tokens: whoever completes columns of gate and up goes on with them. */
 static void glu_at_once(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
-    const size_t panels = qn_matrix_panels(i->width), grain = qn_piece_of_panels(2 * panels, w->n_threads);
+    const size_t panels = qn_matrix_panels(i->width), all = i->n_products * panels,
+                 grain = qn_piece_of_panels(all, w->n_threads);
     size_t at, end;
-    while (qn_worker_take(w, 2 * panels, grain, &at, &end)) {
+    while (qn_worker_take(w, all, grain, &at, &end)) {
         while (at < end) {
-            const qn_glu_run run = qn_cpu_glu_run(panels, at, end);
+            const qn_glu_run run = qn_cpu_glu_run(i->n_products, panels, at, end);
             multiply(c, w, i, &i->products[run.product], 0, run.panel, run.panel + run.n_panels, 0);
             at += run.n_panels;
-            if (!qn_cpu_glu_completes(c, run.group, &run, panels)) continue;
-            for (size_t t = 0; t < c->batch->n_tokens; t++)
-                qn_cpu_glu_columns(c, w, i, qn_cpu_row(c, QN_BUFFER_GATE, t), qn_cpu_row(c, QN_BUFFER_UP, t),
-                                   t, run.group);
+            if (!qn_cpu_glu_completes(c, run.group, &run, i->n_products, panels)) continue;
+            for (size_t t = 0; t < c->batch->n_tokens; t++) token_columns(c, w, i, t, run.group);
         }
     }
 }
@@ -112,9 +123,7 @@ void qn_cpu_glu(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
     qn_cpu_matmul(c, w, i);
     qn_worker_barrier(w);
     QN_EACH_ROW (w, t, c->batch->n_tokens)
-        for (size_t group = 0; group < n_groups; group++)
-            qn_cpu_glu_columns(c, w, i, qn_cpu_row(c, QN_BUFFER_GATE, t), qn_cpu_row(c, QN_BUFFER_UP, t), t,
-                               group);
+        for (size_t group = 0; group < n_groups; group++) token_columns(c, w, i, t, group);
 }
 
 /* ---- logits ---- */

@@ -24,10 +24,11 @@ static void prepare_row(const qn_cpu *c, const qn_instruction *i, size_t row, co
 }
 
 /* A single row is made ready by every worker for itself, in row number w->index: cheaper than one worker
- * doing it and all meeting at a barrier. Experts find it in row 0, behind the barrier of their router. */
+ * doing it and all meeting at a barrier. Experts find it in row 0, behind the barrier of their router. What
+ * goes back to where it was read is no such row. */
 bool qn_cpu_is_private(const qn_cpu *c, const qn_instruction *i)
 {
-    return qn_cpu_n_rows(c, i) == 1 &&
+    return qn_cpu_n_rows(c, i) == 1 && !i->keep &&
            (i->op == QN_OP_NORM || i->op == QN_OP_OUTPUT_NORM || i->op == QN_OP_PREPARE);
 }
 
@@ -38,7 +39,7 @@ static void fill_rotation(const qn_cpu *c, int table, size_t token, int32_t posi
 }
 
 /* Also the rotation tables of the step: once, for all layers. */
-static void embed_token(const qn_cpu *c, const qn_instruction *i, size_t token)
+static void embed_token(const qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_t token)
 {
     const qn_weights *weights = c->program->weights;
     const qn_hparams *h = c->program->hparams;
@@ -49,20 +50,37 @@ static void embed_token(const qn_cpu *c, const qn_instruction *i, size_t token)
     if (i->scale != 1.0f) c->kernels->scale(x, i->scale, h->n_embd);
     const qn_segment *s = &c->batch->segments[c->token_segment[token]];
     const int32_t position = s->position + (int32_t)(token - s->token_begin);
+    if (weights->token_type != NULL) c->kernels->add(x, weights->token_type, h->n_embd);
+    if (weights->position_embedding != NULL) {
+        float *row = qn_cpu_scratch_row(c, w);
+        qn_decode_get(weights->position_embedding->type)(weights->position_embedding->data +
+                                                             (size_t)position * weights->position_row_bytes,
+                                                         row, h->n_embd);
+        c->kernels->add(x, row, h->n_embd);
+    }
+    if (h->n_rot == 0) return;
     fill_rotation(c, 0, token, position, &h->rope);
     if (h->window > 0) fill_rotation(c, 1, token, position, &h->rope_window);
 }
 
 static void embed(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
 {
-    QN_EACH_ROW (w, token, c->batch->n_tokens) embed_token(c, i, token);
+    QN_EACH_ROW (w, token, c->batch->n_tokens) embed_token(c, w, i, token);
+}
+
+void qn_cpu_norm_row(const qn_cpu *c, qn_norm norm, float *y, const float *x, size_t n)
+{
+    const qn_hparams *h = c->program->hparams;
+    if (h->arch->layer_norm) c->kernels->layer_norm(y, x, norm.weight, norm.bias, n, h->norm_eps);
+    else c->kernels->rms_norm(y, x, norm.weight, n, h->norm_eps);
 }
 
 static void norm_row(const qn_cpu *c, const qn_worker *w, const qn_instruction *i, size_t row, size_t act_row)
 {
-    float *y = qn_cpu_scratch_row(c, w);
     const size_t token = i->op == QN_OP_OUTPUT_NORM ? (size_t)c->batch->outputs[row] : row;
-    c->kernels->rms_norm(y, qn_cpu_row(c, i->in, token), i->weight, i->width, c->program->hparams->norm_eps);
+    float *x = qn_cpu_row(c, i->in, token), *y = i->keep ? x : qn_cpu_scratch_row(c, w);
+    qn_cpu_norm_row(c, i->norm, y, x, i->width);
+    if (i->copy) memcpy(qn_cpu_row(c, QN_BUFFER_T, token), y, i->width * sizeof *y);
     prepare_row(c, i, act_row, y);
 }
 
@@ -80,10 +98,18 @@ static void prepare(qn_cpu *c, const qn_worker *w, const qn_instruction *i)
         QN_EACH_ROW (w, row, c->batch->n_tokens) prepare_row(c, i, row, qn_cpu_row(c, i->in, row));
 }
 
+static void hidden(const qn_cpu *c, const qn_worker *w, const qn_instruction *i)
+{
+    QN_EACH_ROW (w, row, c->batch->n_tokens) {
+        float *x = qn_cpu_row(c, i->in, row);
+        qn_cpu_norm_row(c, i->norm, x, x, i->width);
+    }
+}
+
 void qn_cpu_add_residual(const qn_cpu *c, const qn_instruction *i, size_t token)
 {
     float *t = qn_cpu_row(c, i->in, token);
-    if (i->weight != NULL) c->kernels->rms_norm(t, t, i->weight, i->width, c->program->hparams->norm_eps);
+    if (i->norm.weight != NULL) qn_cpu_norm_row(c, i->norm, t, t, i->width);
     if (i->scale != 1.0f) c->kernels->scale(t, i->scale, i->width);
     c->kernels->add(qn_cpu_row(c, QN_BUFFER_X, token), t, i->width);
 }
@@ -93,15 +119,21 @@ static void residual(const qn_cpu *c, const qn_worker *w, const qn_instruction *
     QN_EACH_ROW (w, row, c->batch->n_tokens) qn_cpu_add_residual(c, i, row);
 }
 
-static void rotate_heads(const qn_cpu *c, float *x, size_t n_head, const float *norm_weight,
-                         const float *cos_sin)
+/* Of each head, or of all in one row. */
+static void norm_heads(const qn_cpu *c, float *x, size_t n_head, qn_norm norm)
+{
+    const size_t head_dim = c->program->hparams->head_dim_k;
+    if (c->program->hparams->arch->layer_norm) qn_cpu_norm_row(c, norm, x, x, n_head * head_dim);
+    else
+        for (size_t head = 0; head < n_head; head++)
+            qn_cpu_norm_row(c, norm, x + head * head_dim, x + head * head_dim, head_dim);
+}
+
+static void rotate_heads(const qn_cpu *c, float *x, size_t n_head, qn_norm norm, const float *cos_sin)
 {
     const qn_hparams *h = c->program->hparams;
-    if (norm_weight != NULL)
-        for (size_t head = 0; head < n_head; head++)
-            c->kernels->rms_norm(x + head * h->head_dim_k, x + head * h->head_dim_k, norm_weight,
-                                 h->head_dim_k, h->norm_eps);
-    c->kernels->rope(x, n_head, h->head_dim_k, h->n_rot, h->arch->rope_neox, cos_sin);
+    if (norm.weight != NULL) norm_heads(c, x, n_head, norm);
+    if (h->n_rot > 0) c->kernels->rope(x, n_head, h->head_dim_k, h->n_rot, h->arch->rope_neox, cos_sin);
 }
 
 /* The keys of a token, which then go into the cache with its values. */
@@ -174,9 +206,19 @@ static void run_instruction(qn_cpu *c, const qn_worker *w, const qn_instruction 
     case QN_OP_OUTPUT:
         qn_cpu_output(c, w, i);
         break;
+    case QN_OP_HIDDEN:
+        hidden(c, w, i);
+        break;
     case QN_OPS:
         break;
     }
+}
+
+/* Whether anybody asks for what an instruction gives. */
+static bool is_wanted(const qn_cpu *c, qn_op op)
+{
+    if (op == QN_OP_OUTPUT_NORM || op == QN_OP_OUTPUT) return c->batch->n_outputs > 0;
+    return op != QN_OP_HIDDEN || c->batch->hidden;
 }
 
 static void walk(const qn_worker *w, void *user)
@@ -185,8 +227,7 @@ static void walk(const qn_worker *w, void *user)
     const qn_program *p = c->program;
     uint64_t before = c->profile != NULL ? qn_clock_ns() : 0;
     for (size_t i = 0; i < p->n_code; i++) {
-        if (c->batch->n_outputs == 0 && p->code[i].op == QN_OP_OUTPUT_NORM)
-            break; /* nobody asks for logits */
+        if (!is_wanted(c, p->code[i].op)) continue;
         run_instruction(c, w, &p->code[i]);
         if (!qn_cpu_is_private(c, &p->code[i])) qn_worker_barrier(w);
         if (c->profile != NULL && w->index == 0) {

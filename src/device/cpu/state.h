@@ -54,6 +54,7 @@ struct qn_cpu {
     float *logit_max;              /* [n_outputs][blocks of QN_LOGIT_BLOCK in a row] */
     double *radians[2];            /* [n_rot / 2] a position: without and with a window */
     float *cos_sin[2];             /* [n_batch][n_rot] */
+    float *slopes;                 /* [n_head] or NULL */
     uint32_t *token_segment;       /* [n_batch] */
     char *attention_scratch;       /* [n_threads][attention_scratch_bytes] */
     size_t attention_scratch_bytes;
@@ -128,6 +129,8 @@ void qn_cpu_prepare_columns(const qn_cpu *c, const qn_instruction *i, char *cons
                             const float *x, size_t begin, size_t end);
 /* Whether each worker makes the row for itself, in row number w->index of act. */
 bool qn_cpu_is_private(const qn_cpu *c, const qn_instruction *i);
+/* y = norm(x), in place or not. */
+void qn_cpu_norm_row(const qn_cpu *c, qn_norm norm, float *y, const float *x, size_t n);
 /* What RESIDUAL does to a token. */
 void qn_cpu_add_residual(const qn_cpu *c, const qn_instruction *i, size_t token);
 
@@ -137,12 +140,14 @@ void qn_cpu_add_residual(const qn_cpu *c, const qn_instruction *i, size_t token)
 typedef struct qn_glu_run {
     size_t group, product, panel, n_panels;
 } qn_glu_run;
-qn_glu_run qn_cpu_glu_run(size_t panels, size_t at, size_t end);
+/* n_products: 2, or 1 where there is no gate and all are up's. */
+qn_glu_run qn_cpu_glu_run(size_t n_products, size_t panels, size_t at, size_t end);
 
 /* Counts panels of a run as multiplied; true for whoever completes the columns. tile numbers them. */
-bool qn_cpu_glu_completes(qn_cpu *c, size_t tile, const qn_glu_run *run, size_t panels);
+bool qn_cpu_glu_completes(qn_cpu *c, size_t tile, const qn_glu_run *run, size_t n_products, size_t panels);
 
-/* Columns of a group: activation(gate) * up, to row `row` of the glu act. gate, up: rows of i->width. */
+/* Columns of a group: activation(gate) * up, to row `row` of the glu act. gate, up: rows of i->width; gate
+ * NULL: activation(up). */
 void qn_cpu_glu_columns(qn_cpu *c, const qn_worker *w, const qn_instruction *i, const float *gate,
                         const float *up, size_t row, size_t group);
 

@@ -178,26 +178,32 @@ static const char *page_of(const qn_attention *a, size_t position)
     return a->layer_base + (size_t)a->pages[position / QN_PAGE_POSITIONS] * a->page_stride;
 }
 
-static float score(const qn_attention *a, const float *q, size_t head_kv, size_t position)
+/* Query `token` of head `head`, and the key at `position`. */
+static float score(const qn_attention *a, size_t token, size_t head, size_t position)
 {
     const kv_part k = keys(&a->layout);
     const char *page = page_of(a, position);
-    const size_t slot = position % QN_PAGE_POSITIONS;
+    const size_t slot = position % QN_PAGE_POSITIONS, head_kv = head / (a->n_head / a->layout.n_head_kv);
+    const float *q = a->q + token * a->q_stride + head * k.head_dim;
     float acc = 0.0f;
     for (size_t i = 0; i < k.head_dim; i++) acc = fmaf(q[i], read_elem(&k, page, head_kv, slot, i), acc);
     if (k.type == QN_TYPE_Q8_0) acc *= read_scale(&k, page, head_kv, slot);
     acc *= a->scale;
-    return a->softcap > 0.0f ? qn_softcap(acc, a->softcap, 1.0f / a->softcap) : acc;
+    if (a->softcap > 0.0f) acc = qn_softcap(acc, a->softcap, 1.0f / a->softcap);
+    if (!a->slopes) return acc;
+    const float distance = fabsf((float)((int32_t)position - a->position - (int32_t)token));
+    return fmaf(-a->slopes[head], distance, acc);
 }
 
 /* The partial result of positions [begin, end) for one query head: acc [head_dim_v], m, l. */
-static void attend_chunk(const qn_attention *a, const float *q, size_t head_kv, size_t begin, size_t end,
+static void attend_chunk(const qn_attention *a, size_t token, size_t head, size_t begin, size_t end,
                          float *partial)
 {
+    const size_t head_kv = head / (a->n_head / a->layout.n_head_kv);
     const kv_part v = values(&a->layout);
     float p[QN_ATTENTION_CHUNK], stripe[16] = {0}, max = -INFINITY;
     for (size_t j = begin; j < end; j++) {
-        p[j - begin] = score(a, q, head_kv, j);
+        p[j - begin] = score(a, token, head, j);
         if (p[j - begin] > max) max = p[j - begin];
     }
     memset(partial, 0, v.head_dim * sizeof *partial);
@@ -218,14 +224,14 @@ void qn_attention_chunk_scalar(const qn_attention *a, size_t head_kv, size_t tok
                                float *partial, void *scratch)
 {
     (void)scratch;
-    const size_t group = a->n_head / a->layout.n_head_kv, last = (size_t)a->position + token;
-    size_t begin = qn_attention_first((int32_t)last, a->window), end = last + 1;
+    const size_t group = a->n_head / a->layout.n_head_kv;
+    const int32_t last = qn_attention_last(a, token);
+    size_t begin = qn_attention_first(last, a->window), end = (size_t)last + 1;
     if (begin < chunk * QN_ATTENTION_CHUNK) begin = chunk * QN_ATTENTION_CHUNK;
     if (end > (chunk + 1) * QN_ATTENTION_CHUNK) end = (chunk + 1) * QN_ATTENTION_CHUNK;
-    for (size_t i = 0; i < group; i++) {
-        const float *q = a->q + token * a->q_stride + (head_kv * group + i) * a->layout.head_dim_k;
-        attend_chunk(a, q, head_kv, begin, end, partial + i * qn_attention_partial_floats(&a->layout));
-    }
+    for (size_t i = 0; i < group; i++)
+        attend_chunk(a, token, head_kv * group + i, begin, end,
+                     partial + i * qn_attention_partial_floats(&a->layout));
 }
 
 /* ---- joining ---- */
@@ -274,17 +280,16 @@ void qn_attention_join_scalar(const qn_attention *a, size_t head_kv, size_t toke
 }
 
 /* All chunks of one query head. */
-static void attend(const qn_attention *a, size_t head_kv, size_t token, size_t head, float *partial)
+static void attend(const qn_attention *a, size_t token, size_t head, float *partial)
 {
-    const size_t n = a->layout.head_dim_v, position = (size_t)a->position + token;
-    const float *q = a->q + token * a->q_stride + head * a->layout.head_dim_k;
+    const size_t n = a->layout.head_dim_v, last = (size_t)qn_attention_last(a, token);
     float *out = a->out + token * a->out_stride + head * n;
-    size_t begin = qn_attention_first((int32_t)position, a->window);
+    size_t begin = qn_attention_first((int32_t)last, a->window);
     joined state = begin_join(out, n);
-    while (begin <= position) {
+    while (begin <= last) {
         const size_t chunk_end = (begin / QN_ATTENTION_CHUNK + 1) * QN_ATTENTION_CHUNK;
-        const size_t end = position + 1 < chunk_end ? position + 1 : chunk_end;
-        attend_chunk(a, q, head_kv, begin, end, partial);
+        const size_t end = last + 1 < chunk_end ? last + 1 : chunk_end;
+        attend_chunk(a, token, head, begin, end, partial);
         join(&state, out, n, partial, partial[n], partial[n + 1]);
         begin = end;
     }
@@ -296,5 +301,5 @@ void qn_attention_scalar(const qn_attention *a, size_t head_kv, size_t token_beg
 {
     const size_t group = a->n_head / a->layout.n_head_kv;
     for (size_t token = token_begin; token < token_end; token++)
-        for (size_t i = 0; i < group; i++) attend(a, head_kv, token, head_kv * group + i, scratch);
+        for (size_t i = 0; i < group; i++) attend(a, token, head_kv * group + i, scratch);
 }
