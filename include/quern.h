@@ -1010,6 +1010,9 @@ typedef struct quern_event {
     size_t n_log_probs;
     quern_request_result result;
     const quern_error *error;
+    const float *embedding; /**< [n_embedding] with FINISHED of a request that embeds, complete unless finish
+                               is CANCELED or TIMEOUT (NULL then); as quern_embed gives it */
+    size_t n_embedding;
 } quern_event;
 
 /** Receives what happens with a request (of several answers too there is one), on the engine's thread between
@@ -1051,6 +1054,12 @@ typedef struct quern_request_params { /* what is pointed to, but for the grammar
     bool prompt_log_probs;    /**< tell those of the prompt's tokens, with answer 0 only. All of the prompt is
                                  then    computed, whatever is known of it, in pieces of at most 64 tokens */
     uint32_t n_top_log_probs; /**< most likely tokens to tell beside each, at most QUERN_MAX_TOP_LOG_PROBS */
+    /** No answer is drawn: the prompt is a text that a vector, or scores, are made of as quern_embed does,
+     * and FINISHED brings them. Sampler, grammar, stops and max_tokens are not looked at; there is one
+     * answer, without log-probabilities, and nothing is looked up in or kept for a cache. */
+    bool embeds;
+    quern_pooling pooling;
+    bool normalize, truncate; /**< as in quern_embed_params */
     quern_event_fn *on_event; /**< NULL: events are fetched with quern_request_next */
     void *user;
 } quern_request_params;
@@ -1067,8 +1076,9 @@ QUERN_API uint64_t quern_answer_seed(uint64_t seed, uint32_t index);
  *
  * @param out  receives the handle; release it with quern_request_release, at any time
  * @return QUERN_OK; QUERN_ERR_BUSY (too many wait), _NOT_FOUND (no such model), _CTX_FULL (the prompt is
- * longer than the context), _ARGUMENT, _NOMEM; what hindered its model from loading a moment ago: then there
- * is no request
+ * longer than the context), _ARGUMENT (also: an answer is wanted of a model that makes embeddings only),
+ * _UNSUPPORTED (scores of a model that gives none), _NOMEM; what hindered its model from loading a moment
+ * ago: then there is no request
  */
 QUERN_API quern_status quern_submit(quern_engine *engine, const quern_request_params *params,
                                     quern_request **out, quern_error *err);

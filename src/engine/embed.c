@@ -1,14 +1,9 @@
 /* embed.c: texts to vectors. Steps are filled with texts, whole ones where tokens see both ways; what the
- * device leaves as final hidden states is pooled here, text by text and token by token, so that it does not
- * matter how texts were cut into steps (contract C4). */
-#include "engine/embed.h"
-
-#include "base/alloc.h"
+ * device leaves as final hidden states is pooled text by text and token by token (pooling.h). */
 #include "base/checked.h"
-#include "engine/rank_head.h"
+#include "engine/pooling.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
 typedef struct embed_run {
@@ -16,34 +11,16 @@ typedef struct embed_run {
     qn_context_parts parts;
     quern_embed_params params;
     const quern_embed_text *texts;
-    size_t n_texts, n_embd, n_ctx;
-    size_t text, done;     /* the next token to be read: of which text, and how many of it are */
-    size_t pooled, n_seen; /* the same for hidden states that were pooled */
-    double *sum;           /* [n_embd] of these, for the mean */
-    qn_rank_scratch rank;
-    float *out; /* where the next vector goes */
+    size_t n_texts, n_ctx;
+    size_t text, done; /* the next token to be read: of which text, and how many of it are */
+    size_t pooled;     /* texts whose hidden states are pooled */
+    qn_pooler pooler;  /* of the next one */
+    float *out;        /* where its vector goes */
 } embed_run;
 
 quern_embed_params quern_embed_params_default(void)
 {
     return (quern_embed_params){.struct_bytes = sizeof(quern_embed_params)};
-}
-
-quern_pooling qn_model_pooling(const quern_model *m, quern_pooling pooling)
-{
-    if (pooling != QUERN_POOLING_DEFAULT) return pooling;
-    if (m->hparams.pooling != QUERN_POOLING_DEFAULT) return m->hparams.pooling;
-    if (m->weights.head.n_scores > 0) return QUERN_POOLING_RANK;
-    return m->hparams.causal ? QUERN_POOLING_LAST : QUERN_POOLING_MEAN;
-}
-
-size_t quern_embed_size(const quern_model *m, quern_pooling pooling, size_t n_tokens)
-{
-    size_t n;
-    pooling = qn_model_pooling(m, pooling);
-    if (pooling == QUERN_POOLING_RANK) return m->weights.head.n_scores;
-    if (pooling != QUERN_POOLING_NONE) return m->hparams.n_embd;
-    return qn_mul_size(m->hparams.n_embd, n_tokens, &n) ? n : SIZE_MAX;
 }
 
 /* ---- checking ---------------------------------------------------------------------------------- */
@@ -73,19 +50,11 @@ static quern_status check_text(const embed_run *r, size_t i, quern_error *err)
 
 static quern_status check(const embed_run *r, size_t n_out, quern_error *err)
 {
-    const quern_pooling pooling = r->params.pooling;
     size_t wanted = 0;
-    if (pooling < QUERN_POOLING_NONE || pooling > QUERN_POOLING_RANK)
-        return qn_fail(err, QUERN_ERR_ARGUMENT, "pooling %d: unknown", (int)pooling);
-    if (pooling == QUERN_POOLING_RANK && r->model->weights.head.n_scores == 0)
-        return qn_fail(err, QUERN_ERR_UNSUPPORTED,
-                       "%s: the model has no classification head ('cls.weight', 'cls.output.weight'), so it "
-                       "gives no scores",
-                       r->model->path);
     for (size_t i = 0; i < r->n_texts; i++) {
         const quern_status s = check_text(r, i, err);
         if (s != QUERN_OK) return s;
-        if (!qn_add_size(wanted, quern_embed_size(r->model, pooling, length_of(r, i)), &wanted))
+        if (!qn_add_size(wanted, quern_embed_size(r->model, r->pooler.pooling, length_of(r, i)), &wanted))
             wanted = SIZE_MAX;
         if (wanted > n_out)
             return qn_fail(err, QUERN_ERR_ARGUMENT, "room for %zu values, but %zu texts give more", n_out,
@@ -96,57 +65,16 @@ static quern_status check(const embed_run *r, size_t n_out, quern_error *err)
 
 /* ---- pooling ----------------------------------------------------------------------------------- */
 
-static void finish_vector(embed_run *r, float *x)
-{
-    double squares = 0;
-    if (!r->params.normalize) return;
-    for (size_t i = 0; i < r->n_embd; i++) squares += (double)x[i] * (double)x[i];
-    const double factor = squares > 0 ? 1 / sqrt(squares) : 1;
-    for (size_t i = 0; i < r->n_embd; i++) x[i] = (float)(x[i] * factor);
-}
-
-static void put_vector(embed_run *r, const float *x)
-{
-    memcpy(r->out, x, r->n_embd * sizeof *x);
-    finish_vector(r, r->out);
-    r->out += r->n_embd;
-}
-
-static void add_to_mean(embed_run *r, const float *x, size_t n_tokens)
-{
-    for (size_t i = 0; i < r->n_embd; i++) r->sum[i] = (r->n_seen == 0 ? 0 : r->sum[i]) + (double)x[i];
-    if (r->n_seen + 1 < n_tokens) return;
-    for (size_t i = 0; i < r->n_embd; i++) r->out[i] = (float)(r->sum[i] / (double)n_tokens);
-    finish_vector(r, r->out);
-    r->out += r->n_embd;
-}
-
 /* The next hidden state. */
-static void pool(embed_run *r, const float *x)
+static void pool(embed_run *r, const float *hidden)
 {
     const size_t n_tokens = length_of(r, r->pooled);
-    const bool is_first = r->n_seen == 0, is_last = r->n_seen + 1 == n_tokens;
-    switch (r->params.pooling) {
-    case QUERN_POOLING_MEAN:
-        add_to_mean(r, x, n_tokens);
-        break;
-    case QUERN_POOLING_CLS:
-        if (is_first) put_vector(r, x);
-        break;
-    case QUERN_POOLING_LAST:
-        if (is_last) put_vector(r, x);
-        break;
-    case QUERN_POOLING_RANK:
-        if (r->model->hparams.causal ? is_last : is_first) {
-            qn_rank_scores(&r->rank, x, r->out);
-            r->out += r->rank.model->weights.head.n_scores;
-        }
-        break;
-    default:
-        put_vector(r, x);
-    }
-    r->n_seen++;
-    if (is_last) r->pooled++, r->n_seen = 0;
+    if (r->pooler.n_seen == 0) qn_pooler_begin(&r->pooler, r->model, n_tokens, r->out);
+    qn_pooler_add(&r->pooler, hidden);
+    if (r->pooler.n_seen < n_tokens) return;
+    r->out += quern_embed_size(r->model, r->pooler.pooling, n_tokens);
+    r->pooler.n_seen = 0;
+    r->pooled++;
 }
 
 /* ---- steps ------------------------------------------------------------------------------------- */
@@ -196,13 +124,6 @@ static void step(embed_run *r)
     for (size_t i = 0; i < b.n_tokens; i++) pool(r, qn_cpu_hidden(p->cpu, i));
 }
 
-static quern_status take_memory(embed_run *r, quern_error *err)
-{
-    if (r->params.pooling == QUERN_POOLING_RANK) return qn_rank_scratch_init(&r->rank, r->model, err);
-    r->sum = qn_calloc(r->n_embd, sizeof *r->sum);
-    return r->sum != NULL ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "embedding: no memory");
-}
-
 quern_status quern_embed(quern_context *ctx, const quern_embed_text *texts, size_t n_texts,
                          const quern_embed_params *params, float *out, size_t n_out, quern_error *err)
 {
@@ -212,18 +133,15 @@ quern_status quern_embed(quern_context *ctx, const quern_embed_text *texts, size
                    .n_texts = n_texts,
                    .n_ctx = quern_context_size(ctx),
                    .out = out};
-    r.n_embd = r.model->hparams.n_embd;
     if (params != NULL) memcpy(&r.params, params, qn_min_size(params->struct_bytes, sizeof r.params));
-    r.params.pooling = qn_model_pooling(r.model, r.params.pooling);
-    quern_status s = check(&r, n_out, err);
-    if (s == QUERN_OK) s = take_memory(&r, err);
+    quern_status s = qn_pooler_init(&r.pooler, r.model, r.params.pooling, r.params.normalize, err);
+    if (s == QUERN_OK) s = check(&r, n_out, err);
     if (s == QUERN_OK) r.parts = qn_context_begin(ctx);
     while (s == QUERN_OK && r.text < n_texts) {
         if (qn_context_is_canceled(ctx)) s = qn_fail(err, QUERN_ERR_CANCELED, "stopped");
         else step(&r);
     }
     if (s == QUERN_ERR_CANCELED) qn_context_begin(ctx); /* a text may have been half read */
-    qn_rank_scratch_deinit(&r.rank);
-    qn_free(r.sum);
+    qn_pooler_deinit(&r.pooler);
     return s;
 }

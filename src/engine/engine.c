@@ -252,6 +252,16 @@ static void catch_up(quern_engine *e, qn_served_model *m)
     if (least != NULL && m->received_ns < least->received_ns) m->received_ns = least->received_ns;
 }
 
+/* Whether answers of other models than this one are being drawn. */
+static bool others_stream(const quern_engine *e, const qn_served_model *m)
+{
+    for (size_t i = 0; i < e->models.n_items; i++) {
+        const qn_runner *other = e->models.items[i].runner;
+        if (other != NULL && other != m->runner && qn_runner_streams(other)) return true;
+    }
+    return false;
+}
+
 static void admit(quern_engine *e)
 {
     let_urgent_in(e);
@@ -398,7 +408,7 @@ static void *serve(void *user)
         admit(e);
         tell_arrived(e);
         qn_served_model *m = next_model(e);
-        if (m != NULL) m->received_ns += (double)qn_runner_step(m->runner, budget_ns);
+        if (m != NULL) m->received_ns += (double)qn_runner_step(m->runner, budget_ns, others_stream(e, m));
     }
     while (e->n_fetching > 0) {
         pthread_mutex_lock(&e->mutex);

@@ -4,8 +4,8 @@
 
 #include "base/alloc.h"
 #include "base/memory.h"
-#include "engine/embed.h"
 #include "engine/file_type.h"
+#include "engine/pooling.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,18 +5,16 @@
 #include "engine/model.h"
 
 typedef struct qn_rank_scratch {
-    const quern_model *model;
     qn_arena arena;
     char *act[QN_ACT_FORMATS]; /* a row of activations; NULL: no matrix wants that format */
     float *dense;              /* [n_embd] */
 } qn_rank_scratch;
 
-/* Takes memory for qn_rank_scores. The model has a head and outlives it. On failure there is nothing to undo.
- */
+/* Takes memory for qn_rank_scores. The model has a head. On failure there is nothing to undo. */
 quern_status qn_rank_scratch_init(qn_rank_scratch *s, const quern_model *model, quern_error *err);
 void qn_rank_scratch_deinit(qn_rank_scratch *s); /* all zeros is fine */
 
-/* hidden [n_embd] to scores [n_scores]. */
-void qn_rank_scores(qn_rank_scratch *s, const float *hidden, float *scores);
+/* hidden [n_embd] to scores [n_scores], by that model or its like with weights. */
+void qn_rank_scores(qn_rank_scratch *s, const quern_model *model, const float *hidden, float *scores);
 
 #endif

@@ -30,7 +30,8 @@ static quern_status copy_prompt(quern_request *r, const quern_model *model, size
 {
     if (p->n_prompt == 0)
         return qn_fail(err, QUERN_ERR_ARGUMENT, "the prompt is empty: at least one token is needed");
-    if (p->n_prompt > n_ctx)
+    const bool is_cut = p->embeds && p->truncate && p->n_prompt > n_ctx;
+    if (p->n_prompt > n_ctx && !is_cut)
         return qn_fail(err, QUERN_ERR_CTX_FULL,
                        "the prompt has %zu tokens, the context %zu (use a shorter text)", p->n_prompt, n_ctx);
     for (size_t i = 0; i < p->n_prompt; i++)
@@ -42,14 +43,16 @@ static quern_status copy_prompt(quern_request *r, const quern_model *model, size
                        "%zu tokens to keep where the context of %zu shifts (at most half of it is possible)",
                        p->n_keep, n_ctx);
     r->shifts = p->shifts_context, r->n_ctx = n_ctx, r->n_keep = p->n_keep;
-    const size_t room = n_ctx - p->n_prompt,
+    r->n_prompt = r->n_tokens = is_cut ? n_ctx : p->n_prompt;
+    const size_t room = n_ctx - r->n_prompt,
                  wanted = p->max_tokens > 0 && !r->shifts ? qn_min_size(p->max_tokens, room) : room;
-    r->capacity = p->n_prompt + wanted + QN_ANSWER_STEP;
+    r->capacity = r->n_prompt + (p->embeds ? 0 : wanted) + QN_ANSWER_STEP;
     r->tokens = qn_calloc(r->capacity, sizeof *r->tokens);
     if (r->tokens == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "request of %zu tokens: no memory", r->capacity);
-    memcpy(r->tokens, p->prompt, p->n_prompt * sizeof *r->tokens);
-    r->n_prompt = r->n_tokens = p->n_prompt;
+    memcpy(r->tokens, p->prompt, r->n_prompt * sizeof *r->tokens);
+    r->tokens[r->n_prompt - 1] = p->prompt[p->n_prompt - 1];
+    r->result.n_prompt = r->n_prompt;
     return QUERN_OK;
 }
 
@@ -80,6 +83,36 @@ static quern_status make_answer(quern_request *r, const quern_model *model, size
                                      .on_text = take_text,
                                      .user = r};
     return qn_answer_init(&r->answer, &answer, err);
+}
+
+static quern_status make_embedding(quern_request *r, const quern_model *model, const quern_request_params *p,
+                                   quern_error *err)
+{
+    r->embeds = true;
+    r->answer.stop_index = -1;
+    r->answer.finish = QUERN_FINISH_CANCELED; /* until it is done */
+    if (p->n_answers > 1 || p->log_probs || p->prompt_log_probs || p->shifts_context)
+        return qn_fail(err, QUERN_ERR_ARGUMENT,
+                       "embeddings: several answers, log-probabilities and shifting are of generated texts");
+    const quern_status s = qn_pooler_init(&r->pooler, model, p->pooling, p->normalize, err);
+    if (s != QUERN_OK) return s;
+    size_t n_bytes;
+    r->n_embedding = quern_embed_size(model, r->pooler.pooling, r->n_prompt);
+    r->embedding = qn_mul_size(r->n_embedding, sizeof *r->embedding, &n_bytes) ? qn_malloc(n_bytes) : NULL;
+    if (r->embedding != NULL) return QUERN_OK;
+    return qn_fail(err, QUERN_ERR_NOMEM, "embedding of %zu tokens: no memory", r->n_prompt);
+}
+
+/* What it wants of the model: an answer or an embedding. */
+static quern_status make_wish(quern_request *r, const quern_model *model, size_t n_ctx,
+                              const quern_request_params *p, quern_error *err)
+{
+    if (p->embeds) return make_embedding(r, model, p, err);
+    const quern_status s = qn_model_check_generates(model, err);
+    if (s != QUERN_OK) return s;
+    const quern_status made = make_answer(r, model, n_ctx, p, err);
+    if (made == QUERN_OK) r->result.seed = quern_sampler_seed(r->sampler);
+    return made;
 }
 
 static quern_status make_lists(quern_request *r, const quern_request_params *p, quern_error *err)
@@ -118,6 +151,8 @@ static void destroy_one(quern_request *r)
     for (size_t i = 0; i < r->n_stops; i++) qn_free(r->stops[i]);
     qn_free(r->stops);
     qn_free(r->tokens);
+    qn_pooler_deinit(&r->pooler);
+    qn_free(r->embedding);
     qn_buffer_deinit(&r->fresh);
     qn_buffer_deinit(&r->news.text);
     qn_buffer_deinit(&r->news.given);
@@ -157,8 +192,7 @@ static quern_status create_one(quern_request **out, quern_request *first, const 
     quern_status s = copy_stops(r, p, err);
     if (s == QUERN_OK) s = copy_prompt(r, model, n_ctx, p, err);
     if (s == QUERN_OK) s = make_lists(r, p, err);
-    if (s == QUERN_OK) s = make_answer(r, model, n_ctx, p, err);
-    if (s == QUERN_OK) r->result.seed = quern_sampler_seed(r->sampler);
+    if (s == QUERN_OK) s = make_wish(r, model, n_ctx, p, err);
     if (s == QUERN_OK && first == NULL) s = make_mutex(&r->news, err);
     if (s != QUERN_OK) destroy_one(r), *out = NULL;
     return s;
@@ -243,6 +277,7 @@ static void note(qn_request_news *n, const quern_event *event)
         break;
     default:
         n->result = event->result;
+        n->n_embedding = event->n_embedding;
         if (event->error != NULL) n->error = *event->error;
     }
 }
@@ -295,11 +330,16 @@ quern_status qn_request_begin(quern_request *r, size_t n_cached, quern_error *er
     r->result.queued_ns = r->began_ns - r->submitted_ns;
     r->result.n_cached = n_cached;
     qn_metrics_count_begun(r->metrics, r->result.queued_ns);
-    const quern_status s = qn_answer_begin(&r->answer, r->tokens, r->n_prompt, err);
+    const quern_status s = r->embeds ? QUERN_OK : qn_answer_begin(&r->answer, r->tokens, r->n_prompt, err);
     if (s == QUERN_OK)
         qn_request_tell(
             r, &(quern_event){.kind = QUERN_EVENT_STARTED, .n_done = n_cached, .n_total = r->n_prompt});
     return s;
+}
+
+void qn_request_begin_text(quern_request *r, const quern_model *model)
+{
+    qn_pooler_begin(&r->pooler, model, r->n_prompt, r->embedding);
 }
 
 bool qn_request_scores_prompt(const quern_request *r)
@@ -370,7 +410,7 @@ void qn_request_end(quern_request *r, quern_status status, quern_error *err)
 {
     quern_request_result *result = &r->result;
     const uint64_t now = qn_clock_ns();
-    if (status == QUERN_OK && r->began_ns != 0) status = qn_answer_finish(&r->answer, err);
+    if (status == QUERN_OK && r->began_ns != 0 && !r->embeds) status = qn_answer_finish(&r->answer, err);
     qn_request_tell_text(r);
     if (status == QUERN_OK && (r->fresh.failed || r->news.is_cut))
         status = qn_fail(err, QUERN_ERR_NOMEM, "request: no memory for the text of the answer");
@@ -382,8 +422,11 @@ void qn_request_end(quern_request *r, quern_status status, quern_error *err)
     else result->generate_ns = now - r->first_token_ns;
     qn_request_come_back(r);
     qn_metrics_count_ended(r->metrics, result, status, now - r->submitted_ns);
+    const bool has_embedding = r->embeds && status == QUERN_OK && result->finish == QUERN_FINISH_STOP;
     qn_request_tell(r, &(quern_event){.kind = status == QUERN_OK ? QUERN_EVENT_FINISHED : QUERN_EVENT_FAILED,
                                       .result = *result,
+                                      .embedding = has_embedding ? r->embedding : NULL,
+                                      .n_embedding = has_embedding ? r->n_embedding : 0,
                                       .error = status == QUERN_OK ? NULL : err});
 }
 
@@ -440,6 +483,8 @@ static void take(quern_request *r, quern_event *event)
         *event =
             (quern_event){.kind = n->error.status != QUERN_OK ? QUERN_EVENT_FAILED : QUERN_EVENT_FINISHED,
                           .result = n->result,
+                          .embedding = n->n_embedding > 0 ? r->embedding : NULL,
+                          .n_embedding = n->n_embedding,
                           .error = n->error.status != QUERN_OK ? &n->error : NULL};
     }
     event->answer = r->index;

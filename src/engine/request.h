@@ -15,6 +15,7 @@
 #include "engine/log_prob_list.h"
 #include "engine/metrics.h"
 #include "engine/page_keeper.h"
+#include "engine/pooling.h"
 #include "engine/request_queue.h"
 
 #include <pthread.h>
@@ -30,7 +31,7 @@ typedef struct qn_request_news {
     bool is_queued, has_started, has_read, has_ended;
     bool is_cut;  /* some text could not be kept */
     bool is_over; /* the end was fetched, or is told by on_event */
-    size_t n_ahead, n_cached, n_read, n_drawn, n_dropped;
+    size_t n_ahead, n_cached, n_read, n_drawn, n_dropped, n_embedding;
     qn_buffer text, given; /* not told yet; what the last event points to */
     qn_log_prob_list log_probs, prompt_log_probs, given_log_probs;
     quern_request_result result;
@@ -78,6 +79,10 @@ struct quern_request {
     bool shifts;          /* where the context is full */
     size_t n_ctx, n_keep; /* positions it may have; of these, that stay */
     size_t n_scored;      /* tokens of the prompt whose log-probabilities are computed, or not wanted */
+    bool embeds;          /* then there is no sampler and no answer, only why it ended */
+    qn_pooler pooler;
+    float *embedding; /* [n_embedding] */
+    size_t n_embedding;
     uint64_t began_ns, first_token_ns, last_token_ns;
     uint64_t gap_ns;     /* between the last two steps that drew; 0: there was one */
     uint64_t vacated_ns; /* since when it has made room; 0: it has not */
@@ -98,6 +103,8 @@ void qn_request_let_go(quern_request *r); /* the last holder destroys it */
 
 /* It runs for the first time; n_cached positions of its prompt were found. */
 quern_status qn_request_begin(quern_request *r, size_t n_cached, quern_error *err);
+/* Has the pooler of one that embeds begin with its text. */
+void qn_request_begin_text(quern_request *r, const quern_model *model);
 /* Whether log-probabilities of its prompt are still to be computed. */
 bool qn_request_scores_prompt(const quern_request *r);
 /* Notes how likely the token that was drawn last is; logits: the row it was drawn from, as the model left it.

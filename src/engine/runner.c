@@ -29,13 +29,13 @@ static quern_status set_up(qn_context_setup *setup, const quern_model *model,
     c.type_v = p->type_v;
     c.memory_limit = p->memory_limit;
     quern_status s = qn_context_setup_init(setup, model, &c, err);
-    if (s == QUERN_OK) s = qn_model_check_generates(model, err);
     if (s != QUERN_OK) return s;
+    if (qn_model_generates(model)) setup->device.n_outputs += QN_SPARE_ROWS;
+    if (!model->hparams.causal) return QUERN_OK; /* texts are there for one step only */
     const size_t n_ctx = setup->cache.n_ctx, all = n_ctx * p->n_parallel;
     setup->cache.n_positions = qn_min_size(p->n_positions > 0 ? p->n_positions : 4 * n_ctx, all);
     setup->cache.n_positions = qn_round_up(qn_max_size(setup->cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
     setup->cache.n_windows = p->n_parallel;
-    setup->device.n_outputs += QN_SPARE_ROWS;
     return QUERN_OK;
 }
 
@@ -61,9 +61,9 @@ static quern_status plan_draft(const qn_context_setup *setup, const quern_model 
     return qn_draft_model_plan(&draft, n_bytes, err);
 }
 
-static const quern_model *draft_model_of(const quern_engine_model_params *p)
+static const quern_model *draft_model_of(const quern_model *model, const quern_engine_model_params *p)
 {
-    return p->no_guesses ? NULL : p->draft;
+    return p->no_guesses || !qn_model_generates(model) ? NULL : p->draft;
 }
 
 quern_status qn_runner_plan_memory(qn_runner_plan *plan, const quern_model *model,
@@ -72,7 +72,7 @@ quern_status qn_runner_plan_memory(qn_runner_plan *plan, const quern_model *mode
     qn_context_setup setup;
     uint64_t draft_bytes;
     quern_status s = set_up(&setup, model, params, n_threads, err);
-    if (s == QUERN_OK) s = plan_draft(&setup, model, draft_model_of(params), &draft_bytes, err);
+    if (s == QUERN_OK) s = plan_draft(&setup, model, draft_model_of(model, params), &draft_bytes, err);
     if (s != QUERN_OK) return s;
     *plan = (qn_runner_plan){.n_ctx = setup.cache.n_ctx,
                              .kv_bytes = qn_kv_cache_bytes(&model->program, &setup.cache),
@@ -97,6 +97,7 @@ static quern_status take_memory(qn_runner *r, const quern_model *draft_model, qu
     r->slots = qn_calloc(r->n_slots, sizeof *r->slots);
     r->by_turn = qn_calloc(r->n_slots, sizeof *r->by_turn);
     r->drawing = qn_calloc(r->n_slots, sizeof *r->drawing);
+    r->embedding = qn_calloc(r->n_slots, sizeof *r->embedding);
     r->asked = qn_calloc(r->n_slots, sizeof *r->asked);
     r->tokens = qn_calloc(r->setup.device.n_batch, sizeof *r->tokens);
     r->segments = qn_calloc(r->setup.device.n_segments, sizeof *r->segments);
@@ -104,7 +105,8 @@ static quern_status take_memory(qn_runner *r, const quern_model *draft_model, qu
     r->untouched =
         qn_alloc_pages(untouched_bytes(&r->setup, r->model)); /* not touched, not taken from the system */
     if (r->untouched == NULL || r->slots == NULL || r->by_turn == NULL || r->drawing == NULL ||
-        r->asked == NULL || r->tokens == NULL || r->segments == NULL || r->outputs == NULL)
+        r->embedding == NULL || r->asked == NULL || r->tokens == NULL || r->segments == NULL ||
+        r->outputs == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
     const qn_lookup_params lookup = {.capacity = r->setup.cache.n_ctx, .least = LEAST_EQUAL};
     for (size_t i = 0; i < r->n_slots && s == QUERN_OK; i++) {
@@ -152,9 +154,9 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
         s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", model->path);
     if (s == QUERN_OK) s = set_up(&r->setup, model, &p, qn_thread_pool_size(pool), err);
     r->setup.device.pool = r->pool = pool;
-    r->makes_guesses = !p.no_guesses;
+    r->makes_guesses = !p.no_guesses && qn_model_generates(model);
     r->n_draft = qn_min_size(p.n_draft, QN_MAX_DRAFT);
-    if (s == QUERN_OK) s = take_memory(r, draft_model_of(&p), err);
+    if (s == QUERN_OK) s = take_memory(r, draft_model_of(model, &p), err);
     if (s == QUERN_OK) s = open_keeper(r, disk, err);
     if (s != QUERN_OK) qn_runner_destroy(r), *out = NULL;
     return s;
@@ -170,6 +172,7 @@ void qn_runner_destroy(qn_runner *r)
     qn_kv_cache_destroy(r->cache);
     for (size_t i = 0; i < r->n_slots && r->slots != NULL; i++) qn_lookup_index_destroy(r->slots[i].text);
     qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing), qn_free(r->asked);
+    qn_free(r->embedding);
     qn_free(r->tokens), qn_free(r->segments), qn_free(r->outputs);
     if (r->untouched != NULL) qn_free_pages(r->untouched, untouched_bytes(&r->setup, r->model));
     qn_free(r->name);

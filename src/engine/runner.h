@@ -70,8 +70,11 @@ bool qn_runner_yield(qn_runner *r, const quern_request *request);
 /* Ends the running requests that are canceled or past their deadline. */
 void qn_runner_sweep(qn_runner *r, uint64_t now_ns);
 
-/* One step: all that stream, then pieces of prompts, so that it ends within budget_ns if anybody streams.
- * Returns the nanoseconds that it took. */
-uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns);
+/* Whether answers are being drawn, which wait for each step, whose ever it is. */
+bool qn_runner_streams(const qn_runner *r);
+/* One step: all that stream, then pieces of prompts, and texts to embed, so that it ends within budget_ns if
+ * anybody streams, here or elsewhere; but a text that is seen both ways is read at once, however long that
+ * takes. Returns the nanoseconds that it took. */
+uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns, bool others_stream);
 
 #endif

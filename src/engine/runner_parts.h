@@ -25,6 +25,7 @@ typedef struct qn_slot {
     quern_request *request; /* NULL: free */
     size_t seq;
     size_t n_in_step; /* tokens of it in this step, but for the guesses */
+    size_t first_row; /* of these, in the batch */
     size_t n_right;   /* positions of the step that are its text: n_in_step, and guesses that came true */
     int32_t output;   /* row of logits it draws from; -1: none */
     quern_token draft[QN_MAX_DRAFT];
@@ -65,6 +66,8 @@ struct qn_runner {
     qn_batch batch;
     qn_slot **drawing; /* [n_slots] slots of this step that draw */
     size_t n_drawing;
+    qn_slot **embedding; /* [n_slots] slots of this step whose hidden states are pooled */
+    size_t n_embedding;
     size_t n_spare, n_held_back; /* rows that the step can still use; of these, not for guesses */
     qn_prompt_row prompt_rows[QN_SPARE_ROWS];
     size_t n_prompt_rows;
@@ -76,7 +79,7 @@ struct qn_runner {
 
 size_t qn_slot_length(const qn_runner *r, const qn_slot *s); /* positions that are computed */
 size_t qn_slot_left(const qn_runner *r, const qn_slot *s);   /* tokens that are to be computed */
-bool qn_slot_streams(const qn_runner *r, const qn_slot *s);  /* its answer is being drawn */
+bool qn_slot_streams(const qn_runner *r, const qn_slot *s);  /* an answer is being drawn */
 /* Takes over what is known of the request's tokens by now, if that is more than it has. */
 void qn_slot_find_prefix(qn_runner *r, qn_slot *s);
 /* Frees it, and tells the end of its request. */

@@ -19,7 +19,14 @@ size_t qn_slot_left(const qn_runner *r, const qn_slot *s)
 
 bool qn_slot_streams(const qn_runner *r, const qn_slot *s)
 {
-    return qn_slot_left(r, s) <= QN_ANSWER_STEP;
+    return !s->request->embeds && qn_slot_left(r, s) <= QN_ANSWER_STEP;
+}
+
+bool qn_runner_streams(const qn_runner *r)
+{
+    for (size_t i = 0; i < r->n_active; i++)
+        if (qn_slot_streams(r, r->by_turn[i])) return true;
+    return false;
 }
 
 static bool goes_before(const quern_request *a, const quern_request *b)
@@ -49,8 +56,9 @@ static quern_request *vacate(qn_runner *r, qn_slot *s)
 {
     quern_request *request = s->request;
     const size_t length = qn_slot_length(r, s);
-    qn_prefix_tree_keep(r->tree, request->name_space, request->tokens, length, s->seq, true);
-    if (r->keeper != NULL)
+    if (!request->embeds)
+        qn_prefix_tree_keep(r->tree, request->name_space, request->tokens, length, s->seq, true);
+    if (r->keeper != NULL && !request->embeds)
         qn_page_keeper_save(r->keeper, request->name_space, request->tokens, length, s->seq);
     qn_kv_cache_truncate(r->cache, s->seq, 0);
     qn_slot_forget_text(r, s);
@@ -106,6 +114,7 @@ bool qn_runner_yield(qn_runner *r, const quern_request *request)
 void qn_slot_find_prefix(qn_runner *r, qn_slot *s)
 {
     quern_request *q = s->request;
+    if (q->embeds) return; /* all its hidden states are wanted */
     /* one token is computed in any case, for its logits: the last, or the one before the first to score */
     const size_t most = (qn_request_scores_prompt(q) ? q->n_scored : q->n_tokens) - 1,
                  length = qn_slot_length(r, s);
@@ -129,7 +138,8 @@ static bool wait_for_first(quern_request *request)
 
 bool qn_runner_fetch(qn_runner *r, quern_request *request)
 {
-    if (r->keeper == NULL || request->was_fetched || qn_request_scores_prompt(request)) return false;
+    if (r->keeper == NULL || request->was_fetched || request->embeds || qn_request_scores_prompt(request))
+        return false;
     request->was_fetched = true;
     if (request != request->first) return wait_for_first(request);
     request->fetch = (qn_page_fetch){.owner = request,
@@ -159,6 +169,7 @@ void qn_runner_admit(qn_runner *r, quern_request *request)
     take_turn(r, s);
     qn_slot_find_prefix(r, s);
     qn_request_come_back(request);
+    if (request->embeds) qn_request_begin_text(request, r->model);
     if (request->began_ns != 0) return;
     quern_status status = qn_request_begin(request, qn_slot_length(r, s), &s->error);
     if (status != QUERN_OK) qn_slot_end(r, s, status, &s->error);

@@ -1,7 +1,8 @@
 /* runner_step.c: one step of a model (engine/runner_parts.h), in this order:
  *
  *     guesses -> slots by urgency -> room in the cache, made if need be -> tokens and segments -> the device
- *     -> all answers draw, side by side -> pages that are full become known -> what was drawn is told
+ *     -> all answers draw, side by side, and hidden states are pooled -> pages that are full become known ->
+ * what was drawn is told
  *
  * Guesses stand behind the tokens of a sequence in the step. The answer is drawn from the rows of logits one
  * by one, as it would be without them; as long as what is drawn is what was guessed, the next row is there
@@ -21,12 +22,14 @@ enum {
 
 /* ---- filling a step ---------------------------------------------------------------------------- */
 
-/* Tokens of a slot that the step has room for: of a prompt that is scored no more than it has rows for. */
+/* Tokens of a slot that the step has room for: of a prompt that is scored no more than it has rows for, of a
+ * text that is seen both ways all or none. */
 static size_t most_tokens(const qn_runner *r, const qn_slot *s)
 {
     const quern_request *q = s->request;
     const size_t left = qn_slot_left(r, s),
                  most = qn_min_size(left, r->setup.device.n_batch - r->batch.n_tokens);
+    if (!r->model->hparams.causal && most < left) return 0;
     if (!qn_request_scores_prompt(q)) return most;
     const size_t fit = q->n_scored - 1 - qn_slot_length(r, s) + r->n_spare;
     return fit + 1 >= left ? most : qn_min_size(most, fit); /* the last token's row is the one drawn from */
@@ -55,10 +58,14 @@ static void add_to_step(qn_runner *r, qn_slot *s, size_t n)
     quern_request *q = s->request;
     const size_t position = qn_slot_length(r, s), begin = b->n_tokens;
     s->n_in_step = s->n_right = n;
+    s->first_row = begin;
     memcpy(r->tokens + begin, q->tokens + position, n * sizeof *r->tokens);
     b->n_tokens += n;
     add_prompt_rows(r, q, position, begin, n);
-    if (position + n == q->n_tokens) {
+    if (q->embeds) {
+        b->hidden = true;
+        r->embedding[r->n_embedding++] = s;
+    } else if (position + n == q->n_tokens) {
         s->output = (int32_t)b->n_outputs;
         r->drawing[r->n_drawing++] = s;
         s->n_draft = qn_min_size(s->n_draft, r->n_spare); /* prompts may have taken rows since */
@@ -121,12 +128,12 @@ static bool will_be_known(const qn_runner *r, const qn_slot *s)
 {
     const quern_request *q = s->request;
     const size_t page_end = (qn_slot_length(r, s) / QN_PAGE_POSITIONS + 1) * QN_PAGE_POSITIONS;
-    if (q->n_tokens <= page_end || qn_request_scores_prompt(q)) return false;
+    if (q->n_tokens <= page_end || q->embeds || qn_request_scores_prompt(q)) return false;
     for (size_t i = 0; i < r->n_active; i++) {
         const qn_slot *other = r->by_turn[i];
         const quern_request *o = other->request;
         const size_t length = qn_slot_length(r, other);
-        if (length < page_end && page_end <= length + other->n_in_step &&
+        if (!o->embeds && length < page_end && page_end <= length + other->n_in_step &&
             memcmp(&q->name_space, &o->name_space, sizeof q->name_space) == 0 &&
             memcmp(q->tokens, o->tokens, page_end * sizeof *q->tokens) == 0)
             return true;
@@ -134,10 +141,10 @@ static bool will_be_known(const qn_runner *r, const qn_slot *s)
     return false;
 }
 
-static void add_prompts(qn_runner *r, uint64_t budget_ns)
+static void add_prompts(qn_runner *r, uint64_t budget_ns, bool others_stream)
 {
-    const bool alone = r->batch.n_tokens == 0;
-    const uint64_t budget = alone ? budget_ns * IDLE_BUDGET : budget_ns;
+    const bool nobody_waits = r->batch.n_tokens == 0 && !others_stream;
+    const uint64_t budget = nobody_waits ? budget_ns * IDLE_BUDGET : budget_ns;
     for (size_t i = 0; i < r->n_active && !is_full(r);) {
         qn_slot *s = r->by_turn[i];
         if (s->n_in_step > 0 || is_read_for(r, s) || will_be_known(r, s)) {
@@ -150,10 +157,11 @@ static void add_prompts(qn_runner *r, uint64_t budget_ns)
             i++;
             continue;
         }
-        const size_t least = r->batch.n_tokens == 0 || i == 0 ? QN_LEAST_PIECE : 0,
-                     n = qn_step_pace_fit(&r->pace, &r->shape, qn_slot_length(r, s), qn_min_size(least, most),
-                                          most, budget);
-        if (n == 0) break;
+        const bool whole = !r->model->hparams.causal;
+        const size_t piece = whole ? most : qn_min_size(QN_LEAST_PIECE, most),
+                     least = r->batch.n_tokens == 0 || i == 0 ? piece : 0,
+                     n = qn_step_pace_fit(&r->pace, &r->shape, qn_slot_length(r, s), least, most, budget);
+        if (n == 0 || (whole && n < most)) break;
         if (qn_slot_make_room(r, s, n)) add_to_step(r, s, n);
         if (i < r->n_active && r->by_turn[i] == s) i++;
     }
@@ -163,7 +171,7 @@ static void begin_step(qn_runner *r)
 {
     r->batch = (qn_batch){.tokens = r->tokens, .segments = r->segments, .outputs = r->outputs};
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++) r->batch.kv[g] = *qn_kv_cache_memory(r->cache, g);
-    r->n_drawing = r->n_prompt_rows = r->n_held_back = 0;
+    r->n_drawing = r->n_embedding = r->n_prompt_rows = r->n_held_back = 0;
     r->n_spare = QN_SPARE_ROWS;
     r->shape = (qn_step_shape){0};
     for (size_t i = 0; i < r->n_active; i++)
@@ -204,24 +212,39 @@ static void draw(qn_runner *r, qn_slot *s, float *untouched)
     }
 }
 
-/* The i-th piece of the work on the step's logits, by one of the threads. */
-static void use_logits(qn_runner *r, size_t i, int thread)
+static void pool(qn_runner *r, const qn_slot *s)
+{
+    for (size_t i = 0; i < s->n_in_step; i++)
+        qn_pooler_add(&s->request->pooler, qn_cpu_hidden(r->cpu, s->first_row + i));
+}
+
+/* The i-th piece of the work on what the step computed, by one of the threads. */
+static void use_rows(qn_runner *r, size_t i, int thread)
 {
     const size_t n_vocab = r->model->hparams.n_vocab;
     if (i < r->n_drawing) {
         draw(r, r->drawing[i], r->untouched + (size_t)thread * n_vocab);
         return;
     }
-    const qn_prompt_row *p = &r->prompt_rows[i - r->n_drawing];
+    i -= r->n_drawing;
+    if (i < r->n_embedding) {
+        pool(r, r->embedding[i]);
+        return;
+    }
+    const qn_prompt_row *p = &r->prompt_rows[i - r->n_embedding];
     qn_log_prob_list_fill(&p->request->prompt_log_probs, p->item, qn_cpu_logits(r->cpu, p->row), n_vocab);
+}
+
+static size_t count_pieces(const qn_runner *r)
+{
+    return r->n_drawing + r->n_embedding + r->n_prompt_rows;
 }
 
 static void use_some(const qn_worker *w, void *user)
 {
     qn_runner *r = user;
     size_t begin, stop;
-    while (qn_worker_take(w, r->n_drawing + r->n_prompt_rows, 1, &begin, &stop))
-        use_logits(r, begin, w->index);
+    while (qn_worker_take(w, count_pieces(r), 1, &begin, &stop)) use_rows(r, begin, w->index);
 }
 
 /* What was computed of a slot is part of its sequence now, but for guesses that were wrong. */
@@ -232,6 +255,7 @@ static void commit(qn_runner *r, qn_slot *s)
     const bool is_for_others =
         q->first->next_answer != NULL && before + 1 < q->n_prompt && length >= q->n_prompt;
     qn_kv_cache_commit(r->cache, s->seq, s->n_right);
+    if (q->embeds) return;
     if (is_for_others || length / QN_PAGE_POSITIONS != before / QN_PAGE_POSITIONS)
         qn_prefix_tree_keep(r->tree, q->name_space, q->tokens, length, s->seq, is_for_others);
     /* at the border between a prompt and its answer windows are still there, which later texts need to go on
@@ -260,6 +284,10 @@ static void tell(qn_runner *r, qn_slot *s)
     r->host.served(r->host.user, q,
                    s->output < 0 ? (double)s->n_in_step / PROMPT_BATCH : 1.0 + (double)n_true);
     if (s->output < 0 || q->prompt_log_probs.n > 0) qn_request_tell_read(q, qn_slot_length(r, s));
+    if (q->embeds && qn_slot_left(r, s) == 0) {
+        q->answer.finish = QUERN_FINISH_STOP;
+        qn_slot_end(r, s, QUERN_OK, &s->error);
+    }
     if (s->output < 0) return;
     qn_request_count_drawn(q);
     if (s->goes_on && qn_request_wants_shift(q)) shift(r, s);
@@ -267,15 +295,15 @@ static void tell(qn_runner *r, qn_slot *s)
     else qn_slot_end(r, s, s->status, &s->error);
 }
 
-/* Draws, and computes the log-probabilities that are wanted of prompts, side by side. */
+/* Draws, pools, and computes the log-probabilities that are wanted of prompts, side by side. */
 static void use_all(qn_runner *r)
 {
-    const size_t n = r->n_drawing + r->n_prompt_rows;
+    const size_t n = count_pieces(r);
     if (n > 1) qn_thread_pool_run(r->pool, use_some, r);
-    else if (n == 1) use_logits(r, 0, 0);
+    else if (n == 1) use_rows(r, 0, 0);
 }
 
-uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
+uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns, bool others_stream)
 {
     qn_metrics *m = r->host.metrics;
     const uint64_t start = qn_clock_ns();
@@ -283,7 +311,7 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns)
     qn_runner_guess(r, budget_ns);
     add_streams(r);
     const uint64_t gone = qn_clock_ns() - start;
-    add_prompts(r, gone < budget_ns ? budget_ns - gone : 0);
+    add_prompts(r, gone < budget_ns ? budget_ns - gone : 0, others_stream);
     if (r->batch.n_tokens == 0) return qn_clock_ns() - start;
     qn_metrics_turn_to(m, QN_PURPOSE_MODEL);
     const uint64_t ready = qn_clock_ns();

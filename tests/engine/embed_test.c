@@ -403,11 +403,6 @@ static void encoders_do_not_generate(void **state)
         const quern_input input = {.tokens = tokens_of[0], .n_tokens = 2, .logits = QUERN_LOGITS_LAST};
         assert_int_equal(quern_decode(ctx, &input, 1, &err), QUERN_ERR_ARGUMENT);
         assert_non_null(strstr(err.message, "makes embeddings"));
-        quern_engine *engine;
-        assert_int_equal(quern_engine_create(&engine, NULL, &err), QUERN_OK);
-        assert_int_equal(quern_engine_add_model(engine, "encoder", model, NULL, &err), QUERN_ERR_ARGUMENT);
-        assert_non_null(strstr(err.message, "makes embeddings"));
-        quern_engine_destroy(engine);
         quern_context_destroy(ctx);
         quern_model_close(model);
     }
