@@ -18,11 +18,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { N_QUESTIONS = 4 };
+enum { N_QUESTIONS = 4, N_EMBD = 256 };
 
 static quern_model *model, *windowed;
 static question questions[N_QUESTIONS];
 static qn_buffer alone[N_QUESTIONS], told;
+static float vector[N_EMBD];                          /* of the first question's prompt */
 static char directory[] = "/tmp/quern_faults_XXXXXX"; /* of pages */
 
 /* ---- one try ------------------------------------------------------------------------------------- */
@@ -52,8 +53,31 @@ static void check_answer(size_t i, const quern_event *end, const char *what, lon
         fail_msg("%s %ld: question %zu has another answer than alone", what, k, i);
 }
 
+static quern_request *ask_for_vector(quern_engine *e, const char *what, long k)
+{
+    quern_request *r;
+    quern_request_params p = quern_request_params_default();
+    quern_error err = {0};
+    p.prompt = questions[0].prompt, p.n_prompt = questions[0].n_prompt, p.embeds = true;
+    if (quern_submit(e, &p, &r, &err) != QUERN_OK && (!fault_has_struck() || err.message[0] == '\0'))
+        fail_msg("%s %ld: embedding refused", what, k);
+    return r;
+}
+
+static void check_vector(quern_request *r, const char *what, long k)
+{
+    if (r == NULL) return;
+    const quern_event end = question_hear(r, &told);
+    const bool is_right = end.kind == QUERN_EVENT_FINISHED && end.n_embedding == N_EMBD &&
+                          memcmp(end.embedding, vector, sizeof vector) == 0;
+    if (!is_right && (end.kind != QUERN_EVENT_FAILED || !fault_has_struck()))
+        fail_msg("%s %ld: another vector than alone", what, k);
+    quern_request_release(r);
+}
+
 static void ask_all(quern_engine *e, const char *what, long k)
 {
+    quern_request *embedding = ask_for_vector(e, what, k);
     quern_request *requests[N_QUESTIONS] = {0};
     for (size_t i = 0; i < N_QUESTIONS; i++) {
         const quern_sampler_params sampler = question_sampler(&questions[i]);
@@ -71,6 +95,7 @@ static void ask_all(quern_engine *e, const char *what, long k)
         qn_buffer_deinit(&told);
         quern_request_release(requests[i]);
     }
+    check_vector(embedding, what, k);
 }
 
 /* Opens, asks, and asks once more without a fault. False: there were not so many calls that could fail. */
@@ -223,6 +248,8 @@ static int set_up(void **state)
         questions[i].max_tokens = 12; /* enough to be kept on the disk */
         question_answer(ctx, &questions[i], &alone[i]);
     }
+    const quern_embed_text text = {questions[0].prompt, questions[0].n_prompt};
+    if (quern_embed(ctx, &text, 1, NULL, vector, N_EMBD, NULL) != QUERN_OK) return -1;
     quern_context_destroy(ctx);
     return 0;
 }
