@@ -1020,7 +1020,7 @@ typedef struct quern_event {
  * valid during the call. */
 typedef void quern_event_fn(void *user, quern_request *request, const quern_event *event);
 
-enum { QUERN_MAX_ANSWERS = 64, QUERN_MAX_TOP_LOG_PROBS = 20 };
+enum { QUERN_MAX_ANSWERS = 64, QUERN_MAX_TOP_LOG_PROBS = 20, QUERN_MAX_CHOICES = 4096 };
 
 typedef struct quern_request_params { /* what is pointed to, but for the grammar, is copied */
     size_t struct_bytes;
@@ -1056,10 +1056,15 @@ typedef struct quern_request_params { /* what is pointed to, but for the grammar
     uint32_t n_top_log_probs; /**< most likely tokens to tell beside each, at most QUERN_MAX_TOP_LOG_PROBS */
     /** No answer is drawn: the prompt is a text that a vector, or scores, are made of as quern_embed does,
      * and FINISHED brings them. Sampler, grammar, stops and max_tokens are not looked at; there is one
-     * answer, without log-probabilities, and nothing is looked up in or kept for a cache. */
+     * answer, without log-probabilities. What is known of the text's beginning is used where nothing but the
+     * last token's hidden state is wanted. */
     bool embeds;
     quern_pooling pooling;
     bool normalize, truncate; /**< as in quern_embed_params */
+    /** With embeds, in place of a vector: the logits of these tokens behind the text, of a model that
+     * generates. They are those of a whole row, bitwise, but only they are computed. */
+    const quern_token *choices;
+    size_t n_choices;         /**< at most QUERN_MAX_CHOICES; 0: a vector */
     quern_event_fn *on_event; /**< NULL: events are fetched with quern_request_next */
     void *user;
 } quern_request_params;

@@ -12,10 +12,10 @@ typedef struct embed_run {
     quern_embed_params params;
     const quern_embed_text *texts;
     size_t n_texts, n_ctx;
-    size_t text, done; /* the next token to be read: of which text, and how many of it are */
-    size_t pooled;     /* texts whose hidden states are pooled */
-    qn_pooler pooler;  /* of the next one */
-    float *out;        /* where its vector goes */
+    size_t text, done;     /* the next token to be read: of which text, and how many of it are */
+    size_t pooled, n_seen; /* the same for hidden states that were pooled */
+    qn_pooler pooler;
+    float *out; /* where the vector of that text goes */
 } embed_run;
 
 quern_embed_params quern_embed_params_default(void)
@@ -69,12 +69,11 @@ static quern_status check(const embed_run *r, size_t n_out, quern_error *err)
 static void pool(embed_run *r, const float *hidden)
 {
     const size_t n_tokens = length_of(r, r->pooled);
-    if (r->pooler.n_seen == 0) qn_pooler_begin(&r->pooler, r->model, n_tokens, r->out);
-    qn_pooler_add(&r->pooler, hidden);
-    if (r->pooler.n_seen < n_tokens) return;
-    r->out += quern_embed_size(r->model, r->pooler.pooling, n_tokens);
-    r->pooler.n_seen = 0;
-    r->pooled++;
+    if (r->n_seen == 0) qn_pooler_begin(&r->pooler, r->model, n_tokens, r->out);
+    qn_pooler_add(&r->pooler, r->n_seen++, hidden);
+    if (r->n_seen < n_tokens) return;
+    r->out += qn_pooler_size(&r->pooler, r->model, n_tokens);
+    r->pooled++, r->n_seen = 0;
 }
 
 /* ---- steps ------------------------------------------------------------------------------------- */

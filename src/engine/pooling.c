@@ -44,14 +44,29 @@ quern_status qn_pooler_init(qn_pooler *p, const quern_model *model, quern_poolin
     *p = (qn_pooler){.pooling = qn_model_pooling(model, pooling), .normalize = normalize};
     const quern_status s = check(model, p->pooling, err);
     if (s != QUERN_OK) return s;
+    p->wants_last =
+        model->hparams.causal && (p->pooling == QUERN_POOLING_LAST || p->pooling == QUERN_POOLING_RANK);
     if (p->pooling == QUERN_POOLING_RANK) return qn_rank_scratch_init(&p->rank, model, err);
     if (p->pooling != QUERN_POOLING_MEAN) return QUERN_OK;
     p->sum = qn_calloc(model->hparams.n_embd, sizeof *p->sum);
     return p->sum != NULL ? QUERN_OK : qn_fail(err, QUERN_ERR_NOMEM, "embedding: no memory");
 }
 
+quern_status qn_pooler_init_choices(qn_pooler *p, const quern_model *model, const quern_token *choices,
+                                    size_t n_choices, quern_error *err)
+{
+    *p = (qn_pooler){.pooling = QUERN_POOLING_LAST, .wants_last = true};
+    return qn_choice_head_init(&p->choices, model, choices, n_choices, err);
+}
+
+size_t qn_pooler_size(const qn_pooler *p, const quern_model *model, size_t n_tokens)
+{
+    return p->choices.n_tokens > 0 ? p->choices.n_tokens : quern_embed_size(model, p->pooling, n_tokens);
+}
+
 void qn_pooler_deinit(qn_pooler *p)
 {
+    qn_choice_head_deinit(&p->choices);
     qn_rank_scratch_deinit(&p->rank);
     qn_free(p->sum);
     *p = (qn_pooler){0};
@@ -63,7 +78,6 @@ void qn_pooler_begin(qn_pooler *p, const quern_model *model, size_t n_tokens, fl
 {
     p->model = model;
     p->n_tokens = n_tokens;
-    p->n_seen = 0;
     p->out = out;
 }
 
@@ -86,27 +100,33 @@ static void put_vector(qn_pooler *p, const float *x)
     finish_vector(p);
 }
 
-static void add_to_mean(qn_pooler *p, const float *x)
+static void add_to_mean(qn_pooler *p, size_t position, const float *x)
 {
     const size_t n_embd = p->model->hparams.n_embd;
-    for (size_t i = 0; i < n_embd; i++) p->sum[i] = (p->n_seen == 0 ? 0 : p->sum[i]) + (double)x[i];
-    if (p->n_seen + 1 < p->n_tokens) return;
+    for (size_t i = 0; i < n_embd; i++) p->sum[i] = (position == 0 ? 0 : p->sum[i]) + (double)x[i];
+    if (position + 1 < p->n_tokens) return;
     for (size_t i = 0; i < n_embd; i++) p->out[i] = (float)(p->sum[i] / (double)p->n_tokens);
     finish_vector(p);
 }
 
-void qn_pooler_add(qn_pooler *p, const float *hidden)
+static void put_last(qn_pooler *p, const float *hidden)
 {
-    const bool is_first = p->n_seen == 0, is_last = p->n_seen + 1 == p->n_tokens;
+    if (p->choices.n_tokens > 0) qn_choice_head_logits(&p->choices, p->model, hidden, p->out);
+    else put_vector(p, hidden);
+}
+
+void qn_pooler_add(qn_pooler *p, size_t position, const float *hidden)
+{
+    const bool is_first = position == 0, is_last = position + 1 == p->n_tokens;
     switch (p->pooling) {
     case QUERN_POOLING_MEAN:
-        add_to_mean(p, hidden);
+        add_to_mean(p, position, hidden);
         break;
     case QUERN_POOLING_CLS:
         if (is_first) put_vector(p, hidden);
         break;
     case QUERN_POOLING_LAST:
-        if (is_last) put_vector(p, hidden);
+        if (is_last) put_last(p, hidden);
         break;
     case QUERN_POOLING_RANK:
         if (p->model->hparams.causal ? is_last : is_first) qn_rank_scores(&p->rank, p->model, hidden, p->out);
@@ -114,5 +134,4 @@ void qn_pooler_add(qn_pooler *p, const float *hidden)
     default:
         put_vector(p, hidden);
     }
-    p->n_seen++;
 }

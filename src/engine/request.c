@@ -94,10 +94,16 @@ static quern_status make_embedding(quern_request *r, const quern_model *model, c
     if (p->n_answers > 1 || p->log_probs || p->prompt_log_probs || p->shifts_context)
         return qn_fail(err, QUERN_ERR_ARGUMENT,
                        "embeddings: several answers, log-probabilities and shifting are of generated texts");
-    const quern_status s = qn_pooler_init(&r->pooler, model, p->pooling, p->normalize, err);
+    if (p->n_choices > QUERN_MAX_CHOICES)
+        return qn_fail(err, QUERN_ERR_ARGUMENT, "%zu choices (at most %d are possible)", p->n_choices,
+                       QUERN_MAX_CHOICES);
+    const quern_status s = p->n_choices > 0
+                               ? qn_pooler_init_choices(&r->pooler, model, p->choices, p->n_choices, err)
+                               : qn_pooler_init(&r->pooler, model, p->pooling, p->normalize, err);
     if (s != QUERN_OK) return s;
+    r->is_apart = !r->pooler.wants_last;
     size_t n_bytes;
-    r->n_embedding = quern_embed_size(model, r->pooler.pooling, r->n_prompt);
+    r->n_embedding = qn_pooler_size(&r->pooler, model, r->n_prompt);
     r->embedding = qn_mul_size(r->n_embedding, sizeof *r->embedding, &n_bytes) ? qn_malloc(n_bytes) : NULL;
     if (r->embedding != NULL) return QUERN_OK;
     return qn_fail(err, QUERN_ERR_NOMEM, "embedding of %zu tokens: no memory", r->n_prompt);

@@ -80,6 +80,7 @@ struct quern_request {
     size_t n_ctx, n_keep; /* positions it may have; of these, that stay */
     size_t n_scored;      /* tokens of the prompt whose log-probabilities are computed, or not wanted */
     bool embeds;          /* then there is no sampler and no answer, only why it ended */
+    bool is_apart; /* all its tokens are computed for it alone: no cache, and nothing kept for others */
     qn_pooler pooler;
     float *embedding; /* [n_embedding] */
     size_t n_embedding;

@@ -56,7 +56,7 @@ static quern_request *vacate(qn_runner *r, qn_slot *s)
 {
     quern_request *request = s->request;
     const size_t length = qn_slot_length(r, s);
-    if (!request->embeds)
+    if (!request->is_apart)
         qn_prefix_tree_keep(r->tree, request->name_space, request->tokens, length, s->seq, true);
     if (r->keeper != NULL && !request->embeds)
         qn_page_keeper_save(r->keeper, request->name_space, request->tokens, length, s->seq);
@@ -114,7 +114,7 @@ bool qn_runner_yield(qn_runner *r, const quern_request *request)
 void qn_slot_find_prefix(qn_runner *r, qn_slot *s)
 {
     quern_request *q = s->request;
-    if (q->embeds) return; /* all its hidden states are wanted */
+    if (q->is_apart) return;
     /* one token is computed in any case, for its logits: the last, or the one before the first to score */
     const size_t most = (qn_request_scores_prompt(q) ? q->n_scored : q->n_tokens) - 1,
                  length = qn_slot_length(r, s);
@@ -138,7 +138,7 @@ static bool wait_for_first(quern_request *request)
 
 bool qn_runner_fetch(qn_runner *r, quern_request *request)
 {
-    if (r->keeper == NULL || request->was_fetched || request->embeds || qn_request_scores_prompt(request))
+    if (r->keeper == NULL || request->was_fetched || request->is_apart || qn_request_scores_prompt(request))
         return false;
     request->was_fetched = true;
     if (request != request->first) return wait_for_first(request);

@@ -128,12 +128,12 @@ static bool will_be_known(const qn_runner *r, const qn_slot *s)
 {
     const quern_request *q = s->request;
     const size_t page_end = (qn_slot_length(r, s) / QN_PAGE_POSITIONS + 1) * QN_PAGE_POSITIONS;
-    if (q->n_tokens <= page_end || q->embeds || qn_request_scores_prompt(q)) return false;
+    if (q->n_tokens <= page_end || q->is_apart || qn_request_scores_prompt(q)) return false;
     for (size_t i = 0; i < r->n_active; i++) {
         const qn_slot *other = r->by_turn[i];
         const quern_request *o = other->request;
         const size_t length = qn_slot_length(r, other);
-        if (!o->embeds && length < page_end && page_end <= length + other->n_in_step &&
+        if (!o->is_apart && length < page_end && page_end <= length + other->n_in_step &&
             memcmp(&q->name_space, &o->name_space, sizeof q->name_space) == 0 &&
             memcmp(q->tokens, o->tokens, page_end * sizeof *q->tokens) == 0)
             return true;
@@ -214,8 +214,9 @@ static void draw(qn_runner *r, qn_slot *s, float *untouched)
 
 static void pool(qn_runner *r, const qn_slot *s)
 {
+    const size_t position = qn_slot_length(r, s); /* what the step computed comes behind it afterwards */
     for (size_t i = 0; i < s->n_in_step; i++)
-        qn_pooler_add(&s->request->pooler, qn_cpu_hidden(r->cpu, s->first_row + i));
+        qn_pooler_add(&s->request->pooler, position + i, qn_cpu_hidden(r->cpu, s->first_row + i));
 }
 
 /* The i-th piece of the work on what the step computed, by one of the threads. */
@@ -255,12 +256,12 @@ static void commit(qn_runner *r, qn_slot *s)
     const bool is_for_others =
         q->first->next_answer != NULL && before + 1 < q->n_prompt && length >= q->n_prompt;
     qn_kv_cache_commit(r->cache, s->seq, s->n_right);
-    if (q->embeds) return;
+    if (q->is_apart) return;
     if (is_for_others || length / QN_PAGE_POSITIONS != before / QN_PAGE_POSITIONS)
         qn_prefix_tree_keep(r->tree, q->name_space, q->tokens, length, s->seq, is_for_others);
     /* at the border between a prompt and its answer windows are still there, which later texts need to go on
      */
-    if (r->keeper != NULL && before < q->n_prompt && length >= q->n_prompt)
+    if (r->keeper != NULL && !q->embeds && before < q->n_prompt && length >= q->n_prompt)
         qn_page_keeper_save(r->keeper, q->name_space, q->tokens, length, s->seq);
 }
 

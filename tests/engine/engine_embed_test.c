@@ -277,8 +277,8 @@ static void a_text_makes_room_and_comes_back(void **state)
     free(expected);
 }
 
-/* What an answer computed is not taken for a text that is embedded, nor the other way round. */
-static void nothing_is_taken_from_a_cache(void **state)
+/* Where every hidden state is wanted nothing that is known helps; where the last one is, everything does. */
+static void what_is_known_is_taken_where_it_helps(void **state)
 {
     (void)state;
     quern_engine *e = engine_with(2, small(4, 64), false);
@@ -292,7 +292,48 @@ static void nothing_is_taken_from_a_cache(void **state)
     assert_int_equal(check_embedded(submit(e, &embed), &t).n_cached, 0);
     check_answered(submit(e, &ask), &q);
     assert_int_equal(check_embedded(submit(e, &embed), &t).n_cached, 0);
+    t.pooling = QUERN_POOLING_LAST;
+    const quern_request_params last = request_of(&t);
+    assert_int_equal(check_embedded(submit(e, &last), &t).n_cached, 199);
     quern_engine_destroy(e);
+}
+
+/* Logits of a few tokens are those of a whole row, also of a model that caps or scales them, and where most
+ * of the text is known. */
+static void choices_are_logits(void **state)
+{
+    (void)state;
+    static const tiny_model families[] = {{.seed = 6},
+                                          {.arch = "gemma2", .seed = 7, .type = QN_TYPE_Q6_K},
+                                          {.arch = "granite", .seed = 8, .type = QN_TYPE_Q8_0}};
+    static const quern_token choices[] = {5, QUESTION_VOCAB - 1, 0, 16, 15, 5};
+    enum { N = sizeof choices / sizeof choices[0] };
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        quern_model *m = question_model(&families[i]);
+        quern_engine *e = open_engine(2);
+        const quern_engine_model_params mp = small(2, 64);
+        quern_error err;
+        assert_int_equal(quern_engine_add_model(e, "family", m, &mp, &err), QUERN_OK);
+        const text t = make_text(12);
+        quern_context *ctx = question_context(m);
+        const quern_input input = {.tokens = t.tokens, .n_tokens = MAX_TOKENS, .logits = QUERN_LOGITS_LAST};
+        assert_int_equal(quern_decode(ctx, &input, 1, &err), QUERN_OK);
+        quern_request_params p = request_of(&t);
+        p.model = NULL, p.choices = choices, p.n_choices = N, p.pooling = QUERN_POOLING_DEFAULT;
+        for (size_t again = 0; again < 2; again++) {
+            qn_buffer none = {0};
+            quern_request *r = submit(e, &p);
+            const quern_event end = question_hear(r, &none);
+            assert_int_equal(end.n_embedding, N);
+            for (size_t k = 0; k < N; k++)
+                assert_memory_equal(&end.embedding[k], quern_logits(ctx, 0) + choices[k], sizeof(float));
+            assert_int_equal(end.result.n_cached, again == 0 ? 0 : MAX_TOKENS - 1);
+            quern_request_release(r);
+        }
+        quern_context_destroy(ctx);
+        quern_engine_destroy(e);
+        quern_model_close(m);
+    }
 }
 
 /* ---- lengths ------------------------------------------------------------------------------------- */
@@ -329,7 +370,7 @@ static void wishes_that_make_no_sense_are_refused(void **state)
     const text t = make_text(3);
     const struct {
         size_t model;
-        bool answers, several, scores, log_probs, shifts, no_such_pooling;
+        bool answers, several, scores, log_probs, shifts, no_such_pooling, choices;
         quern_status status;
         const char *part;
     } cases[] = {
@@ -340,6 +381,8 @@ static void wishes_that_make_no_sense_are_refused(void **state)
         {.model = CHAT, .several = true, .status = QUERN_ERR_ARGUMENT, .part = "generated texts"},
         {.model = CHAT, .log_probs = true, .status = QUERN_ERR_ARGUMENT, .part = "generated texts"},
         {.model = CHAT, .shifts = true, .status = QUERN_ERR_ARGUMENT, .part = "generated texts"},
+        {.model = ENCODER, .choices = true, .status = QUERN_ERR_ARGUMENT, .part = "makes embeddings"},
+        {.model = CHAT, .choices = true, .status = QUERN_ERR_ARGUMENT, .part = "choice 1: token 320"},
         {.model = CHAT, .no_such_pooling = true, .status = QUERN_ERR_ARGUMENT, .part = "pooling 77"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -351,6 +394,7 @@ static void wishes_that_make_no_sense_are_refused(void **state)
                     : cases[i].no_such_pooling ? (quern_pooling)77
                                                : QUERN_POOLING_DEFAULT;
         p.n_answers = cases[i].several ? 2 : 1;
+        p.choices = (const quern_token[]){0, QUESTION_VOCAB}, p.n_choices = cases[i].choices ? 2 : 0;
         p.log_probs = cases[i].log_probs, p.shifts_context = cases[i].shifts;
         assert_int_equal(quern_submit(e, &p, &r, &err), cases[i].status);
         assert_null(r);
@@ -385,7 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(company_changes_no_bit),
         cmocka_unit_test(a_text_makes_room_and_comes_back),
-        cmocka_unit_test(nothing_is_taken_from_a_cache),
+        cmocka_unit_test(what_is_known_is_taken_where_it_helps),
+        cmocka_unit_test(choices_are_logits),
         cmocka_unit_test(a_long_text_is_refused_or_cut),
         cmocka_unit_test(wishes_that_make_no_sense_are_refused),
         cmocka_unit_test(what_is_canceled_has_no_vector),
