@@ -616,9 +616,11 @@ typedef struct quern_grammar_params {
     size_t n_bytes;
     bool compact; /**< JSON without any blank between its parts; otherwise a blank, or a line end and some
                        indentation, may stand wherever JSON allows them */
-    bool open_objects; /**< JSON_SCHEMA: an object whose schema names properties and is silent about others
-                          may have others, as the standard says; otherwise it has none, which models do better
-                          with */
+    bool open_objects;   /**< JSON_SCHEMA: an object whose schema names properties and is silent about others
+                            may have others, as the standard says; otherwise it has none, which models do better
+                            with */
+    bool found_anywhere; /**< REGEX: texts in which it is found: anything may stand around it, unless ^ or $
+                            forbids that */
 } quern_grammar_params;
 QUERN_API quern_grammar_params quern_grammar_params_default(void);
 
@@ -1156,6 +1158,71 @@ typedef struct quern_engine_metrics {
 
 /** Any thread may call, at any time; it holds nobody up. */
 QUERN_API void quern_engine_get_metrics(quern_engine *engine, quern_engine_metrics *metrics);
+
+/* ---- router: which model for which text --------------------------------------------------------- */
+
+/** Sends a text where it belongs: to the first route whose rule it fulfils, else to the one that a small
+ * model takes for the likeliest, else to the fallback. Any thread may pick. */
+typedef struct quern_router quern_router;
+
+typedef struct quern_route {
+    const char *model;   /**< what a text is sent to; the router does not look it up */
+    const char *pattern; /**< rule: a regular expression (QUERN_GRAMMAR_REGEX) that is found in the text; or
+                            NULL */
+    size_t min_bytes;    /**< rule: the text has so many bytes or more; 0: none. Both rules must hold */
+    const char *description; /**< what it is for, in a few words that the classifier reads; NULL: only rules
+                                lead there */
+} quern_route;
+
+enum { QUERN_MAX_ROUTES = 256, QUERN_MAX_DESCRIBED_ROUTES = 26 };
+
+typedef struct quern_router_params { /* copied */
+    size_t struct_bytes;
+    const quern_route *routes; /**< [n_routes], the first that fits is taken */
+    size_t n_routes;
+    const char *classifier; /**< model of the engine that is asked; NULL: rules only */
+    const char *fallback;   /**< where everything else is sent; NULL: the last route */
+    double least_share;     /**< of the probability, that a described route needs; default 0 */
+    size_t max_bytes;    /**< of a longer text its beginning and end are shown to the classifier; 0: 1000 */
+    uint32_t timeout_ms; /**< the classifier may take, loading included, before the fallback is taken; 0: 1000
+                          */
+} quern_router_params;
+QUERN_API quern_router_params quern_router_params_default(void);
+
+/** @param engine  outlives the router; it has the classifier
+ * @return QUERN_OK; QUERN_ERR_ARGUMENT (a pattern, nothing to choose from, too many routes, a classifier that
+ * makes embeddings only), _NOT_FOUND (the classifier), _UNSUPPORTED (its template shows no texts, or its
+ * vocabulary has no letters), _NOMEM */
+QUERN_API quern_status quern_router_create(quern_router **out, quern_engine *engine,
+                                           const quern_router_params *params, quern_error *err);
+QUERN_API void quern_router_destroy(quern_router *router); /**< NULL is fine; nobody may be picking */
+
+typedef enum quern_routed_by {
+    QUERN_ROUTED_BY_RULE,
+    QUERN_ROUTED_BY_CLASSIFIER,
+    QUERN_ROUTED_BY_FALLBACK
+} quern_routed_by;
+
+typedef struct quern_routing {
+    const char *model; /**< owned by the router */
+    quern_routed_by by;
+    size_t route; /**< index; n_routes where the fallback was taken */
+    /** What the classifier said, if it was asked: shares of the probability that sum to 1, of each route; 0
+     * where there is no description. */
+    float shares[QUERN_MAX_ROUTES];
+    bool was_asked;
+    uint64_t took_ns;
+    quern_error problem; /**< why the classifier could not be asked; status QUERN_OK: there was no such */
+} quern_routing;
+
+/** Waits for the classifier, at most timeout_ms; not from an event's callback. Always picks: what goes wrong
+ * is told in problem, and the fallback is taken.
+ *
+ * The classifier sees the descriptions behind letters, then the text, and its logits for these letters are
+ * compared, less what it says to no text at all (Zhao et al. 2021, arXiv:2102.09690). What it is told before
+ * the text is found computed from the second time on. */
+QUERN_API void quern_router_pick(quern_router *router, const char *text, size_t n_bytes,
+                                 quern_routing *routing);
 
 /* ---- model store: names to files ------------------------------------------------------------- */
 

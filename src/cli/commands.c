@@ -50,6 +50,15 @@ const qn_command qn_commands[] = {
      "example\n"
      "  quern rerank bge-reranker.gguf \"what is a quern?\" -f documents.txt --top 3",
      qn_cli_rerank},
+    {"route", "[TEXT...]", "Tells which model texts would be sent to.",
+     "Rules come first, --match before --longer, in the order given; then the classifier chooses among "
+     "those\n"
+     "that --to describes; else the fallback is taken. Each TEXT, or line of a file or of standard input,\n"
+     "becomes a line: model, who chose it, with what share of the probability, time, text.\n"
+     "example\n"
+     "  quern route --classifier smollm2 --match coder='```' --to coder=\"questions about programs\" \\\n"
+     "      --to chat=\"everything else\" \"How do I sort a list?\"",
+     qn_cli_route},
     {"bench", "MODEL", "Measures prompt and generation speed.",
      "A LIST is numbers between commas, and ranges: 1-4 (each), 0-4096+1024 (steps), 1-16*2 (doublings). "
      "Every\n"

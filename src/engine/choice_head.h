@@ -19,8 +19,8 @@ quern_status qn_choice_head_init(qn_choice_head *h, const quern_model *model, co
                                  size_t n_tokens, quern_error *err);
 void qn_choice_head_deinit(qn_choice_head *h); /* all zeros is fine */
 
-/* From the final hidden state of a token, [n_embd], to the logits of the tokens behind it, [n_tokens]: bitwise
- * those of a whole row. The model, or its like, has weights. */
+/* From the final hidden state of a token, [n_embd], to the logits of the tokens behind it, [n_tokens]:
+ * bitwise those of a whole row. The model, or its like, has weights. */
 void qn_choice_head_logits(qn_choice_head *h, const quern_model *model, const float *hidden, float *logits);
 
 #endif

@@ -103,7 +103,8 @@ static quern_status build(qn_network *network, const quern_grammar_params *p, qu
     case QUERN_GRAMMAR_JSON_SCHEMA:
         return qn_json_schema_build_text(network, text, p->n_bytes, &options, err);
     case QUERN_GRAMMAR_REGEX:
-        return qn_regex_build(network, text, p->n_bytes, QN_REGEX_WHOLE, err);
+        return qn_regex_build(network, text, p->n_bytes, p->found_anywhere ? QN_REGEX_SEARCH : QN_REGEX_WHOLE,
+                              err);
     case QUERN_GRAMMAR_JSON_OBJECT:
         return qn_json_any_build(network, true, whitespace, err);
     case QUERN_GRAMMAR_CHOICE:

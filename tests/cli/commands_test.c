@@ -333,7 +333,7 @@ static void every_command_helps(void **state)
     (void)state;
     static const char *const names[] = {"run",        "pull",     "list",  "show",    "rm",     "bench",
                                         "perplexity", "verify",   "plan",  "explain", "logits", "tokenize",
-                                        "detokenize", "template", "embed", "rerank"};
+                                        "detokenize", "template", "embed", "rerank",  "route"};
     cli_result all = cli_run("--help", NULL);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         assert_non_null(strstr(all.out, names[i]));
