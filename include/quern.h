@@ -1190,8 +1190,8 @@ typedef struct quern_router_params { /* copied */
 QUERN_API quern_router_params quern_router_params_default(void);
 
 /** @param engine  outlives the router; it has the classifier
- * @return QUERN_OK; QUERN_ERR_ARGUMENT (a pattern, nothing to choose from, too many routes, a classifier that
- * makes embeddings only), _NOT_FOUND (the classifier), _UNSUPPORTED (its template shows no texts, or its
+ * @return QUERN_OK; QUERN_ERR_ARGUMENT (a pattern, nothing to choose from, too many routes), _NOT_FOUND (the
+ * classifier), _UNSUPPORTED (a reranker; its template shows no texts, or its
  * vocabulary has no letters), _NOMEM */
 QUERN_API quern_status quern_router_create(quern_router **out, quern_engine *engine,
                                            const quern_router_params *params, quern_error *err);
@@ -1220,7 +1220,9 @@ typedef struct quern_routing {
  *
  * The classifier sees the descriptions behind letters, then the text, and its logits for these letters are
  * compared, less what it says to no text at all (Zhao et al. 2021, arXiv:2102.09690). What it is told before
- * the text is found computed from the second time on. */
+ * the text is found computed from the second time on. A model that makes embeddings compares the beginning of
+ * the text with each description by the cosine of their vectors; small ones are much better at that than
+ * small ones that generate are at letters. */
 QUERN_API void quern_router_pick(quern_router *router, const char *text, size_t n_bytes,
                                  quern_routing *routing);
 

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/clock.h"
+#include "engine/pooling.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -24,11 +25,18 @@ struct quern_router {
     double least_share;
     size_t max_bytes;
     uint64_t timeout_ns;
-    qn_router_prompt prompt;
-    pthread_mutex_t mutex; /* for what the classifier says to no text */
-    bool has_bias;
-    float bias[QUERN_MAX_DESCRIBED_ROUTES];
+    size_t n_choices;
+    qn_router_prompt prompt;    /* of a classifier that generates */
+    const quern_model *encoder; /* or one that makes vectors, */
+    char **descriptions;        /* [n_choices] of these */
+    float *vectors;             /* [n_choices][n_embd] */
+    pthread_mutex_t mutex;      /* for what is asked once: vectors, or */
+    bool was_asked;
+    float bias[QUERN_MAX_DESCRIBED_ROUTES]; /* what the classifier says to no text */
 };
+
+/* Shares are as exp(SHARPNESS * cosine): a cosine that is greater by 0.1 counts 7 times. */
+static const float SHARPNESS = 20.0f;
 
 enum { DEFAULT_MAX_BYTES = 1000, DEFAULT_TIMEOUT_MS = 1000 };
 
@@ -82,20 +90,36 @@ static quern_status check(const quern_router_params *p, quern_error *err)
     return QUERN_OK;
 }
 
-static quern_status make_prompt(quern_router *r, const quern_router_params *p, quern_error *err)
+static quern_status keep_descriptions(quern_router *r, const char *const *descriptions, quern_error *err)
+{
+    const size_t n_embd = quern_embed_size(r->encoder, QUERN_POOLING_DEFAULT, 1);
+    r->descriptions = qn_calloc(r->n_choices, sizeof *r->descriptions);
+    r->vectors = qn_calloc(r->n_choices * n_embd, sizeof *r->vectors);
+    if (r->descriptions == NULL || r->vectors == NULL) return fail_nomem(err);
+    for (size_t i = 0; i < r->n_choices; i++)
+        if ((r->descriptions[i] = qn_strdup(descriptions[i])) == NULL) return fail_nomem(err);
+    return QUERN_OK;
+}
+
+static quern_status make_classifier(quern_router *r, const quern_router_params *p, quern_error *err)
 {
     const char *descriptions[QUERN_MAX_DESCRIBED_ROUTES];
-    size_t n = 0;
     for (size_t i = 0; i < p->n_routes; i++)
-        if (p->routes[i].description != NULL) descriptions[n++] = p->routes[i].description;
+        if (p->routes[i].description != NULL) descriptions[r->n_choices++] = p->routes[i].description;
     const quern_model *model = quern_engine_model(r->engine, p->classifier);
     if (model == NULL)
         return qn_fail(err, QUERN_ERR_NOT_FOUND, "router: the engine has no model '%s' to classify",
                        qn_quote(p->classifier, strlen(p->classifier)).text);
     r->classifier = qn_strdup(p->classifier);
     if (r->classifier == NULL) return fail_nomem(err);
-    quern_status s = qn_model_check_generates(model, err);
-    if (s == QUERN_OK) s = qn_router_prompt_init(&r->prompt, model, descriptions, n, err);
+    if (!qn_model_generates(model)) {
+        if (qn_model_pooling(model, QUERN_POOLING_DEFAULT) == QUERN_POOLING_RANK)
+            return qn_fail(err, QUERN_ERR_UNSUPPORTED,
+                           "router: '%s' is a reranker, which makes no vectors to compare", r->classifier);
+        r->encoder = model;
+        return keep_descriptions(r, descriptions, err);
+    }
+    const quern_status s = qn_router_prompt_init(&r->prompt, model, descriptions, r->n_choices, err);
     if (s != QUERN_OK) qn_fail_prefix(err, "router");
     return s;
 }
@@ -111,7 +135,7 @@ static quern_status make_router(quern_router *r, const quern_router_params *p, q
         s = make_route(&r->routes[r->n_routes], &p->routes[r->n_routes], &n_choices, err);
         if (s != QUERN_OK) qn_fail_prefix(err, "router: route %zu", r->n_routes);
     }
-    return s == QUERN_OK && p->classifier != NULL ? make_prompt(r, p, err) : s;
+    return s == QUERN_OK && p->classifier != NULL ? make_classifier(r, p, err) : s;
 }
 
 quern_status quern_router_create(quern_router **out, quern_engine *engine, const quern_router_params *params,
@@ -146,6 +170,9 @@ void quern_router_destroy(quern_router *r)
     qn_free(r->classifier);
     qn_free(r->fallback);
     qn_router_prompt_deinit(&r->prompt);
+    for (size_t i = 0; i < r->n_choices && r->descriptions != NULL; i++) qn_free(r->descriptions[i]);
+    qn_free(r->descriptions);
+    qn_free(r->vectors);
     pthread_mutex_destroy(&r->mutex);
     qn_free(r);
 }
@@ -171,8 +198,8 @@ static size_t first_by_rule(const quern_router *r, const char *text, size_t n_by
 
 /* ---- the classifier ------------------------------------------------------------------------------ */
 
-/* Waits for the logits of the letters, [n_choices][QN_LETTER_FORMS]. */
-static quern_status wait_for_logits(quern_request *request, float *logits, size_t n, quern_error *err)
+/* Waits for the n values that a request brings. */
+static quern_status wait_for_values(quern_request *request, float *values, size_t n, quern_error *err)
 {
     quern_event event;
     while (quern_request_next(request, -1, &event)) {
@@ -182,39 +209,43 @@ static quern_status wait_for_logits(quern_request *request, float *logits, size_
         }
         if (event.kind == QUERN_EVENT_FINISHED && event.embedding == NULL)
             return qn_fail(err, QUERN_ERR_CANCELED, "router: the classifier was not ready in time");
-        if (event.kind == QUERN_EVENT_FINISHED) memcpy(logits, event.embedding, n * sizeof *logits);
+        if (event.kind == QUERN_EVENT_FINISHED) memcpy(values, event.embedding, n * sizeof *values);
     }
     return QUERN_OK;
 }
 
+/* The logits of the letters behind a question, [n_choices][QN_LETTER_FORMS], or the vector of a text. */
 static quern_status ask_tokens(const quern_router *r, const quern_token *tokens, size_t n_tokens,
-                               float *logits, quern_error *err)
+                               float *values, size_t n_values, quern_error *err)
 {
     quern_request *request;
     quern_request_params p = quern_request_params_default();
     p.model = r->classifier, p.prompt = tokens, p.n_prompt = n_tokens;
-    p.embeds = true, p.choices = r->prompt.letters, p.n_choices = r->prompt.n_choices * QN_LETTER_FORMS;
+    p.embeds = true, p.truncate = p.normalize = r->encoder != NULL;
+    if (r->encoder == NULL) p.choices = r->prompt.letters, p.n_choices = n_values;
     p.priority = QUERN_PRIORITY_INTERACTIVE;
     p.deadline_ns = r->timeout_ns;
     p.client = "router";
     quern_status s = quern_submit(r->engine, &p, &request, err);
-    if (s == QUERN_OK) s = wait_for_logits(request, logits, p.n_choices, err);
+    if (s == QUERN_OK) s = wait_for_values(request, values, n_values, err);
     quern_request_release(request);
     return s;
 }
 
+/* ---- a classifier that generates ---- */
+
 /* How likely each letter is, in nats, whatever form it has. */
-static quern_status ask(const quern_router *r, const char *text, size_t n_bytes, float *scores,
-                        quern_error *err)
+static quern_status ask_for_letter(const quern_router *r, const char *text, size_t n_bytes, float *scores,
+                                   quern_error *err)
 {
     quern_token *tokens;
     size_t n_tokens;
     float logits[QUERN_MAX_DESCRIBED_ROUTES * QN_LETTER_FORMS];
     quern_status s = qn_router_prompt_fill(&r->prompt, text, n_bytes, r->max_bytes, &tokens, &n_tokens, err);
     if (s != QUERN_OK) return s;
-    s = ask_tokens(r, tokens, n_tokens, logits, err);
+    s = ask_tokens(r, tokens, n_tokens, logits, r->n_choices * QN_LETTER_FORMS, err);
     qn_free(tokens);
-    for (size_t i = 0; i < r->prompt.n_choices && s == QUERN_OK; i++) {
+    for (size_t i = 0; i < r->n_choices && s == QUERN_OK; i++) {
         const float *forms = logits + i * QN_LETTER_FORMS, more = fmaxf(forms[0], forms[1]),
                     less = fminf(forms[0], forms[1]);
         scores[i] = more + log1pf(expf(less - more));
@@ -222,42 +253,107 @@ static quern_status ask(const quern_router *r, const char *text, size_t n_bytes,
     return s;
 }
 
-/* What the classifier says to no text, asked once. */
-static quern_status take_bias(quern_router *r, float *bias, quern_error *err)
+static bool was_asked(quern_router *r)
 {
     pthread_mutex_lock(&r->mutex);
-    const bool has_bias = r->has_bias;
-    memcpy(bias, r->bias, sizeof r->bias);
+    const bool was_asked = r->was_asked;
     pthread_mutex_unlock(&r->mutex);
-    if (has_bias) return QUERN_OK;
-    const quern_status s = ask(r, "", 0, bias, err);
-    if (s != QUERN_OK) return s;
+    return was_asked; /* from then on nothing of it changes */
+}
+
+/* Notes what was asked for, unless somebody else was faster: then it is the same. */
+static void note(quern_router *r, float *place, const float *values, size_t n)
+{
     pthread_mutex_lock(&r->mutex);
-    memcpy(r->bias, bias, sizeof r->bias);
-    r->has_bias = true;
+    if (!r->was_asked) memcpy(place, values, n * sizeof *place);
+    r->was_asked = true;
     pthread_mutex_unlock(&r->mutex);
+}
+
+static quern_status by_letters(quern_router *r, const char *text, size_t n_bytes, float *scores,
+                               quern_error *err)
+{
+    if (!was_asked(r)) {
+        float bias[QUERN_MAX_DESCRIBED_ROUTES];
+        const quern_status s = ask_for_letter(r, "", 0, bias, err);
+        if (s != QUERN_OK) return s;
+        note(r, r->bias, bias, r->n_choices);
+    }
+    const quern_status s = ask_for_letter(r, text, n_bytes, scores, err);
+    for (size_t i = 0; i < r->n_choices && s == QUERN_OK; i++) scores[i] -= r->bias[i];
     return s;
 }
 
-static void fill_shares(const quern_router *r, const float *scores, const float *bias, float *shares)
+/* ---- a classifier that makes vectors ---- */
+
+static quern_status ask_for_vector(const quern_router *r, const char *text, size_t n_bytes, float *vector,
+                                   size_t n_embd, quern_error *err)
+{
+    quern_token *tokens;
+    size_t n_tokens;
+    quern_status s =
+        quern_tokenize(r->encoder, text, n_bytes, QUERN_TOKENIZE_ADD_SPECIAL, &tokens, &n_tokens, err);
+    if (s != QUERN_OK) return s;
+    if (n_tokens == 0) memset(vector, 0, n_embd * sizeof *vector); /* like nothing */
+    else s = ask_tokens(r, tokens, n_tokens, vector, n_embd, err);
+    quern_free(tokens);
+    return s;
+}
+
+/* vectors: [n_choices + 1][n_embd] room; the last is of the text. */
+static quern_status fill_vectors(quern_router *r, const char *text, size_t n_bytes, float *vectors,
+                                 size_t n_embd, quern_error *err)
+{
+    quern_status s = QUERN_OK;
+    if (!was_asked(r)) {
+        for (size_t i = 0; i < r->n_choices && s == QUERN_OK; i++)
+            s = ask_for_vector(r, r->descriptions[i], strlen(r->descriptions[i]), vectors + i * n_embd,
+                               n_embd, err);
+        if (s == QUERN_OK) note(r, r->vectors, vectors, r->n_choices * n_embd);
+    }
+    if (s != QUERN_OK) return s;
+    return ask_for_vector(r, text, qn_min_size(n_bytes, r->max_bytes), vectors + r->n_choices * n_embd,
+                          n_embd, err);
+}
+
+static quern_status by_vectors(quern_router *r, const char *text, size_t n_bytes, float *scores,
+                               quern_error *err)
+{
+    const size_t n_embd = quern_embed_size(r->encoder, QUERN_POOLING_DEFAULT, 1);
+    float *vectors = qn_calloc((r->n_choices + 1) * n_embd, sizeof *vectors);
+    if (vectors == NULL) return fail_nomem(err);
+    const quern_status s = fill_vectors(r, text, n_bytes, vectors, n_embd, err);
+    const float *of_text = vectors + r->n_choices * n_embd;
+    for (size_t i = 0; i < r->n_choices && s == QUERN_OK; i++) {
+        double cosine = 0;
+        for (size_t k = 0; k < n_embd; k++) cosine += (double)r->vectors[i * n_embd + k] * (double)of_text[k];
+        scores[i] = SHARPNESS * (float)cosine;
+    }
+    qn_free(vectors);
+    return s;
+}
+
+/* ---- its word ---- */
+
+static void fill_shares(const quern_router *r, const float *scores, float *shares)
 {
     float greatest = -INFINITY, sum = 0;
-    for (size_t i = 0; i < r->prompt.n_choices; i++) greatest = fmaxf(greatest, scores[i] - bias[i]);
-    for (size_t i = 0; i < r->prompt.n_choices; i++) sum += expf(scores[i] - bias[i] - greatest);
+    for (size_t i = 0; i < r->n_choices; i++) greatest = fmaxf(greatest, scores[i]);
+    for (size_t i = 0; i < r->n_choices; i++) sum += expf(scores[i] - greatest);
     for (size_t i = 0; i < r->n_routes; i++) {
         const size_t choice = r->routes[i].choice;
-        shares[i] = choice == SIZE_MAX ? 0.0f : expf(scores[choice] - bias[choice] - greatest) / sum;
+        shares[i] = choice == SIZE_MAX ? 0.0f : expf(scores[choice] - greatest) / sum;
     }
 }
 
 /* False: it says nothing, or nothing clear. */
 static bool by_classifier(quern_router *r, const char *text, size_t n_bytes, quern_routing *routing)
 {
-    float scores[QUERN_MAX_DESCRIBED_ROUTES] = {0}, bias[QUERN_MAX_DESCRIBED_ROUTES] = {0};
-    quern_status s = take_bias(r, bias, &routing->problem);
-    if (s == QUERN_OK) s = ask(r, text, n_bytes, scores, &routing->problem);
+    float scores[QUERN_MAX_DESCRIBED_ROUTES] = {0};
+    const quern_status s = r->encoder != NULL ? by_vectors(r, text, n_bytes, scores, &routing->problem)
+                                              : by_letters(r, text, n_bytes, scores, &routing->problem);
     if (s != QUERN_OK) return false;
-    fill_shares(r, scores, bias, routing->shares);
+    fill_shares(r, scores, routing->shares);
     routing->was_asked = true;
     size_t best = 0;
     for (size_t i = 1; i < r->n_routes; i++)

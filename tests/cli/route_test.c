@@ -7,7 +7,7 @@
 #include <jansson.h>
 #include <math.h>
 
-static char classifier[128], encoder[128];
+static char classifier[128], reranker[128];
 
 static json_t *run_json(const char *arguments, const char *input)
 {
@@ -76,8 +76,8 @@ static void what_is_wrong_is_said_in_one_line(void **state)
     cli_expect_failure("route hello --match a=(", NULL, 1, "route 0");
     cli_expect_failure(cli_format("route hello --to a=b --classifier %s", classifier), NULL, 1,
                        "1 routes have descriptions");
-    cli_expect_failure(cli_format("route hello --to a=b --to c=d --classifier %s", encoder), NULL, 1,
-                       "makes embeddings");
+    cli_expect_failure(cli_format("route hello --to a=b --to c=d --classifier %s", reranker), NULL, 1,
+                       "is a reranker");
     cli_expect_failure(cli_format("route --match a=b -f %s", cli_path("missing.txt")), NULL, 1,
                        "missing.txt");
 }
@@ -86,9 +86,9 @@ static int set_up(void **state)
 {
     if (cli_set_up(state) != 0) return -1;
     snprintf(classifier, sizeof classifier, "%s/classifier.gguf", cli_directory);
-    snprintf(encoder, sizeof encoder, "%s/encoder.gguf", cli_directory);
+    snprintf(reranker, sizeof reranker, "%s/reranker.gguf", cli_directory);
     return tiny_model_write(classifier, &(tiny_model){.seed = 1}) &&
-                   tiny_model_write(encoder, &(tiny_model){.arch = "bert", .seed = 2})
+                   tiny_model_write(reranker, &(tiny_model){.arch = "bert", .seed = 2, .n_scores = 1})
                ? 0
                : -1;
 }

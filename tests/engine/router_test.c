@@ -185,6 +185,61 @@ static void shares_are_what_the_model_says(void **state)
     quern_engine_destroy(e);
 }
 
+/* The vector of a text, alone and of length 1; free() it. */
+static float *vector_alone(const quern_model *m, const char *text, size_t *n)
+{
+    quern_token *tokens;
+    size_t n_tokens;
+    quern_error err;
+    quern_embed_params params = quern_embed_params_default();
+    quern_context *ctx = question_context(m);
+    params.normalize = true;
+    assert_int_equal(
+        quern_tokenize(m, text, strlen(text), QUERN_TOKENIZE_ADD_SPECIAL, &tokens, &n_tokens, &err),
+        QUERN_OK);
+    *n = quern_embed_size(m, QUERN_POOLING_DEFAULT, n_tokens);
+    float *vector = malloc(*n * sizeof *vector);
+    const quern_embed_text one = {tokens, n_tokens};
+    if (quern_embed(ctx, &one, 1, &params, vector, *n, &err) != QUERN_OK) fail_msg("%s", err.message);
+    quern_free(tokens);
+    quern_context_destroy(ctx);
+    return vector;
+}
+
+static double cosine(const quern_model *m, const char *a, const char *b)
+{
+    size_t n;
+    double sum = 0;
+    float *x = vector_alone(m, a, &n), *y = vector_alone(m, b, &n);
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)y[i];
+    free(x), free(y);
+    return sum;
+}
+
+/* A model that makes embeddings compares: a text that is a description goes there. */
+static void an_encoder_compares_vectors(void **state)
+{
+    (void)state;
+    quern_model *encoder = question_model(&(tiny_model){.arch = "bert", .seed = 41, .n_ctx = QUESTION_CTX});
+    quern_engine *e = open_engine(NULL);
+    quern_error err;
+    assert_int_equal(quern_engine_add_model(e, "small", encoder, NULL, &err), QUERN_OK);
+    const quern_router_params p = with_classifier();
+    quern_router *r = open_router(e, &p);
+    for (size_t i = 1; i < N_THREE; i++) {
+        const quern_routing routing = pick(r, three[i].description);
+        double sum = 0;
+        for (size_t k = 1; k < N_THREE; k++)
+            sum += exp(20 * cosine(encoder, three[k].description, three[i].description));
+        assert_int_equal(routing.by, QUERN_ROUTED_BY_CLASSIFIER);
+        assert_int_equal(routing.route, i);
+        assert_true(fabs((double)routing.shares[i] - exp(20.0) / sum) < 1e-3);
+    }
+    quern_router_destroy(r);
+    quern_engine_destroy(e);
+    quern_model_close(encoder);
+}
+
 static void what_is_told_before_the_text_is_read_once(void **state)
 {
     (void)state;
@@ -354,11 +409,11 @@ static void routers_that_make_no_sense_are_refused(void **state)
     (void)state;
     static quern_route many[QUERN_MAX_ROUTES + 1];
     for (size_t i = 0; i <= QUERN_MAX_ROUTES; i++) many[i] = (quern_route){.model = "m", .description = "d"};
-    quern_model *encoder = question_model(&(tiny_model){.arch = "bert", .seed = 4}),
+    quern_model *reranker = question_model(&(tiny_model){.arch = "bert", .seed = 4, .n_scores = 1}),
                 *mute = question_model(&(tiny_model){.seed = 5, .chat_template = "hello"});
     quern_engine *e = open_engine(model);
     quern_error err;
-    assert_int_equal(quern_engine_add_model(e, "encoder", encoder, NULL, &err), QUERN_OK);
+    assert_int_equal(quern_engine_add_model(e, "reranker", reranker, NULL, &err), QUERN_OK);
     assert_int_equal(quern_engine_add_model(e, "mute", mute, NULL, &err), QUERN_OK);
     quern_router_params p = with_classifier();
     p.n_routes = 0;
@@ -373,15 +428,15 @@ static void routers_that_make_no_sense_are_refused(void **state)
     check_refused(e, &p, QUERN_ERR_ARGUMENT, "least share");
     p = with_classifier(), p.classifier = "nobody";
     check_refused(e, &p, QUERN_ERR_NOT_FOUND, "'nobody'");
-    p.classifier = "encoder";
-    check_refused(e, &p, QUERN_ERR_ARGUMENT, "makes embeddings");
+    p.classifier = "reranker";
+    check_refused(e, &p, QUERN_ERR_UNSUPPORTED, "is a reranker");
     p.classifier = "mute";
     check_refused(e, &p, QUERN_ERR_UNSUPPORTED, "does not show");
     const quern_route nameless[] = {{.pattern = "x"}};
     p = quern_router_params_default(), p.routes = nameless, p.n_routes = 1;
     check_refused(e, &p, QUERN_ERR_ARGUMENT, "no model");
     quern_engine_destroy(e);
-    quern_model_close(encoder), quern_model_close(mute);
+    quern_model_close(reranker), quern_model_close(mute);
 }
 
 /* Each allocation of making a router fails in turn. */
@@ -426,6 +481,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_rule_that_holds_is_taken),
         cmocka_unit_test(shares_are_what_the_model_says),
+        cmocka_unit_test(an_encoder_compares_vectors),
         cmocka_unit_test(what_is_told_before_the_text_is_read_once),
         cmocka_unit_test(an_unclear_word_is_not_taken),
         cmocka_unit_test(texts_are_shown_as_they_are),
