@@ -414,7 +414,8 @@ static void enter(qn_output_parser *p, const char *prompt_end)
     const qn_output_format *f = p->format;
     p->state = f->message_begin != NULL ? QN_STATE_MESSAGE : QN_STATE_CONTENT;
     if (prompt_end == NULL) return;
-    if (!p->reasoning_is_content && qn_output_begins_reasoning(f, prompt_end)) start_text(p, QN_STATE_REASONING);
+    if (!p->reasoning_is_content && qn_output_begins_reasoning(f, prompt_end))
+        start_text(p, QN_STATE_REASONING);
     if (f->message_begin == NULL) return;
     const char *head = NULL;
     for (const char *next = prompt_end; (next = strstr(next, f->message_begin)) != NULL;)

@@ -4,8 +4,8 @@
 
 #include "grammar/network.h"
 
-/* After qn_network_find_shortest. QUERN_ERR_ARGUMENT names a rule that can; QUERN_ERR_NOMEM. what and rule_name
- * as for qn_network_build. */
+/* After qn_network_find_shortest. QUERN_ERR_ARGUMENT names a rule that can; QUERN_ERR_NOMEM. what and
+ * rule_name as for qn_network_build. */
 quern_status qn_network_check_recursion(const qn_network *n, const char *what,
                                         const char *(*rule_name)(void *user, uint32_t rule), void *user,
                                         quern_error *err);

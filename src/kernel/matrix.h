@@ -22,10 +22,10 @@ enum { QN_PANEL_ROWS = 16 };
 enum { QN_MATRIX_LAYOUT = 1 };
 
 typedef struct qn_matrix {
-    qn_tensor_type type;     /* of the file's tensor */
-    size_t n_rows, n_cols;   /* outputs, inputs */
-    const uint8_t *data;     /* qn_matrix_bytes(): panels, 64-byte aligned; see qn_matrix_is_packed */
-    size_t panel_bytes;      /* distance of one panel of 16 rows to the next */
+    qn_tensor_type type;   /* of the file's tensor */
+    size_t n_rows, n_cols; /* outputs, inputs */
+    const uint8_t *data;   /* qn_matrix_bytes(): panels, 64-byte aligned; see qn_matrix_is_packed */
+    size_t panel_bytes;    /* distance of one panel of 16 rows to the next */
 } qn_matrix;
 
 /* True if a matrix of this type and width can be multiplied. */
@@ -37,7 +37,10 @@ bool qn_matrix_is_packed(qn_tensor_type type);
 
 /* Bytes of the packed form, the last panel padded with zero rows. Dimensions are bounded by the file. */
 size_t qn_matrix_panel_bytes(qn_tensor_type type, size_t n_cols);
-static inline size_t qn_matrix_panels(size_t n_rows) { return (n_rows + QN_PANEL_ROWS - 1) / QN_PANEL_ROWS; }
+static inline size_t qn_matrix_panels(size_t n_rows)
+{
+    return (n_rows + QN_PANEL_ROWS - 1) / QN_PANEL_ROWS;
+}
 
 /* Packs panels [begin, end) from the file's rows (`source`: whole tensor, unaligned) to dst (whole
  * matrix, 64-byte aligned). Panels are independent: threads may share the work. */
@@ -59,13 +62,13 @@ size_t qn_act_row_bytes(qn_act_format format, size_t n_cols);
 
 typedef struct qn_matmul {
     const qn_matrix *w;
-    const void *act;            /* rows in w's act format */
-    float *y;                   /* y[row * y_stride + output] */
+    const void *act; /* rows in w's act format */
+    float *y;        /* y[row * y_stride + output] */
     size_t y_stride;
-    const float *bias;          /* [n_rows] or NULL, added last */
-    bool add;                   /* add to what y holds instead of overwriting it: y + (product + bias) */
-    const int32_t *act_index;   /* token t reads activation row act_index[t]; NULL: row t */
-    const int32_t *y_index;     /* and writes output row y_index[t]; NULL: row t. No duplicates. */
+    const float *bias;        /* [n_rows] or NULL, added last */
+    bool add;                 /* add to what y holds instead of overwriting it: y + (product + bias) */
+    const int32_t *act_index; /* token t reads activation row act_index[t]; NULL: row t */
+    const int32_t *y_index;   /* and writes output row y_index[t]; NULL: row t. No duplicates. */
 } qn_matmul;
 
 /* Few tokens: kernels may read as many panels at once, so pieces of a multiple of that are good. */

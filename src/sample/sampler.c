@@ -315,7 +315,8 @@ quern_token qn_sampler_sample(qn_sampler *s, float *logits, const float *block_m
 bool qn_sampler_draw_only(qn_sampler *s, quern_token token)
 {
     for (size_t i = 0; i < s->params.n_logit_bias; i++)
-        if (s->params.logit_bias[i].token == token && !(s->params.logit_bias[i].bias > -INFINITY)) return false;
+        if (s->params.logit_bias[i].token == token && !(s->params.logit_bias[i].bias > -INFINITY))
+            return false;
     s->drawn = s->chain.greedy ? QN_TOKEN_NONE : token;
     s->drawn_surprise = 0.0;
     return true;

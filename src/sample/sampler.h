@@ -2,9 +2,9 @@
  *
  *     logits -> bias -> penalties -> mask -> candidates -> filters and temperature -> draw
  *
- * The steps between bias and draw, but for the mask, are a chain in the order that the parameters give; steps that would do
- * nothing are left out when the sampler is made. Penalties at the front touch single logits, so the
- * vocabulary is read once, for the maxima of its blocks, and a set of candidates is taken from it.
+ * The steps between bias and draw, but for the mask, are a chain in the order that the parameters give; steps
+ * that would do nothing are left out when the sampler is made. Penalties at the front touch single logits, so
+ * the vocabulary is read once, for the maxima of its blocks, and a set of candidates is taken from it.
  *
  * The numbers drawn are qn_random of (seed, stream = position): the first of a position's stream chooses the
  * token, the (2 + i)-th decides whether the i-th step of the chain, an XTC, takes place. So a token depends
@@ -45,8 +45,8 @@ void qn_sampler_set_mask(qn_sampler *s, const uint64_t *mask);
  * QN_LOGIT_BLOCK (as qn_greatest_logit gives it), which saves reading most of the logits; NULL: not known. */
 quern_token qn_sampler_sample(qn_sampler *s, float *logits, const float *block_max);
 
-/* Draws a token that is the only one possible, as qn_sampler_sample would with such a mask, but without logits.
- * False: not even that is possible, for its bias is -inf. */
+/* Draws a token that is the only one possible, as qn_sampler_sample would with such a mask, but without
+ * logits. False: not even that is possible, for its bias is -inf. */
 bool qn_sampler_draw_only(qn_sampler *s, quern_token token);
 
 /* The token that comes next in the sequence, drawn or given. Ids out of range are ignored. */
