@@ -224,11 +224,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_text(v, text, n, flags & 2, !normalizes && (byte_level || !has_meta_space(text, n)));
         return 0;
     }
-    static const char *const models[] = {"gpt2", "llama", "gemma4", "bert", "t5"};
+    static const char *const models[] = {"gpt2", "llama", "gemma4", "bert", "t5", "whitespace"};
     const char *last = n > 0 ? memrchr(text, '\n', n) : NULL;
     const size_t n_lines = last != NULL ? (size_t)(last - text) : n;
     opened o;
-    open_lines(&o, choice < 240 ? models[choice % 5] : "whitespace", text, n_lines);
+    open_lines(&o, models[(choice - 64) % (sizeof models / sizeof *models)], text, n_lines);
     if (o.vocab != NULL) check_text(o.vocab, text + n_lines, n - n_lines, flags, false);
     close_opened(&o);
     return 0;

@@ -85,23 +85,28 @@ static quern_status open_byte_level(qn_vocab *v, const qn_gguf *g, const qn_log 
     return qn_merges_read(&b->merges, v, g, true, err);
 }
 
-static quern_status open_raw(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
+/* What merges from characters. */
+static quern_status open_characters(qn_vocab *v, const qn_gguf *g, quern_error *err)
 {
-    (void)log;
-    v->clean_spaces = true;
     bpe *b = v->kind_data = qn_calloc(1, sizeof *b);
     if (b == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
     return qn_merges_read(&b->merges, v, g, false, err);
 }
 
+static quern_status open_raw(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
+{
+    (void)log;
+    v->clean_spaces = true;
+    return open_characters(v, g, err);
+}
+
 static quern_status open_words(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
 {
     (void)log;
-    bpe *b = v->kind_data = qn_calloc(1, sizeof *b);
-    if (b == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
-    const quern_status s =
-        qn_gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", false, &b->small_letters, err);
-    return s == QUERN_OK ? qn_merges_read(&b->merges, v, g, false, err) : s;
+    const quern_status s = open_characters(v, g, err);
+    if (s != QUERN_OK) return s;
+    bpe *b = v->kind_data;
+    return qn_gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", false, &b->small_letters, err);
 }
 
 static void close_bpe(qn_vocab *v)
@@ -226,12 +231,14 @@ static bool add_characters(qn_encoder *e, const char *word, size_t n_bytes)
     return true;
 }
 
-/* What no token stands for: as bytes, or one unknown token where the kind has no byte tokens. */
+/* What no token stands for: its bytes, or one unknown token where one of them has no token either. */
 static bool push_left_over(qn_encoder *e, const char *bytes, size_t n_bytes)
 {
     const qn_vocab *v = e->vocab;
-    if (v->kind != &qn_vocab_kind_bpe_words) return qn_encoder_push_bytes(e, bytes, n_bytes);
-    return v->special.unk < 0 || qn_encoder_push(e, v->special.unk);
+    for (size_t i = 0; i < n_bytes; i++)
+        if (v->byte_ids[(unsigned char)bytes[i]] < 0 && qn_vocab_plain_id(v, bytes + i, 1) < 0)
+            return v->special.unk < 0 || qn_encoder_push(e, v->special.unk);
+    return qn_encoder_push_bytes(e, bytes, n_bytes);
 }
 
 static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
@@ -277,14 +284,6 @@ static bool append_small_letters(qn_buffer *out, const char *text, size_t n_byte
     return ok;
 }
 
-/* Unicode's property White_Space. */
-static bool is_white_space(uint32_t c)
-{
-    if (c < 128) return c == ' ' || (c >= '\t' && c <= '\r');
-    const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
-    return c == 0x85 || (category >= UTF8PROC_CATEGORY_ZS && category <= UTF8PROC_CATEGORY_ZP);
-}
-
 /* How many bytes the text begins with that are white space, or that are not. */
 static size_t run_of(bool white, const char *text, size_t n_bytes)
 {
@@ -292,7 +291,7 @@ static size_t run_of(bool white, const char *text, size_t n_bytes)
     for (size_t n; i < n_bytes; i += n) {
         uint32_t c;
         n = qn_utf8_decode(text + i, n_bytes - i, &c);
-        if ((n > 0 && is_white_space(c)) != white) break;
+        if ((n > 0 && qn_utf8_is_white_space(c)) != white) break;
         if (n == 0) n = 1;
     }
     return i;

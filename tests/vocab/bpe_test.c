@@ -242,6 +242,7 @@ static void raw_utf8_kind(void **state)
         assert_string_equal(qn_vocab_kind_name(t.vocab), "bpe-raw");
         check_texts(t.vocab, "the the\n\n", 0, "the|\xe2\x96\x81the|\n\n|");
         check_texts(t.vocab, "\xc3\xa9x", 0, "<0xC3>|<0xA9>|<unk>|");
+        check_texts(t.vocab, "\xc3\xa8", 0, "<unk>|"); /* one, as its second byte has no token */
         test_vocab_close(&t);
     }
 }
