@@ -148,6 +148,8 @@ static void open_lines(opened *o, const char *model, const char *text, size_t n_
     qn_gguf_writer_set_strings(w, "tokenizer.ggml.merges", merges, n_merges);
     if (n_map > 0) qn_gguf_writer_set_array(w, "tokenizer.ggml.precompiled_charsmap", QN_GGUF_U8, map, n_map);
     if (n_map % 2 > 0) qn_gguf_writer_set_bool(w, "tokenizer.ggml.remove_extra_whitespaces", true);
+    if (strcmp(model, "whitespace") == 0 && n_tokens % 2 > 0)
+        qn_gguf_writer_set_bool(w, "tokenizer.ggml.normalizer.lowercase", true);
     open_writer(o, w);
 }
 
@@ -222,11 +224,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_text(v, text, n, flags & 2, !normalizes && (byte_level || !has_meta_space(text, n)));
         return 0;
     }
-    static const char *const models[] = {"gpt2", "llama", "gemma4", "bert", "t5"};
+    static const char *const models[] = {"gpt2", "llama", "gemma4", "bert", "t5", "whitespace"};
     const char *last = n > 0 ? memrchr(text, '\n', n) : NULL;
     const size_t n_lines = last != NULL ? (size_t)(last - text) : n;
     opened o;
-    open_lines(&o, models[choice % 5], text, n_lines);
+    open_lines(&o, models[(choice - 64) % (sizeof models / sizeof *models)], text, n_lines);
     if (o.vocab != NULL) check_text(o.vocab, text + n_lines, n - n_lines, flags, false);
     close_opened(&o);
     return 0;

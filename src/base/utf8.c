@@ -60,6 +60,13 @@ size_t qn_utf8_encode(uint32_t c, char out[4])
     return 4;
 }
 
+bool qn_utf8_is_white_space(uint32_t c)
+{
+    if (c < 0x80) return c == ' ' || (c >= '\t' && c <= '\r');
+    return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+           c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
 bool qn_utf8_valid(const char *bytes, size_t n_bytes)
 {
     uint32_t codepoint;

@@ -23,6 +23,9 @@ static inline size_t qn_utf8_decode(const char *bytes, size_t n_bytes, uint32_t 
 /* Writes 1 to 4 bytes and returns how many; 0 for surrogates and numbers above U+10FFFF. */
 size_t qn_utf8_encode(uint32_t codepoint, char out[4]);
 
+/* Unicode's property White_Space. */
+bool qn_utf8_is_white_space(uint32_t codepoint);
+
 bool qn_utf8_valid(const char *bytes, size_t n_bytes);
 
 /* How many bytes at the end may be the beginning of a character that is not yet complete (0 to 3).

@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "chat/json_text.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* A step takes bytes and changes the state; or takes none: it needs more, or the text is broken. */
@@ -18,12 +19,14 @@ typedef struct source {
 
 void qn_literal_begin(qn_literal *l, const char *quote)
 {
+    assert(quote == NULL || strlen(quote) < QN_LITERAL_MAX_QUOTE);
     *l = (qn_literal){.quote = quote, .expect = QN_EXPECT_VALUE, .first = true};
 }
 
 void qn_literal_begin_object(qn_literal *l, char closes, const char *quote, qn_buffer *out)
 {
-    *l = (qn_literal){.quote = quote, .expect = QN_EXPECT_KEY, .first = true, .arguments = closes == ')'};
+    qn_literal_begin(l, quote);
+    l->expect = QN_EXPECT_KEY, l->arguments = closes == ')';
     l->open[l->depth++] = closes;
     qn_buffer_putc(out, '{');
 }

@@ -9,7 +9,7 @@
 #include "base/buffer.h"
 
 /* Depth: what jansson reads (JSON_PARSER_MAX_DEPTH). */
-enum { QN_LITERAL_MAX_DEPTH = 2048, QN_LITERAL_MAX_WORD = 256, QN_LITERAL_MAX_QUOTE = 8 };
+enum { QN_LITERAL_MAX_DEPTH = 2048, QN_LITERAL_MAX_WORD = 256, QN_LITERAL_MAX_QUOTE = 16 };
 
 typedef enum qn_literal_state {
     QN_LITERAL_MORE,

@@ -55,9 +55,7 @@ bool qn_jchar(qn_jrender *r, const char *bytes, size_t n_bytes, qn_jval *out)
 
 bool qn_jis_space(uint32_t c)
 {
-    if (c < 0x80) return (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x20);
-    return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
-           c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+    return (c >= 0x1c && c <= 0x1f) || qn_utf8_is_white_space(c); /* Python takes the separators too */
 }
 
 bool qn_jis_printable(uint32_t c)

@@ -1,4 +1,4 @@
-/* bpe.c: byte-pair encoding by a list of merges, in two kinds.
+/* bpe.c: byte-pair encoding by a list of merges, in three kinds.
  *
  * "gpt2": byte-level (Radford et al. 2019). The stored texts of tokens write each byte as a visible
  * character: printable Latin-1 bytes as themselves, the others as U+0100 and up, in order. The text is
@@ -7,7 +7,11 @@
  *
  * "gemma4", and "gpt2" with a pre-tokenizer that says so: the stored texts are plain UTF-8 with U+2581 for a
  * blank. The text is cut only before and after line ends, and merged from its characters; those without a
- * token become byte tokens. If a text that is no token is left over, it is written as bytes. */
+ * token become byte tokens. If a text that is no token is left over, it is written as bytes.
+ *
+ * "whitespace": the stored texts are plain UTF-8, without blanks. What lies between blanks is a word, merged
+ * from its characters, in small letters where the file says so; a character without a token is unknown. The
+ * blanks are lost. */
 #include "base/alloc.h"
 #include "base/utf8.h"
 #include "vocab/byte_alphabet.h"
@@ -17,12 +21,13 @@
 #include "vocab/short_words.h"
 
 #include <string.h>
+#include <utf8proc.h>
 
 typedef struct bpe {
     qn_merges merges;
     qn_pretokenizer *pretokenizer;
     qn_short_words short_words; /* where a word that is a token needs no merges */
-    bool ignore_merges, nfc;
+    bool ignore_merges, nfc, small_letters;
 } bpe;
 
 enum { WORD, PART }; /* variants of remembered words: a part of a word is never looked up as a whole */
@@ -80,13 +85,28 @@ static quern_status open_byte_level(qn_vocab *v, const qn_gguf *g, const qn_log 
     return qn_merges_read(&b->merges, v, g, true, err);
 }
 
+/* What merges from characters. */
+static quern_status open_characters(qn_vocab *v, const qn_gguf *g, quern_error *err)
+{
+    bpe *b = v->kind_data = qn_calloc(1, sizeof *b);
+    if (b == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
+    return qn_merges_read(&b->merges, v, g, false, err);
+}
+
 static quern_status open_raw(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
 {
     (void)log;
     v->clean_spaces = true;
-    bpe *b = v->kind_data = qn_calloc(1, sizeof *b);
-    if (b == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "tokenizer: out of memory");
-    return qn_merges_read(&b->merges, v, g, false, err);
+    return open_characters(v, g, err);
+}
+
+static quern_status open_words(qn_vocab *v, const qn_gguf *g, const qn_log *log, quern_error *err)
+{
+    (void)log;
+    const quern_status s = open_characters(v, g, err);
+    if (s != QUERN_OK) return s;
+    bpe *b = v->kind_data;
+    return qn_gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", false, &b->small_letters, err);
 }
 
 static void close_bpe(qn_vocab *v)
@@ -211,6 +231,16 @@ static bool add_characters(qn_encoder *e, const char *word, size_t n_bytes)
     return true;
 }
 
+/* What no token stands for: its bytes, or one unknown token where one of them has no token either. */
+static bool push_left_over(qn_encoder *e, const char *bytes, size_t n_bytes)
+{
+    const qn_vocab *v = e->vocab;
+    for (size_t i = 0; i < n_bytes; i++)
+        if (v->byte_ids[(unsigned char)bytes[i]] < 0 && qn_vocab_plain_id(v, bytes + i, 1) < 0)
+            return v->special.unk < 0 || qn_encoder_push(e, v->special.unk);
+    return qn_encoder_push_bytes(e, bytes, n_bytes);
+}
+
 static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
 {
     const qn_vocab *v = e->vocab;
@@ -221,7 +251,7 @@ static bool merge_characters(qn_encoder *e, const char *word, size_t n_bytes)
     for (size_t i = 0; i < m->n_symbols; i++) {
         const qn_symbol *s = &m->symbols[i];
         if (s->id < v->n_tokens ? !qn_encoder_push(e, (quern_token)s->id)
-                                : !qn_encoder_push_bytes(e, e->text.data + s->start, s->n_bytes))
+                                : !push_left_over(e, e->text.data + s->start, s->n_bytes))
             return false;
     }
     return true;
@@ -235,7 +265,65 @@ static bool encode_raw(qn_encoder *e, const char *text, size_t n_bytes, bool at_
     return qn_encoder_stretches(e, &rules, text, n_bytes, false);
 }
 
+/* ---- encoding, words between blanks ------------------------------------------------------------ */
+
+/* Small letters one by one, whatever stands beside them. Invalid bytes stay. False: no memory. */
+static bool append_small_letters(qn_buffer *out, const char *text, size_t n_bytes)
+{
+    bool ok = true;
+    for (size_t i = 0, n; ok && i < n_bytes; i += n) {
+        uint32_t c;
+        char small[4];
+        n = qn_utf8_decode(text + i, n_bytes - i, &c);
+        if (n == 0) ok = qn_buffer_putc(out, text[i]), n = 1;
+        else if (c == 0x130) ok = qn_buffer_puts(out, "i\xcc\x87"); /* the only letter that becomes two */
+        else
+            ok = qn_buffer_append(out, small,
+                                  qn_utf8_encode((uint32_t)utf8proc_tolower((utf8proc_int32_t)c), small));
+    }
+    return ok;
+}
+
+/* How many bytes the text begins with that are white space, or that are not. */
+static size_t run_of(bool white, const char *text, size_t n_bytes)
+{
+    size_t i = 0;
+    for (size_t n; i < n_bytes; i += n) {
+        uint32_t c;
+        n = qn_utf8_decode(text + i, n_bytes - i, &c);
+        if ((n > 0 && qn_utf8_is_white_space(c)) != white) break;
+        if (n == 0) n = 1;
+    }
+    return i;
+}
+
+static bool encode_words(qn_encoder *e, const char *text, size_t n_bytes, bool at_start)
+{
+    (void)at_start;
+    const bpe *b = e->vocab->kind_data;
+    const qn_stretch_rules rules = {&b->merges.joins, false, merge_characters, NULL};
+    qn_buffer small = {0};
+    bool ok = !b->small_letters || append_small_letters(&small, text, n_bytes);
+    if (b->small_letters) text = small.data, n_bytes = small.n_bytes;
+    for (size_t i = 0; ok && (i += run_of(true, text + i, n_bytes - i)) < n_bytes;) {
+        const size_t n = run_of(false, text + i, n_bytes - i);
+        ok = qn_encoder_stretches(e, &rules, text + i, n, false);
+        i += n;
+    }
+    qn_buffer_deinit(&small);
+    return ok;
+}
+
+static size_t decode_plain(const qn_vocab *v, qn_string text, char *out)
+{
+    (void)v;
+    memcpy(out, text.bytes, text.n_bytes);
+    return text.n_bytes;
+}
+
 const qn_vocab_kind qn_vocab_kind_bpe = {
     "gpt2", "bpe", open_byte_level, close_bpe, encode_byte_level, decode_byte_level};
 const qn_vocab_kind qn_vocab_kind_bpe_raw = {"gemma4",  "bpe-raw",  open_raw,
                                              close_bpe, encode_raw, qn_decode_meta_space};
+const qn_vocab_kind qn_vocab_kind_bpe_words = {"whitespace", "bpe-words",  open_words,
+                                               close_bpe,    encode_words, decode_plain};

@@ -110,7 +110,7 @@ static const char *const turn_ends[] = {
 /* Texts that end a generation otherwise: calls of tools, the end of a text. */
 static const char *const other_ends[] = {
     "<|return|>",       "<|call|>", "<|flush|>", "<|calls|>", "<|eom_id|>",
-    "<|tool_response>", "<eos>",    "[EOS]",     "[e~[",
+    "<|tool_response>", "<eos>",    "[EOS]",     "[e~[",      "<start_function_response>",
 };
 
 static int64_t find_text(const qn_vocab *v, const char *text)

@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-static const qn_vocab_kind *const kinds[] = {&qn_vocab_kind_bpe, &qn_vocab_kind_spm, &qn_vocab_kind_bpe_raw,
+static const qn_vocab_kind *const kinds[] = {&qn_vocab_kind_bpe,     &qn_vocab_kind_spm,
+                                             &qn_vocab_kind_bpe_raw, &qn_vocab_kind_bpe_words,
                                              &qn_vocab_kind_unigram, &qn_vocab_kind_wordpiece};
 
 /* Names of tokenizers that exist and are not read yet, for a better sentence. */
@@ -111,7 +112,7 @@ static quern_status choose_kind(qn_vocab *v, const qn_gguf *g, quern_error *err)
         if (qn_string_is(model, later_kinds[i]))
             return qn_fail(err, QUERN_ERR_UNSUPPORTED,
                            "tokenizer.ggml.model: tokenizers of kind '%s' are not supported (gpt2, llama, "
-                           "gemma4, bert and t5 are)",
+                           "gemma4, whitespace, bert and t5 are)",
                            later_kinds[i]);
     return qn_fail(err, QUERN_ERR_UNSUPPORTED, "tokenizer.ggml.model: unknown kind of tokenizer '%s'",
                    qn_quote(model.bytes, model.n_bytes).text);

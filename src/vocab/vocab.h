@@ -2,8 +2,9 @@
  *
  * Kinds (tokenizer.ggml.model): byte-level BPE ("gpt2"; the pre-tokenizer patterns are rows of data in
  * pretokenizer.c, chosen by tokenizer.ggml.pre), SPM ("llama": merges by score with byte fallback), BPE on
- * raw UTF-8 ("gemma4"), unigram ("t5"), and WordPiece ("bert"). Immutable once open: threads share it. Linear
- * time, but for a logarithm within long words, and constant stack on any input. */
+ * raw UTF-8 ("gemma4"; "whitespace": of words between blanks), unigram ("t5"), and WordPiece ("bert").
+ * Immutable once open: threads share it. Linear time, but for a logarithm within long words, and constant
+ * stack on any input. */
 #ifndef QN_VOCAB_VOCAB_H
 #define QN_VOCAB_VOCAB_H
 
@@ -26,7 +27,8 @@ quern_status qn_vocab_open(qn_vocab **out, const qn_gguf *g, const qn_log *log, 
 void qn_vocab_close(qn_vocab *v); /* NULL is fine */
 
 size_t qn_vocab_size(const qn_vocab *v);
-const char *qn_vocab_kind_name(const qn_vocab *v); /* "bpe", "spm", "bpe-raw", "unigram", "wordpiece" */
+/* "bpe", "spm", "bpe-raw", "bpe-words", "unigram" or "wordpiece" */
+const char *qn_vocab_kind_name(const qn_vocab *v);
 qn_string qn_vocab_token_text(const qn_vocab *v, quern_token id); /* as stored; id in range */
 qn_token_kind qn_vocab_token_kind(const qn_vocab *v, quern_token id);
 

@@ -92,8 +92,8 @@ typedef struct qn_vocab_kind {
     size_t (*decode)(const qn_vocab *v, qn_string text, char *out);
 } qn_vocab_kind;
 
-extern const qn_vocab_kind qn_vocab_kind_bpe, qn_vocab_kind_bpe_raw, qn_vocab_kind_spm, qn_vocab_kind_unigram,
-    qn_vocab_kind_wordpiece;
+extern const qn_vocab_kind qn_vocab_kind_bpe, qn_vocab_kind_bpe_raw, qn_vocab_kind_bpe_words,
+    qn_vocab_kind_spm, qn_vocab_kind_unigram, qn_vocab_kind_wordpiece;
 
 struct qn_vocab {
     const qn_vocab_kind *kind;

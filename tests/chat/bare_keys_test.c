@@ -1,6 +1,6 @@
-/* bare_keys_test.c: calls whose arguments have bare keys and strings between <|"|>. What the grammar allows
- * is read back as arguments that JSON's own notation of the same schema has, and what that has can be
- * written. */
+/* bare_keys_test.c: calls whose arguments have bare keys and strings between <|"|> or <escape>. What the
+ * grammar allows is read back as arguments that JSON's own notation of the same schema has, and what that has
+ * can be written. */
 #include "call_grammar_util.h"
 
 #include "base/random.h"
@@ -16,6 +16,17 @@
 #define QUOTE "<|\"|>"
 #define BEGIN "<|tool_call>call:f"
 #define END   "<tool_call|>"
+
+typedef struct notation {
+    const char *format, *quote, *begin, *end;
+} notation;
+
+static const notation notations[] = {
+    {"gemma4", QUOTE, BEGIN, END},
+    {"function_gemma", "<escape>", "<start_function_call>call:f", "<end_function_call>"},
+};
+enum { N_NOTATIONS = sizeof notations / sizeof *notations };
+static const notation *used = &notations[0]; /* those of two tests take turns; the others keep the first */
 
 typedef struct language {
     qn_network network;
@@ -45,7 +56,7 @@ static void open_calls(language *l, const json_t *parameters, const qn_vocab *vo
 {
     quern_error err = {0};
     json_t *tools = tools_of(parameters);
-    const qn_call_grammar_params p = {.format = qn_output_format_find("gemma4"),
+    const qn_call_grammar_params p = {.format = qn_output_format_find(used->format),
                                       .tools = tools,
                                       .required = true,
                                       .whitespace = QN_JSON_FLEXIBLE};
@@ -121,7 +132,7 @@ static size_t as_text(char *bytes, size_t n_bytes)
 /* The arguments of the one call that the text is. */
 static json_t *read_call(const char *text, size_t n_bytes)
 {
-    const qn_output_params params = {.format = qn_output_format_find("gemma4")};
+    const qn_output_params params = {.format = qn_output_format_find(used->format)};
     json_t *message;
     assert_int_equal(qn_output_parse(&message, &params, text, n_bytes, NULL), QUERN_OK);
     const json_t *calls = json_object_get(message, "tool_calls");
@@ -167,10 +178,11 @@ static bool is_word(const char *key)
 /* false: the notation does not have it. */
 static bool write_string(qn_buffer *out, const char *text, size_t n_bytes)
 {
-    qn_buffer_puts(out, QUOTE), qn_buffer_append(out, text, n_bytes), qn_buffer_puts(out, QUOTE);
+    const char *quote = used->quote;
+    qn_buffer_puts(out, quote), qn_buffer_append(out, text, n_bytes), qn_buffer_puts(out, quote);
     for (size_t i = 0; i < n_bytes; i++)
         if ((unsigned char)text[i] < ' ' && strchr("\t\n\r", text[i]) == NULL) return false;
-    return memchr(text, '\0', n_bytes) == NULL && memmem(text, n_bytes, QUOTE, strlen(QUOTE)) == NULL;
+    return memchr(text, '\0', n_bytes) == NULL && memmem(text, n_bytes, quote, strlen(quote)) == NULL;
 }
 
 static bool write_value(qn_buffer *out, const json_t *value)
@@ -210,16 +222,16 @@ static bool write_value(qn_buffer *out, const json_t *value)
 static bool check_value(language *calls, const json_t *value)
 {
     qn_buffer text = {0}, again = {0};
-    qn_buffer_puts(&text, BEGIN), qn_buffer_puts(&again, BEGIN);
+    qn_buffer_puts(&text, used->begin), qn_buffer_puts(&again, used->begin);
     const bool can_be = write_value(&text, value);
-    qn_buffer_puts(&text, END);
+    qn_buffer_puts(&text, used->end);
     if (takes(calls, text.data, text.n_bytes) != can_be)
         fail_msg("%staken: %s", can_be ? "not " : "", text.data);
     if (can_be) {
         json_t *arguments = read_call(text.data, text.n_bytes);
         json_t *read = json_loads(json_string_value(arguments), 0, NULL);
         assert_non_null(read);
-        write_value(&again, read), qn_buffer_puts(&again, END);
+        write_value(&again, read), qn_buffer_puts(&again, used->end);
         assert_string_equal(again.data, text.data);
         json_decref(read), json_decref(arguments);
     }
@@ -278,21 +290,26 @@ enum { N_SCHEMAS = sizeof schemas / sizeof schemas[0] };
 static void what_is_allowed_holds_to_the_schema(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < N_SCHEMAS; i++) {
-        json_t *parameters = json_loads(schemas[i], 0, NULL);
+    for (size_t i = 0; i < N_NOTATIONS * N_SCHEMAS; i++) {
+        json_t *parameters = json_loads(schemas[i % N_SCHEMAS], 0, NULL);
+        used = &notations[i / N_SCHEMAS];
         check_draws(parameters, NULL, 100, i);
         json_decref(parameters);
     }
+    used = &notations[0];
 }
 
 static void what_holds_to_the_schema_is_allowed(void **state)
 {
     (void)state;
-    for (size_t i = 0; i + 1 < N_SCHEMAS; i++) { /* JSON has more spellings of what the last one leaves out */
-        json_t *parameters = json_loads(schemas[i], 0, NULL);
+    enum { N = N_SCHEMAS - 1 }; /* JSON has more spellings of what the last one leaves out */
+    for (size_t i = 0; i < N_NOTATIONS * N; i++) {
+        json_t *parameters = json_loads(schemas[i % N], 0, NULL);
+        used = &notations[i / N];
         check_values(parameters, 100, i);
         json_decref(parameters);
     }
+    used = &notations[0];
 }
 
 static void schemas_of_the_reference_hold(void **state)

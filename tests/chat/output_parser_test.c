@@ -164,6 +164,11 @@ static const read_case cases[] = {
      "<b|<|\"|>,b:{c:[1,true]}}<tool_call|><|tool_call>call:g{}"
      "<tool_call|>",
      "R<Hm>f({\"a\": \"x \\\"y\\\" \\\\ <b|\", \"b\": {\"c\": [1, true]}})g({})"},
+    {"function_gemma",
+     "<start_function_call>call:f{a:<escape>x \"y\" <esc<escape>,b:{c:[1,true]}}<end_function_call>"
+     "<start_function_call>call:g{}<end_function_call><start_function_response>",
+     "f({\"a\": \"x \\\"y\\\" <esc\", \"b\": {\"c\": [1, true]}})g({})"},
+    {"function_gemma", "Sorry, I cannot help with that.", "C<Sorry, I cannot help with that.>"},
     {"mistral",
      "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {\"a\": 1}, \"id\": \"123456789\"}, {\"name\": \"g\", "
      "\"arguments\": {}}]",
@@ -441,6 +446,9 @@ static void formats_are_found(void **state)
     assert_string_equal(qn_output_format_detect(NULL)->name, "generic");
     assert_string_equal(qn_output_format_detect("{{ messages }}")->name, "generic");
     assert_string_equal(qn_output_format_detect("..<tool_call>..")->name, "hermes");
+    assert_string_equal(
+        qn_output_format_detect("{{ '<start_of_turn>' }}{{ '<start_function_call>call:' + name }}")->name,
+        "function_gemma");
     assert_string_equal(qn_output_format_detect("..<|start_header_id|>..")->name, "llama3");
     for (size_t i = 0; i < qn_n_output_formats; i++)
         assert_ptr_equal(qn_output_format_find(qn_output_formats[i].name), &qn_output_formats[i]);

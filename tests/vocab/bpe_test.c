@@ -242,8 +242,64 @@ static void raw_utf8_kind(void **state)
         assert_string_equal(qn_vocab_kind_name(t.vocab), "bpe-raw");
         check_texts(t.vocab, "the the\n\n", 0, "the|\xe2\x96\x81the|\n\n|");
         check_texts(t.vocab, "\xc3\xa9x", 0, "<0xC3>|<0xA9>|<unk>|");
+        check_texts(t.vocab, "\xc3\xa8", 0, "<unk>|"); /* one, as its second byte has no token */
         test_vocab_close(&t);
     }
+}
+
+/* "whitespace", with small letters or as they are. */
+static test_vocab open_words(bool small_letters)
+{
+    static const char *const texts[] = {"<unk>", "<s>",      "</s>", "a",        "b",
+                                        "ab",    "\xc3\xa9", "i",    "\xcc\x87", "A"};
+    enum { N = sizeof texts / sizeof *texts };
+    static const int32_t types[N] = {2, 3, 3, 1, 1, 1, 1, 1, 1, 1};
+    const qn_string merges[] = {{"a b", 3}};
+    qn_string tokens[N];
+    for (size_t i = 0; i < N; i++) tokens[i] = (qn_string){texts[i], strlen(texts[i])};
+    qn_gguf_writer *w;
+    assert_int_equal(qn_gguf_writer_create(&w, NULL), QUERN_OK);
+    qn_gguf_writer_set_string(w, "tokenizer.ggml.model", "whitespace");
+    qn_gguf_writer_set_string(w, "tokenizer.ggml.pre", "whitespace");
+    qn_gguf_writer_set_strings(w, "tokenizer.ggml.tokens", tokens, N);
+    qn_gguf_writer_set_array(w, "tokenizer.ggml.token_type", QN_GGUF_I32, types, N);
+    qn_gguf_writer_set_strings(w, "tokenizer.ggml.merges", merges, 1);
+    qn_gguf_writer_set_u32(w, "tokenizer.ggml.unknown_token_id", 0);
+    qn_gguf_writer_set_u32(w, "tokenizer.ggml.bos_token_id", 1);
+    qn_gguf_writer_set_u32(w, "tokenizer.ggml.eos_token_id", 2);
+    qn_gguf_writer_set_bool(w, "tokenizer.ggml.add_bos_token", true);
+    qn_gguf_writer_set_bool(w, "tokenizer.ggml.add_eos_token", true);
+    qn_gguf_writer_set_bool(w, "tokenizer.ggml.normalizer.lowercase", small_letters);
+    test_vocab t;
+    assert_int_equal(test_vocab_open_writer(&t, w, NULL), QUERN_OK);
+    return t;
+}
+
+static void words_between_blanks(void **state)
+{
+    (void)state;
+    test_vocab t = open_words(true);
+    assert_string_equal(qn_vocab_kind_name(t.vocab), "bpe-words");
+    check_texts(t.vocab,
+                "ab a\tb\xe3\x80\x80\xc2\xa0"
+                "ab\n",
+                0, "ab|a|b|ab|");
+    check_texts(t.vocab, "ABab \xc3\x89", 0, "ab|ab|\xc3\xa9|");
+    check_texts(t.vocab,
+                "a\xe4\xbd\xa0\xe5\xa5\xbd"
+                "b",
+                0, "a|<unk>|<unk>|b|");                 /* one a character */
+    check_texts(t.vocab, "\xc4\xb0", 0, "i|\xcc\x87|"); /* U+0130 becomes two letters */
+    check_texts(t.vocab,
+                "a\xff"
+                "b",
+                0, "a|<unk>|b|");
+    check_texts(t.vocab, " \n ", 0, "");
+    check_texts(t.vocab, "a", QN_TOKENIZE_ADD_SPECIAL, "<s>|a|</s>|");
+    test_vocab_close(&t);
+    t = open_words(false);
+    check_texts(t.vocab, "aA Ab", 0, "a|A|A|b|");
+    test_vocab_close(&t);
 }
 
 int main(void)
@@ -257,6 +313,7 @@ int main(void)
         cmocka_unit_test(words_that_are_tokens_need_no_merges),
         cmocka_unit_test(a_missing_byte_becomes_unknown_or_nothing),
         cmocka_unit_test(raw_utf8_kind),
+        cmocka_unit_test(words_between_blanks),
     };
     return cmocka_run_group_tests_name("vocab bpe", tests, NULL, NULL);
 }

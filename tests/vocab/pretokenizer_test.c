@@ -69,6 +69,8 @@ static void words_are_cut_as_published(void **state)
     check_words("exaone-moe", "ab cd e1 f\n", "ab cd e|1| f|\n|");
     check_words("chameleon", "a    b<sentinel:12>IMGIMGABZ", "a|    |b|<|sentinel|:|1|2|>|IMGIMGABZ|");
     check_words("jais-2", "a       b", "a|    |  | b|");
+    check_words("k2-horizon", "\xe0\xa4\x95\xe0\xa5\x8d\xe2\x80\x8d\xe0\xa4\xb7 I'LL 1234",
+                "\xe0\xa4\x95\xe0\xa5\x8d\xe2\x80\x8d\xe0\xa4\xb7| I|'LL| |123|4|");
     check_words("spark2_5", "x\n\n12", "x|\n|\n|1|2|");
     check_words("youtu", "\xe6\x97\xa5\xe3\x80\x82x1", "\xe6\x97\xa5|\xe3\x80\x82|x|1|");
     check_words("viking", "one two.3", "one| two|.|3|");
