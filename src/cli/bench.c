@@ -1,6 +1,7 @@
 /* bench.c: `quern bench`: prompt and generation speed, medians of several runs (contract C7). Options become
  * a list of cases, one a row; every case is run by bench_measure.c and told by bench_report.c. */
 #include "cli/bench.h"
+#include "cli/bench_load.h"
 
 #include "base/clock.h"
 
@@ -211,8 +212,7 @@ static int open_and_run(bench *b, const char *model, const qn_pack_choice *pack)
 }
 
 /* The lists that a load has a place for hold one number each. */
-static int run_load(bench_load *load, const lists *l, const char *model, const qn_pack_choice *pack,
-                    bool json)
+static int run_load(bench_load *load, const lists *l, const qn_pack_choice *pack, bool json)
 {
     const bench_numbers *const given[] = {&l->prompt, &l->gen, &l->threads};
     for (size_t i = 0; i < sizeof given / sizeof *given; i++)
@@ -229,7 +229,11 @@ static int run_load(bench_load *load, const lists *l, const char *model, const q
     if (load->n_common > load->n_prompt)
         return qn_cli_usage("bench: --common %ld is more than a prompt has (-p %ld)", load->n_common,
                             load->n_prompt);
-    return bench_load_run(load, model, pack);
+    if (load->n_models > BENCH_MAX_MODELS)
+        return qn_cli_usage("bench: %zu models (at most %d are possible)", load->n_models, BENCH_MAX_MODELS);
+    if (load->n_models > 1 && load->draft != NULL)
+        return qn_cli_usage("bench: --draft is for one model");
+    return bench_load_main(load, pack);
 }
 
 int qn_cli_bench(int argc, char **argv)
@@ -268,8 +272,8 @@ int qn_cli_bench(int argc, char **argv)
         {"--common", QN_INT, &load.n_common, 0, MAX_TOKENS, "N",
          "with --clients: tokens that all prompts begin with"},
         {"--trace", QN_TEXT, &load.trace, 0, 0, "FILE",
-         "load instead: the requests in a file of JSON lines {\"client\", \"at\", \"prompt\", \"common\", "
-         "\"gen\", \"priority\"}"},
+         "load instead: the requests in a file of JSON lines {\"client\", \"model\", \"at\", \"prompt\", "
+         "\"common\", \"gen\", \"priority\"}"},
         {"--slots", QN_INT, &load.n_parallel, 1, MAX_PARALLEL, "N",
          "with --clients, --trace: requests that run at once (default 16)"},
         {"-c, --ctx", QN_INT, &load.n_ctx, 1, MAX_TOKENS, "N",
@@ -278,6 +282,10 @@ int qn_cli_bench(int argc, char **argv)
          "with --clients, --trace: positions that the cache holds in all (default: four requests)"},
         {"--cache-dir", QN_TEXT, &load.directory, 0, 0, "DIR",
          "with --clients, --trace: keep what was computed in files there, for the next run"},
+        {"--memory", QN_NUMBER, &load.memory_mb, 0.001, 1e9, "MB",
+         "with --clients, --trace: that all models may take, which come and go then (default: what there is)"},
+        {"--apart", QN_FLAG, &load.shares_nothing, 0, 0, NULL,
+         "with --clients, --trace: nothing that one request computed is used for another"},
         {"--no-guesses", QN_FLAG, &load.no_guesses, 0, 0, NULL,
          "with --clients, --trace: no tokens are guessed ahead"},
         {"--draft", QN_TEXT, &load.draft, 0, 0, "MODEL",
@@ -290,7 +298,7 @@ int qn_cli_bench(int argc, char **argv)
         {"--markdown", QN_FLAG, &markdown, 0, 0, NULL, "print the table as Markdown"},
         {"--plot", QN_TEXT, &b.plot_path, 0, 0, "FILE.svg", "also draw the results"},
     };
-    int code = qn_options_parse("bench", options, sizeof options / sizeof options[0], &argc, argv, 1, 1);
+    int code = qn_options_parse("bench", options, sizeof options / sizeof options[0], &argc, argv, 1, 1 << 20);
     if (code < 0) code = parse_numbers(&l.prompt, "-p", &prompt, 0, MAX_TOKENS, 512);
     if (code < 0) code = parse_numbers(&l.gen, "-n", &gen, 0, MAX_TOKENS, 128);
     if (code < 0) code = parse_numbers(&l.depth, "-d", &depth, 0, MAX_TOKENS, 0);
@@ -303,8 +311,10 @@ int qn_cli_bench(int argc, char **argv)
     const char *cache_said = getenv("QUERN_PACK_CACHE"); /* a directory, or what to do */
     if (pack.mode == NULL && (cache_said == NULL || strchr(cache_said, '/') != NULL))
         pack.mode = "copied"; /* the same memory in every run */
-    if (code < 0 && (load.n_clients > 0 || load.trace != NULL))
-        code = run_load(&load, &l, argv[1], &pack, json);
+    const bool is_load = load.n_clients > 0 || load.trace != NULL;
+    load.models = argv + 1, load.n_models = (size_t)argc - 1;
+    if (code < 0 && is_load) code = run_load(&load, &l, &pack, json);
+    if (code < 0 && argc > 2) code = qn_cli_usage("bench: several models are for --clients and --trace");
     if (code < 0) code = plan(&b, &l);
     if (code < 0) code = open_and_run(&b, argv[1], &pack);
     free(b.cases), free(b.rows), free(b.limits);

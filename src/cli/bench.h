@@ -77,34 +77,6 @@ int bench_report_end(const bench *b);                        /* an exit code */
 void bench_profile_text(const bench_row *row);
 json_t *bench_row_json(const bench *b, const bench_row *row);
 
-/* ---- bench_load.c: an engine under load ---- */
-
-typedef struct bench_job { /* one request */
-    char client[32];
-    double at_s; /* when it comes; negative: when the one before it of its client has ended */
-    uint32_t n_prompt, n_common, n_gen; /* n_common: of the prompt, the same tokens in all jobs */
-    quern_priority priority;
-} bench_job;
-
-typedef struct bench_load {
-    const char *trace;     /* a file of jobs, or NULL: the numbers that follow */
-    const char *directory; /* for pages on the disk; NULL: none are kept */
-    const char *draft;     /* a model that guesses; NULL: none */
-    long n_draft;          /* tokens at once; 0: as many as save time */
-    long n_clients, n_requests, n_prompt, n_common, n_gen;
-    long n_parallel, n_ctx, n_positions, n_threads; /* of the engine; 0: its defaults */
-    bool no_guesses, json;
-    quern_kv_type type_k, type_v;
-} bench_load;
-
-int bench_load_run(const bench_load *load, const char *model, const qn_pack_choice *pack); /* an exit code */
-
-/* ---- bench_trace.c ---- */
-
-/* Reads lines {"client": "a", "at": 1.5, "prompt": 512, "common": 400, "gen": 64, "priority": "low"}; owned
- * by the caller (free). An exit code with a message, or -1. */
-int bench_trace_read(const char *path, bench_job **jobs, size_t *n_jobs);
-
 /* ---- bench_plot.c ---- */
 
 int bench_plot(const bench *b); /* writes the SVG; an exit code */

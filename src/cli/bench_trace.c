@@ -1,8 +1,6 @@
 /* bench_trace.c: who asks for what and when, from a file of JSON lines: the load for `quern bench --trace`.
  */
-#include "cli/bench.h"
-
-#include "base/checked.h"
+#include "cli/bench_load.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,14 +31,24 @@ static bool read_priority(const json_t *line, quern_priority *out)
     return false;
 }
 
+/* A model by its name on the command line; none: the first. */
+static bool read_model(const bench_load *load, const json_t *line, size_t *out)
+{
+    const json_t *value = json_object_get(line, "model");
+    for (*out = 0; value != NULL && *out < load->n_models; ++*out)
+        if (json_is_string(value) && strcmp(json_string_value(value), load->models[*out]) == 0) break;
+    return *out < load->n_models;
+}
+
 /* What is wrong with a line; NULL: nothing. */
-static const char *read_job(const json_t *line, bench_job *job)
+static const char *read_job(const bench_load *load, const json_t *line, bench_job *job)
 {
     const char *client = json_string_value(json_object_get(line, "client"));
     const json_t *at = json_object_get(line, "at");
     *job = (bench_job){.at_s = at != NULL ? json_number_value(at) : -1.0};
     if (!json_is_object(line)) return "expected an object";
     snprintf(job->client, sizeof job->client, "%s", client != NULL ? client : "");
+    if (!read_model(load, line, &job->model)) return "\"model\": none of the command line's has this name";
     if (at != NULL && (!json_is_number(at) || job->at_s < 0.0 || job->at_s > 1e6))
         return "\"at\": expected seconds from 0 on";
     if (!read_count(line, "prompt", 512, &job->n_prompt) || job->n_prompt == 0)
@@ -60,8 +68,9 @@ static int by_time(const void *x, const void *y)
     return (a->at_s > b->at_s) - (a->at_s < b->at_s);
 }
 
-int bench_trace_read(const char *path, bench_job **jobs, size_t *n_jobs)
+int bench_trace_read(const bench_load *load, bench_job **jobs, size_t *n_jobs)
 {
+    const char *path = load->trace;
     size_t n_bytes, capacity = 0, n_line = 0;
     char *text = qn_cli_read_text(path, &n_bytes, NULL);
     int code = text != NULL ? -1 : QN_EXIT_FAILURE;
@@ -82,7 +91,7 @@ int bench_trace_read(const char *path, bench_job **jobs, size_t *n_jobs)
             code = qn_cli_fail_text("%s: more than %d lines", path, MAX_JOBS);
         if (code >= 0) break;
         json_t *line = json_loadb(at, n, 0, &error);
-        const char *wrong = line != NULL ? read_job(line, &(*jobs)[*n_jobs]) : error.text;
+        const char *wrong = line != NULL ? read_job(load, line, &(*jobs)[*n_jobs]) : error.text;
         if (wrong != NULL) code = qn_cli_fail_text("%s: line %zu: %s", path, n_line, wrong);
         json_decref(line);
         ++*n_jobs;

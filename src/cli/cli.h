@@ -72,6 +72,15 @@ int qn_cli_flush(void);               /* the same check for text */
  * a catalogued model that is missing is fetched first. On failure prints the message and returns NULL. */
 char *qn_cli_model_path(const char *model, bool may_pull);
 
+/* A progress line on stderr, if that is a terminal; rewritten in place at most ten times a second. */
+typedef struct qn_progress {
+    const char *label;
+    uint64_t started_ns, shown_ns;
+    bool visible;
+} qn_progress;
+void qn_progress_update(qn_progress *p, uint64_t done, uint64_t total);
+void qn_progress_finish(qn_progress *p); /* erases the line */
+
 /* Opens with progress shown on a terminal; warnings go to stderr. NULL: message printed. */
 typedef enum qn_open_how { QN_OPEN_FULL, QN_OPEN_VOCAB, QN_OPEN_HEADER } qn_open_how;
 quern_model *qn_cli_open(const char *model, qn_open_how how, int n_threads);
@@ -94,6 +103,10 @@ typedef struct qn_pack_choice {
     }
 quern_model *qn_cli_open_packed(const char *model, qn_open_how how, int n_threads,
                                 const qn_pack_choice *choice);
+/* Parameters of a model that warns on stderr and shows how far it is loaded; progress must live as long as they
+ * are used. False: message printed. */
+bool qn_cli_model_params(quern_model_params *params, int n_threads, const qn_pack_choice *choice,
+                         qn_progress *progress);
 /* False: there is no such mode; message printed. */
 bool qn_cli_pack_mode(const qn_pack_choice *choice, quern_pack_mode *mode);
 /* "ready", "none yet (...)" */
@@ -114,15 +127,6 @@ int qn_cli_each_line(const char *command, qn_answer_line_fn *answer, void *user)
 
 /* Reads token ids separated by blanks from a file ("-": stdin); owned by the caller (quern_free). */
 quern_token *qn_cli_read_ids(const char *path, size_t *n_ids);
-
-/* A progress line on stderr, if that is a terminal; rewritten in place at most ten times a second. */
-typedef struct qn_progress {
-    const char *label;
-    uint64_t started_ns, shown_ns;
-    bool visible;
-} qn_progress;
-void qn_progress_update(qn_progress *p, uint64_t done, uint64_t total);
-void qn_progress_finish(qn_progress *p); /* erases the line */
 
 /* Cache types by name; one for both, or KEYS/VALUES. */
 #define QN_KV_TYPE_NAMES "f16, bf16, f32, q8_0, q4_0"

@@ -59,7 +59,7 @@ const qn_command qn_commands[] = {
      "  quern route --classifier smollm2 --match coder='```' --to coder=\"questions about programs\" \\\n"
      "      --to chat=\"everything else\" \"How do I sort a list?\"",
      qn_cli_route},
-    {"bench", "MODEL", "Measures prompt and generation speed.",
+    {"bench", "MODEL [MODEL...]", "Measures prompt and generation speed.",
      "A LIST is numbers between commas, and ranges: 1-4 (each), 0-4096+1024 (steps), 1-16*2 (doublings). "
      "Every\n"
      "combination is a row; where an option does not matter to a test (-b to generation, --parallel to a\n"
@@ -78,11 +78,16 @@ const qn_command qn_commands[] = {
      "--profile counts one more run: 'calls' are instructions of the program (quern explain MODEL), 'GB/s'\n"
      "what they read of weights and cache in their time.\n"
      "--plot draws lines where depth, threads, batch or parallel has several values, else bars.\n"
+     "--clients and --trace put an engine under load, with one model or with several: then the requests of\n"
+     "each model are first run alone, and all together after that. Fairness is Jain's index of the tokens/s of\n"
+     "clients, and of the share of its speed alone that each model keeps beside the others.\n"
      "examples\n"
      "  quern bench model.gguf --limits\n"
      "  quern bench model.gguf -p 0 -n 64 -d 0-8192+2048 --cache-type f16,q8_0 --plot depth.svg\n"
      "  quern bench model.gguf -p 0 -n 128 --parallel 1-16*2\n"
-     "  quern bench model.gguf -pg 2048,256 -t 1-8 --csv > threads.csv",
+     "  quern bench model.gguf -pg 2048,256 -t 1-8 --csv > threads.csv\n"
+     "  quern bench model.gguf --clients 30 -p 2100 --common 2000 -n 64\n"
+     "  quern bench small.gguf large.gguf --clients 8 -p 256 -n 64 --memory 4000",
      qn_cli_bench},
     {"perplexity", "MODEL TEXTFILE", "Measures how well a model predicts a text.", NULL, qn_cli_perplexity},
     {"verify", "MODEL", "Checks a model: structure, values, checksum, a first generation.", NULL,

@@ -100,22 +100,27 @@ quern_model *qn_cli_open(const char *argument, qn_open_how how, int n_threads)
     return qn_cli_open_packed(argument, how, n_threads, &(qn_pack_choice){0});
 }
 
+bool qn_cli_model_params(quern_model_params *params, int n_threads, const qn_pack_choice *choice,
+                         qn_progress *progress)
+{
+    *params = quern_model_params_default();
+    params->n_threads = n_threads;
+    params->log = print_log;
+    params->progress = show_progress;
+    params->progress_user = progress;
+    return qn_cli_pack_mode(choice, &params->pack_mode);
+}
+
 quern_model *qn_cli_open_packed(const char *argument, qn_open_how how, int n_threads,
                                 const qn_pack_choice *choice)
 {
-    quern_pack_mode mode;
-    if (!qn_cli_pack_mode(choice, &mode)) return NULL;
+    qn_progress progress = {.label = "loading"};
+    quern_model_params params;
+    if (!qn_cli_model_params(&params, n_threads, choice, &progress)) return NULL;
     char *path = qn_cli_model_path(argument, how == QN_OPEN_FULL);
     if (path == NULL) return NULL;
-    qn_progress progress = {.label = "loading"};
-    quern_model_params params = quern_model_params_default();
-    params.n_threads = n_threads;
-    params.pack_mode = mode;
     params.vocab_only = how == QN_OPEN_VOCAB;
     params.header_only = how == QN_OPEN_HEADER;
-    params.log = print_log;
-    params.progress = show_progress;
-    params.progress_user = &progress;
     quern_error err;
     quern_model *model;
     const quern_status s = quern_model_open(&model, path, &params, &err);
