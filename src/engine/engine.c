@@ -177,11 +177,12 @@ static void request_put_back(void *user, quern_request *r)
     pthread_mutex_unlock(&e->mutex);
 }
 
-static void request_served(void *user, quern_request *r, double cost)
+static void requests_served(void *user, const qn_service *services, size_t n)
 {
     quern_engine *e = user;
     pthread_mutex_lock(&e->mutex);
-    qn_request_queue_charge(e->queue, r->client, cost);
+    for (size_t i = 0; i < n; i++)
+        qn_request_queue_charge(e->queue, services[i].request->client, services[i].cost);
     pthread_mutex_unlock(&e->mutex);
 }
 
@@ -631,7 +632,7 @@ static quern_status open_models(quern_engine *e, quern_error *err)
                                               .ended = request_ended,
                                               .put_back = request_put_back,
                                               .wake = pages_came,
-                                              .served = request_served,
+                                              .served = requests_served,
                                               .metrics = &e->metrics},
                                      .disk = {.directory = p->cache_directory,
                                               .max_bytes = p->cache_max_bytes,

@@ -80,19 +80,26 @@ void qn_metrics_count_begun(qn_metrics *m, uint64_t queued_ns)
     pthread_mutex_unlock(&m->mutex);
 }
 
-void qn_metrics_count_first_token(qn_metrics *m, uint64_t after_ns)
+void qn_waits_add(qn_waits *w, bool is_first, uint64_t ns)
 {
-    if (m == NULL) return;
-    pthread_mutex_lock(&m->mutex);
-    add(&m->counts.first_token, seconds(after_ns));
-    pthread_mutex_unlock(&m->mutex);
+    add(is_first ? &w->first_token : &w->gap, seconds(ns));
 }
 
-void qn_metrics_count_gap(qn_metrics *m, uint64_t after_ns)
+static void add_all(quern_histogram *h, quern_histogram *more)
+{
+    if (more->n == 0) return;
+    for (size_t i = 0; i < QUERN_HISTOGRAM_BUCKETS; i++) h->counts[i] += more->counts[i];
+    h->n += more->n;
+    h->sum += more->sum;
+    *more = (quern_histogram){0};
+}
+
+void qn_metrics_count_waits(qn_metrics *m, qn_waits *w)
 {
     if (m == NULL) return;
     pthread_mutex_lock(&m->mutex);
-    add(&m->counts.gap, seconds(after_ns));
+    add_all(&m->counts.first_token, &w->first_token);
+    add_all(&m->counts.gap, &w->gap);
     pthread_mutex_unlock(&m->mutex);
 }
 

@@ -40,9 +40,13 @@ void qn_metrics_count_step(qn_metrics *m, size_t n_tokens);
 void qn_metrics_count_submitted(qn_metrics *m, quern_status status);
 /* It begins, so long after it came. */
 void qn_metrics_count_begun(qn_metrics *m, uint64_t queued_ns);
-/* It drew tokens: the first so long after it came, or so long after those before. */
-void qn_metrics_count_first_token(qn_metrics *m, uint64_t after_ns);
-void qn_metrics_count_gap(qn_metrics *m, uint64_t after_ns);
+/* How long answers waited for the tokens that a step drew: for their first ones since they came, for others
+ * since those before. Collected without a lock, then counted at once. */
+typedef struct qn_waits {
+    quern_histogram first_token, gap;
+} qn_waits;
+void qn_waits_add(qn_waits *w, bool is_first, uint64_t ns);
+void qn_metrics_count_waits(qn_metrics *m, qn_waits *w); /* and empties them */
 /* It has ended, with this result unless status says otherwise, so long after it came. */
 void qn_metrics_count_ended(qn_metrics *m, const quern_request_result *result, quern_status status,
                             uint64_t after_ns);

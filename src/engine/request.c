@@ -291,14 +291,18 @@ static void note(qn_request_news *n, const quern_event *event)
 void qn_request_tell(quern_request *r, const quern_event *event)
 {
     qn_request_news *n = &r->news, *shared = &r->first->news;
+    const bool is_end = event->kind == QUERN_EVENT_FINISHED || event->kind == QUERN_EVENT_FAILED;
+    if (r->on_event == NULL || is_end) {
+        pthread_mutex_lock(&shared->mutex);
+        n->has_ended |= is_end;
+        if (r->on_event == NULL) note(n, event);
+        pthread_cond_signal(&shared->changed);
+        pthread_mutex_unlock(&shared->mutex);
+    }
+    if (r->on_event == NULL) return;
     quern_event told = *event;
     told.answer = r->index;
-    pthread_mutex_lock(&shared->mutex);
-    n->has_ended |= event->kind == QUERN_EVENT_FINISHED || event->kind == QUERN_EVENT_FAILED;
-    if (r->on_event == NULL) note(n, event);
-    pthread_cond_signal(&shared->changed);
-    pthread_mutex_unlock(&shared->mutex);
-    if (r->on_event != NULL) r->on_event(r->user, r->first, &told);
+    r->on_event(r->user, r->first, &told);
 }
 
 void qn_request_tell_text(quern_request *r)
@@ -375,11 +379,10 @@ void qn_request_take_step(quern_request *r, uint64_t now_ns)
     r->last_token_ns = now_ns;
 }
 
-void qn_request_count_drawn(quern_request *r)
+void qn_request_count_wait(const quern_request *r, qn_waits *waits)
 {
-    if (r->last_token_ns == r->first_token_ns)
-        qn_metrics_count_first_token(r->metrics, r->first_token_ns - r->submitted_ns);
-    else qn_metrics_count_gap(r->metrics, r->gap_ns);
+    const bool is_first = r->last_token_ns == r->first_token_ns;
+    qn_waits_add(waits, is_first, is_first ? r->first_token_ns - r->submitted_ns : r->gap_ns);
 }
 
 void qn_request_come_back(quern_request *r)

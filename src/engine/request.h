@@ -113,8 +113,8 @@ bool qn_request_scores_prompt(const quern_request *r);
 void qn_request_take_log_prob(quern_request *r, const float *logits);
 /* Takes over the tokens that the answer drew, at a time (qn_clock_ns). */
 void qn_request_take_step(quern_request *r, uint64_t now_ns);
-/* Has what the last step drew counted. */
-void qn_request_count_drawn(quern_request *r);
+/* How long it waited for what the last step drew. */
+void qn_request_count_wait(const quern_request *r, qn_waits *waits);
 /* It has a slot again, if it had made room. */
 void qn_request_come_back(quern_request *r);
 /* Whether its tokens are more than the context holds, and the older ones may go. */

@@ -99,13 +99,14 @@ static quern_status take_memory(qn_runner *r, const quern_model *draft_model, qu
     r->drawing = qn_calloc(r->n_slots, sizeof *r->drawing);
     r->embedding = qn_calloc(r->n_slots, sizeof *r->embedding);
     r->asked = qn_calloc(r->n_slots, sizeof *r->asked);
+    r->services = qn_calloc(r->n_slots, sizeof *r->services);
     r->tokens = qn_calloc(r->setup.device.n_batch, sizeof *r->tokens);
     r->segments = qn_calloc(r->setup.device.n_segments, sizeof *r->segments);
     r->outputs = qn_calloc(r->setup.device.n_outputs, sizeof *r->outputs);
     r->untouched =
         qn_alloc_pages(untouched_bytes(&r->setup, r->model)); /* not touched, not taken from the system */
     if (r->untouched == NULL || r->slots == NULL || r->by_turn == NULL || r->drawing == NULL ||
-        r->embedding == NULL || r->asked == NULL || r->tokens == NULL || r->segments == NULL ||
+        r->embedding == NULL || r->asked == NULL || r->services == NULL || r->tokens == NULL || r->segments == NULL ||
         r->outputs == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
     const qn_lookup_params lookup = {.capacity = r->setup.cache.n_ctx, .least = LEAST_EQUAL};
@@ -172,7 +173,7 @@ void qn_runner_destroy(qn_runner *r)
     qn_kv_cache_destroy(r->cache);
     for (size_t i = 0; i < r->n_slots && r->slots != NULL; i++) qn_lookup_index_destroy(r->slots[i].text);
     qn_free(r->slots), qn_free(r->by_turn), qn_free(r->drawing), qn_free(r->asked);
-    qn_free(r->embedding);
+    qn_free(r->embedding), qn_free(r->services);
     qn_free(r->tokens), qn_free(r->segments), qn_free(r->outputs);
     if (r->untouched != NULL) qn_free_pages(r->untouched, untouched_bytes(&r->setup, r->model));
     qn_free(r->name);

@@ -20,6 +20,12 @@ typedef struct qn_runner_disk {
     uint64_t max_bytes, hourly_bytes;
 } qn_runner_disk;
 
+/* What a step did for a request: tokens drawn, or for prompts the cost of as many. */
+typedef struct qn_service {
+    quern_request *request;
+    double cost;
+} qn_service;
+
 /* What the runner tells the engine. */
 typedef struct qn_runner_host {
     void *user;
@@ -29,8 +35,8 @@ typedef struct qn_runner_host {
     void (*put_back)(void *user, quern_request *r);
     /* From the thread that reads and writes pages: there is something for qn_runner_collect. */
     void (*wake)(void *user);
-    /* Its client was served with so much work: tokens, or for prompts the cost of as many. */
-    void (*served)(void *user, quern_request *r, double cost);
+    /* Their clients were served by a step. */
+    void (*served)(void *user, const qn_service *services, size_t n);
     qn_metrics *metrics; /* where its time and its steps are counted; or NULL */
 } qn_runner_host;
 

@@ -274,23 +274,43 @@ static void shift(qn_runner *r, qn_slot *s)
     qn_slot_forget_text(r, s);
 }
 
+/* Counts what the step did for a slot. */
+static qn_service account(qn_runner *r, qn_slot *s)
+{
+    quern_request *q = s->request;
+    const size_t n_true = s->n_right - s->n_in_step;
+    if (s->output < 0) return (qn_service){q, (double)s->n_in_step / PROMPT_BATCH};
+    q->result.n_guessed += s->n_draft;
+    q->result.n_guessed_right += n_true;
+    if (s->n_draft > 0) qn_runner_learn(r, s, n_true);
+    qn_request_count_wait(q, &r->waits);
+    return (qn_service){q, 1.0 + (double)n_true};
+}
+
+static void account_all(qn_runner *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_slots; i++) {
+        qn_slot *s = &r->slots[i];
+        if (s->n_in_step == 0) continue;
+        commit(r, s);
+        r->services[n++] = account(r, s);
+    }
+    r->host.served(r->host.user, r->services, n);
+    qn_metrics_count_waits(r->host.metrics, &r->waits);
+    qn_metrics_count_step(r->host.metrics, r->batch.n_tokens);
+}
+
 /* Tells how far a slot came. */
 static void tell(qn_runner *r, qn_slot *s)
 {
     quern_request *q = s->request;
-    const size_t n_true = s->n_right - s->n_in_step;
-    q->result.n_guessed += s->n_draft;
-    q->result.n_guessed_right += n_true;
-    if (s->n_draft > 0) qn_runner_learn(r, s, n_true);
-    r->host.served(r->host.user, q,
-                   s->output < 0 ? (double)s->n_in_step / PROMPT_BATCH : 1.0 + (double)n_true);
     if (s->output < 0 || q->prompt_log_probs.n > 0) qn_request_tell_read(q, qn_slot_length(r, s));
     if (q->embeds && qn_slot_left(r, s) == 0) {
         q->answer.finish = QUERN_FINISH_STOP;
         qn_slot_end(r, s, QUERN_OK, &s->error);
     }
     if (s->output < 0) return;
-    qn_request_count_drawn(q);
     if (s->goes_on && qn_request_wants_shift(q)) shift(r, s);
     if (s->goes_on) qn_request_tell_text(q);
     else qn_slot_end(r, s, s->status, &s->error);
@@ -321,9 +341,7 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns, bool others_stream)
     qn_metrics_turn_to(m, QN_PURPOSE_DRAW);
     use_all(r);
     qn_metrics_turn_to(m, QN_PURPOSE_SCHEDULE);
-    for (size_t i = 0; i < r->n_slots; i++)
-        if (r->slots[i].n_in_step > 0) commit(r, &r->slots[i]);
-    qn_metrics_count_step(m, r->batch.n_tokens);
+    account_all(r);
     qn_metrics_turn_to(m, QN_PURPOSE_TELL);
     for (size_t i = 0; i < r->n_slots; i++)
         if (r->slots[i].n_in_step > 0) tell(r, &r->slots[i]);

@@ -45,14 +45,20 @@ static void a_value_is_in_the_bucket_of_its_bound(void **state)
     (void)state;
     qn_metrics m;
     qn_metrics_init(&m);
-    qn_metrics_count_gap(&m, 0);
-    qn_metrics_count_gap(&m, 1000000); /* 0.001 s: not above the first bound */
-    qn_metrics_count_gap(&m, 1000001);
-    qn_metrics_count_gap(&m, 30000000000u);
-    qn_metrics_count_gap(&m, UINT64_MAX);
+    qn_waits waits = {0};
+    qn_waits_add(&waits, false, 0);
+    qn_waits_add(&waits, false, 1000000); /* 0.001 s: not above the first bound */
+    qn_waits_add(&waits, false, 1000001);
+    qn_waits_add(&waits, true, 7);
+    qn_metrics_count_waits(&m, &waits);
+    assert_int_equal(waits.gap.n, 0); /* counted once */
+    qn_waits_add(&waits, false, 30000000000u);
+    qn_waits_add(&waits, false, UINT64_MAX);
+    qn_metrics_count_waits(&m, &waits);
     quern_engine_metrics out;
     qn_metrics_get(&m, &out);
     qn_metrics_deinit(&m);
+    assert_int_equal(count_of(&out.first_token), 1);
     assert_int_equal(count_of(&out.gap), 5);
     assert_int_equal(out.gap.counts[0], 2);
     assert_int_equal(out.gap.counts[1], 1);
