@@ -279,7 +279,7 @@ int qn_cli_bench(int argc, char **argv)
         {"-c, --ctx", QN_INT, &load.n_ctx, 1, MAX_TOKENS, "N",
          "with --clients, --trace: positions of each request (default: what they need)"},
         {"--positions", QN_INT, &load.n_positions, 1, 1L << 32, "N",
-         "with --clients, --trace: positions that the cache holds in all (default: four requests)"},
+         "with --clients, --trace: positions that the cache holds in all (default: of all that run at once)"},
         {"--cache-dir", QN_TEXT, &load.directory, 0, 0, "DIR",
          "with --clients, --trace: keep what was computed in files there, for the next run"},
         {"--memory", QN_NUMBER, &load.memory_mb, 0.001, 1e9, "MB",

@@ -326,7 +326,7 @@ static quern_engine_model_params model_params(const bench_load_setup *s, size_t 
         if (s->jobs[i].model == model && s->jobs[i].n_prompt + s->jobs[i].n_gen > m.n_ctx)
             m.n_ctx = s->jobs[i].n_prompt + s->jobs[i].n_gen;
     if (o->n_parallel > 0) m.n_parallel = (uint32_t)o->n_parallel;
-    m.n_positions = (uint64_t)o->n_positions;
+    m.n_positions = o->n_positions > 0 ? (uint64_t)o->n_positions : UINT64_MAX; /* as many as can be used */
     m.no_guesses = o->no_guesses;
     m.draft = s->draft;
     m.n_draft = (uint32_t)o->n_draft;

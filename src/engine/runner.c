@@ -32,7 +32,7 @@ static quern_status set_up(qn_context_setup *setup, const quern_model *model,
     if (s != QUERN_OK) return s;
     if (qn_model_generates(model)) setup->device.n_outputs += QN_SPARE_ROWS;
     if (!model->hparams.causal) return QUERN_OK; /* texts are there for one step only */
-    const size_t n_ctx = setup->cache.n_ctx, all = n_ctx * p->n_parallel;
+    const size_t n_ctx = setup->cache.n_ctx, all = qn_round_up(n_ctx, QN_PAGE_POSITIONS) * p->n_parallel;
     setup->cache.n_positions = qn_min_size(p->n_positions > 0 ? p->n_positions : 4 * n_ctx, all);
     setup->cache.n_positions = qn_round_up(qn_max_size(setup->cache.n_positions, n_ctx), QN_PAGE_POSITIONS);
     setup->cache.n_windows = p->n_parallel;

@@ -51,17 +51,27 @@ static void take_from_plan(step_plan *p, size_t n_guesses)
     if (n_guesses > 0) qn_step_shape_add(&p->shape, n_guesses, p->position);
 }
 
-static void look_up(const qn_runner *r, qn_slot *s, step_plan *p)
+/* Between steps the index has dropped out of the caches, and one look waits for memory a dozen times. So it
+ * is done side by side, as drawing is. */
+void qn_slot_look_ahead(qn_slot *s)
 {
     const quern_request *q = s->request;
+    if (s->text == NULL) return;
     while (s->n_indexed < q->n_tokens) qn_lookup_index_append(s->text, q->tokens[s->n_indexed++]);
-    const qn_lookup_guess g =
-        qn_lookup_index_guess(s->text, q->tokens, q->n_tokens, s->draft, most_guesses(p, s));
-    if (g.n_tokens == 0 || r->n_draft > 0) return;
+    s->looked = qn_lookup_index_guess(s->text, q->tokens, q->n_tokens, s->ahead, QN_MAX_DRAFT);
+    s->n_looked = q->n_tokens;
+}
+
+static void look_up(const qn_runner *r, qn_slot *s, step_plan *p)
+{
+    if (s->n_looked != s->request->n_tokens) qn_slot_look_ahead(s); /* the text is another one since */
+    const size_t n = qn_min_size(s->looked.n_tokens, most_guesses(p, s));
+    if (n == 0 || r->n_draft > 0) return;
     s->draft_kind = FROM_OWN_TEXT;
-    s->certainty = g.certainty;
-    s->n_draft = qn_draft_length_choose(&s->draft_length, FROM_OWN_TEXT, g.n_tokens, g.certainty, LOOKUP_NS,
+    s->certainty = s->looked.certainty;
+    s->n_draft = qn_draft_length_choose(&s->draft_length, FROM_OWN_TEXT, n, s->certainty, LOOKUP_NS,
                                         cost_with, p);
+    memcpy(s->draft, s->ahead, s->n_draft * sizeof *s->draft);
 }
 
 /* How many guesses of the draft model are wanted in place of what the text says. */
@@ -148,7 +158,7 @@ void qn_runner_learn(qn_runner *r, qn_slot *s, size_t n_true)
 
 void qn_slot_forget_text(qn_runner *r, qn_slot *s)
 {
-    s->n_indexed = 0;
+    s->n_indexed = s->n_looked = 0;
     if (s->text != NULL) qn_lookup_index_reset(s->text);
     if (r->draft != NULL) qn_draft_model_forget(r->draft, s->seq);
 }

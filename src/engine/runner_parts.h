@@ -34,6 +34,9 @@ typedef struct qn_slot {
     double certainty;      /* of the draft */
     qn_lookup_index *text; /* of its tokens, the first n_indexed; NULL: nothing is guessed */
     size_t n_indexed;
+    quern_token ahead[QN_MAX_DRAFT]; /* what the text says comes after its first n_looked tokens */
+    qn_lookup_guess looked;
+    size_t n_looked;
     qn_draft_length draft_length;
     bool goes_on; /* after drawing */
     quern_status status;
@@ -94,6 +97,8 @@ bool qn_slot_make_room(qn_runner *r, qn_slot *s, size_t n);
 
 /* Guesses what follows the tokens of those who stream: the drafts of their slots. Before a step is filled. */
 void qn_runner_guess(qn_runner *r, uint64_t budget_ns);
+/* Looks up what its text says comes next. By the thread that drew for it. */
+void qn_slot_look_ahead(qn_slot *s);
 /* After a step in which the slot had a draft: how many of its tokens were true. */
 void qn_runner_learn(qn_runner *r, qn_slot *s, size_t n_true);
 /* The text of the slot is another one from now on. */

@@ -225,6 +225,7 @@ static void use_rows(qn_runner *r, size_t i, int thread)
     const size_t n_vocab = r->model->hparams.n_vocab;
     if (i < r->n_drawing) {
         draw(r, r->drawing[i], r->untouched + (size_t)thread * n_vocab);
+        if (r->drawing[i]->goes_on) qn_slot_look_ahead(r->drawing[i]);
         return;
     }
     i -= r->n_drawing;
