@@ -20,16 +20,19 @@ static const double CERTAIN = 0.8;
 typedef struct step_plan {
     const qn_runner *runner;
     qn_step_shape shape;
+    double ns;         /* that the step takes as it is planned */
     uint64_t position; /* of whose length is being chosen */
     size_t n_rows, n_tokens, n_streams;
 } step_plan;
 
+/* What a step costs a stream that computes n tokens in it: its part of a step without guesses, and all that its
+ * guesses add. They hold up the others as well: so what they save must make up for the time of all. */
 static double cost_with(void *user, size_t n_tokens)
 {
     const step_plan *p = user;
     qn_step_shape shape = p->shape;
     if (n_tokens > 1) qn_step_shape_add(&shape, n_tokens - 1, p->position); /* one is planned already */
-    return qn_step_pace_expect(&p->runner->pace, &shape);
+    return p->runner->plain_ns / (double)p->n_streams + qn_step_pace_expect(&p->runner->pace, &shape) - p->ns;
 }
 
 static bool wants_guesses(const qn_runner *r, const qn_slot *s)
@@ -48,7 +51,9 @@ static void take_from_plan(step_plan *p, size_t n_guesses)
 {
     p->n_rows -= n_guesses;
     p->n_tokens -= n_guesses;
-    if (n_guesses > 0) qn_step_shape_add(&p->shape, n_guesses, p->position);
+    if (n_guesses == 0) return;
+    qn_step_shape_add(&p->shape, n_guesses, p->position);
+    p->ns = qn_step_pace_expect(&p->runner->pace, &p->shape);
 }
 
 /* Between steps the index has dropped out of the caches, and one look waits for memory a dozen times. So it
@@ -139,7 +144,7 @@ void qn_runner_guess(qn_runner *r, uint64_t budget_ns)
     step_plan plan = {.runner = r, .n_rows = r->n_spare - r->n_held_back};
     const size_t n_planned = plan_streams(r, &plan);
     size_t n_asked = 0;
-    r->plain_ns = qn_step_pace_expect(&r->pace, &plan.shape);
+    r->plain_ns = plan.ns = qn_step_pace_expect(&r->pace, &plan.shape);
     if (n_planned >= r->setup.device.n_batch) return;
     plan.n_tokens = r->setup.device.n_batch - n_planned;
     for (size_t i = 0; i < r->n_active; i++)

@@ -1,4 +1,4 @@
-/* step_pace.c: see step_pace.h. Recursive least squares over three terms, as a filter of Kalman's (1960): the
+/* step_pace.c: see step_pace.h. Recursive least squares over four terms, as a filter of Kalman's (1960): the
  * coefficients are taken to drift a little with every step, so what is old counts less and less.
  *
  * - Forgetting in the usual way, by a factor on the whole covariance, would lose in minutes without a prompt
@@ -19,9 +19,10 @@
 #include <math.h>
 #include <string.h>
 
+enum { FIXED, PER_FEW, PER_TOKEN, PER_LOOK }; /* the terms */
 enum {
     N = QN_PACE_TERMS,
-    FIRST_STEPS = 8,   /* a surprise among them is enough */
+    FIRST_STEPS = 8,   /* of few tokens, and of many: a surprise among them is enough */
     LONG_IS_CHANGE = 8 /* steps in a row; a third of accidents: once in 6,000 steps */
 };
 
@@ -51,15 +52,17 @@ void qn_step_shape_add(qn_step_shape *shape, size_t n_tokens, uint64_t position)
 
 void qn_step_pace_init(qn_step_pace *p)
 {
-    *p = (qn_step_pace){.coefficients = {10e6, 1e6, 0.1e6}};
+    *p = (qn_step_pace){.coefficients = {[FIXED] = 10e6, [PER_FEW] = 0.5e6, [PER_TOKEN] = 1e6, [PER_LOOK] = 0.1e6}};
 }
 
 /* The terms of a step, which the coefficients are multiplied with. */
 static void terms_of(const qn_step_shape *shape, double x[N])
 {
-    x[0] = 1;
-    x[1] = shape->n_tokens > QN_PACE_FREE_TOKENS ? (double)(shape->n_tokens - QN_PACE_FREE_TOKENS) : 0;
-    x[2] = (double)shape->n_looks / 1024;
+    const size_t n_few = qn_min_size(shape->n_tokens, QN_PACE_FEW_TOKENS);
+    x[FIXED] = 1;
+    x[PER_FEW] = n_few > 1 ? (double)(n_few - 1) : 0;
+    x[PER_TOKEN] = (double)(shape->n_tokens - n_few);
+    x[PER_LOOK] = (double)shape->n_looks / 1024;
 }
 
 static double product(const double a[N], const double b[N])
@@ -81,7 +84,7 @@ double qn_step_pace_expect(const qn_step_pace *p, const qn_step_shape *shape)
  * for tokens, of which it has many, and one of few tokens of the fixed time. */
 static void doubt_all(qn_step_pace *p, double ns)
 {
-    static const double part[N] = {1, 1, 0.1};
+    static const double part[N] = {[FIXED] = 1, [PER_FEW] = 1, [PER_TOKEN] = 1, [PER_LOOK] = 0.1};
     memset(p->covariance, 0, sizeof p->covariance);
     for (int i = 0; i < N; i++) p->covariance[i][i] = pow(unknown_error * part[i] * ns, 2);
     memset(p->n_long, 0, sizeof p->n_long);
@@ -90,7 +93,8 @@ static void doubt_all(qn_step_pace *p, double ns)
 /* What was learned holds a little less after every step. A coefficient that is 0 may rise, too. */
 static void forget(qn_step_pace *p, double ns)
 {
-    static const double part[N] = {0.01, 0.001, 0.001};
+    static const double part[N] = {
+        [FIXED] = 0.01, [PER_FEW] = 0.001, [PER_TOKEN] = 0.001, [PER_LOOK] = 0.001};
     for (int i = 0; i < N; i++) p->covariance[i][i] += pow(drift * fmax(p->coefficients[i], part[i] * ns), 2);
 }
 
@@ -114,7 +118,8 @@ static bool is_change(qn_step_pace *p, const expectation *e, bool is_many, doubl
 {
     const double error_ns = measured_ns - e->ns, limit_ns = limit_of(e);
     p->n_long[is_many] = error_ns > limit_ns ? p->n_long[is_many] + 1 : 0;
-    return error_ns < -limit_ns || p->n_long[is_many] >= (p->n_steps < FIRST_STEPS ? 1 : LONG_IS_CHANGE);
+    const bool is_early = p->n_seen[is_many]++ < FIRST_STEPS;
+    return error_ns < -limit_ns || p->n_long[is_many] >= (is_early ? 1 : LONG_IS_CHANGE);
 }
 
 static void update(qn_step_pace *p, const expectation *e, double measured_ns)
@@ -161,11 +166,15 @@ void qn_step_pace_learn(qn_step_pace *p, const qn_step_shape *shape, uint64_t ns
     if ((double)shape->n_tokens > most_tokens || (double)shape->n_looks > most_looks) return;
     terms_of(shape, x);
     const double measured_ns = fmin((double)ns, longest_ns);
-    if (!expect(p, x, &e) || is_change(p, &e, x[1] > 0, measured_ns)) {
+    const double few = p->coefficients[PER_FEW] / fmax(p->coefficients[FIXED], shortest_ns);
+    const bool is_doubted = !expect(p, x, &e) || is_change(p, &e, x[PER_TOKEN] > 0, measured_ns);
+    if (is_doubted) {
         doubt_all(p, fmax(e.ns, measured_ns));
         (void)expect(p, x, &e);
     }
     update(p, &e, measured_ns);
+    /* a step of one token does not tell what a few more cost: that keeps its part of the fixed time */
+    if (is_doubted && x[PER_FEW] == 0) p->coefficients[PER_FEW] = few * fmax(p->coefficients[FIXED], 0);
     forget(p, e.ns);
     keep_positive(p);
     p->n_steps++;

@@ -1,17 +1,18 @@
 /* step_pace.h: how long a step will take, learned from the steps before, and how much of a prompt fits into
  * the time that running streams can wait.
  *
- * The model: fixed + per_token * (tokens beyond the eighth) + per_look * (positions that all tokens look back
- * at). The first few tokens are free beside the weights, which are read once whatever their number; then the
- * products take longer than the reading. The coefficients follow what is measured (recursive least
- * squares over coefficients that drift). They decide about times alone, never about results (contract C4). */
+ * The model: fixed + per_few * (tokens behind the first, up to the eighth) + per_token * (tokens beyond) +
+ * per_look * (positions that all tokens look back at). The weights are read once whatever the number of
+ * tokens: where that is what takes the time, a few more cost little, and where a model stays in the caches they
+ * cost much. The coefficients follow what is measured (recursive least squares over coefficients that
+ * drift). They decide about times alone, never about results (contract C4). */
 #ifndef QN_ENGINE_STEP_PACE_H
 #define QN_ENGINE_STEP_PACE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { QN_PACE_FREE_TOKENS = 8, QN_PACE_TERMS = 3 };
+enum { QN_PACE_FEW_TOKENS = 8, QN_PACE_TERMS = 4 };
 
 typedef struct qn_step_shape {
     size_t n_tokens;  /* of all segments */
@@ -19,11 +20,12 @@ typedef struct qn_step_shape {
 } qn_step_shape;
 
 typedef struct qn_step_pace {
-    double coefficients[QN_PACE_TERMS]; /* nanoseconds, at least 0: fixed, per token, per 1024 looks */
+    double coefficients[QN_PACE_TERMS]; /* nanoseconds, at least 0: fixed, per few, per token, per
+                                           1024 looks */
     double covariance[QN_PACE_TERMS][QN_PACE_TERMS]; /* of their errors, if a step errs by its own length */
     uint64_t n_steps;                                /* that were learned from */
-    /* The last ones in a row that took far longer than expected, of few tokens and of many. */
-    uint32_t n_long[2];
+    uint64_t n_seen[2]; /* of few tokens, and of many */
+    uint32_t n_long[2]; /* of these, the last ones in a row that took far longer than expected */
 } qn_step_pace;
 
 /* Adds a segment of n_tokens that begins at a position and attends to all before. Numbers that are too large
