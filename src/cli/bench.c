@@ -273,7 +273,7 @@ int qn_cli_bench(int argc, char **argv)
          "with --clients: tokens that all prompts begin with"},
         {"--trace", QN_TEXT, &load.trace, 0, 0, "FILE",
          "load instead: the requests in a file of JSON lines {\"client\", \"model\", \"at\", \"prompt\", "
-         "\"common\", \"gen\", \"priority\"}"},
+         "\"common\", \"gen\", \"priority\"}, or with \"text\", \"temperature\""},
         {"--slots", QN_INT, &load.n_parallel, 1, MAX_PARALLEL, "N",
          "with --clients, --trace: requests that run at once (default 16)"},
         {"-c, --ctx", QN_INT, &load.n_ctx, 1, MAX_TOKENS, "N",

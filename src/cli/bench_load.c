@@ -3,7 +3,9 @@
  * each are first run alone, then all together. */
 #include "cli/bench_load.h"
 
+#include "base/alloc.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/hash_map.h"
 #include "base/random.h"
 
@@ -132,14 +134,24 @@ static void hear(void *user, quern_request *request, const quern_event *event)
     }
 }
 
-static quern_token *make_prompt(const run_state *r, size_t i)
+/* The text's tokens, or random ones; owned by the caller (quern_free). NULL: *err says why. */
+static quern_token *make_prompt(const run_state *r, size_t i, size_t *n_tokens, quern_error *err)
 {
     const bench_job *j = &r->setup->jobs[i];
-    quern_token *tokens = malloc(j->n_prompt * sizeof *tokens);
+    const quern_model *model = quern_engine_model(r->setup->engine, r->setup->options->models[j->model]);
+    const unsigned flags = QUERN_TOKENIZE_ADD_SPECIAL | QUERN_TOKENIZE_PARSE_SPECIAL;
+    quern_token *tokens = NULL;
+    if (j->text != NULL) {
+        quern_tokenize(model, j->text, strlen(j->text), flags, &tokens, n_tokens, err);
+        return tokens;
+    }
+    tokens = qn_malloc(j->n_prompt * sizeof *tokens);
+    if (tokens == NULL) qn_fail(err, QUERN_ERR_NOMEM, "bench: no memory");
     qn_random common = {.seed = 2 * r->number}, own = {.seed = 2 * r->number + 1, .stream = i};
     for (size_t k = 0; tokens != NULL && k < j->n_prompt; k++)
         tokens[k] =
             (quern_token)(qn_random_u64(k < j->n_common ? &common : &own) % r->setup->n_vocab[j->model]);
+    *n_tokens = j->n_prompt;
     return tokens;
 }
 
@@ -149,18 +161,19 @@ static void start_job(run_state *r, size_t i)
     const bench_job *j = &r->setup->jobs[i];
     quern_sampler_params sampler = quern_sampler_params_default();
     quern_request_params p = quern_request_params_default();
-    quern_error err = {.message = "no memory"};
-    quern_token *prompt = make_prompt(r, i);
+    quern_error err = {0};
+    quern_token *prompt = make_prompt(r, i, &p.n_prompt, &err);
     char scope[32] = "bench";
     if (o->shares_nothing) snprintf(scope, sizeof scope, "job %zu", i);
     sampler.seed = i;
+    if (j->temperature >= 0.0) sampler.temperature = (float)j->temperature;
     p.model = o->models[j->model];
-    p.prompt = prompt, p.n_prompt = j->n_prompt, p.max_tokens = j->n_gen, p.ignore_end = true;
+    p.prompt = prompt, p.max_tokens = j->n_gen, p.ignore_end = true;
     p.sampler = &sampler, p.priority = j->priority, p.client = j->client, p.cache_scope = scope;
     p.on_event = hear, p.user = &r->jobs[i];
     const bool ok =
         prompt != NULL && quern_submit(r->setup->engine, &p, &r->jobs[i].request, &err) == QUERN_OK;
-    free(prompt);
+    quern_free(prompt);
     if (!ok) end_job(r, i, NULL, &err);
 }
 
@@ -295,6 +308,7 @@ static int make_jobs(bench_load_setup *s)
                          .n_prompt = (uint32_t)o->n_prompt,
                          .n_common = (uint32_t)o->n_common,
                          .n_gen = (uint32_t)o->n_gen,
+                         .temperature = -1.0,
                          .priority = QUERN_PRIORITY_NORMAL};
         snprintf(j->client, sizeof j->client, "client %zu", i % n_clients);
     }
@@ -408,6 +422,6 @@ int bench_load_main(const bench_load *load, const qn_pack_choice *pack)
     if (code < 0) code = run_and_report(&s);
     quern_engine_destroy(s.engine);
     quern_model_close(s.draft);
-    free(s.jobs);
+    bench_jobs_free(s.jobs, s.n_jobs);
     return code;
 }

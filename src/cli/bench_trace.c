@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_JOBS = 1 << 20, MAX_JOB_TOKENS = 1 << 24 };
+enum { MAX_JOBS = 1 << 20, MAX_JOB_TOKENS = 1 << 24, MAX_ADDED = 2 /* tokens around a text */ };
 
 static bool read_count(const json_t *line, const char *key, uint32_t otherwise, uint32_t *out)
 {
@@ -40,6 +40,25 @@ static bool read_model(const bench_load *load, const json_t *line, size_t *out)
     return *out < load->n_models;
 }
 
+/* A prompt as text. False: it is none, or there is no memory. */
+static bool read_text(const json_t *line, bench_job *job)
+{
+    const json_t *value = json_object_get(line, "text");
+    if (value == NULL) return true;
+    if (!json_is_string(value) || json_string_length(value) >= MAX_JOB_TOKENS) return false;
+    job->text = strdup(json_string_value(value));
+    job->n_prompt = (uint32_t)json_string_length(value) + MAX_ADDED;
+    job->n_common = 0;
+    return job->text != NULL;
+}
+
+static bool read_temperature(const json_t *line, double *out)
+{
+    const json_t *value = json_object_get(line, "temperature");
+    *out = value != NULL ? json_number_value(value) : -1.0;
+    return value == NULL || (json_is_number(value) && *out >= 0.0 && *out <= 100.0);
+}
+
 /* What is wrong with a line; NULL: nothing. */
 static const char *read_job(const bench_load *load, const json_t *line, bench_job *job)
 {
@@ -59,7 +78,15 @@ static const char *read_job(const bench_load *load, const json_t *line, bench_jo
         return "\"gen\": expected a number of tokens";
     if (!read_priority(line, &job->priority))
         return "\"priority\": expected interactive, normal, low or background";
+    if (!read_temperature(line, &job->temperature)) return "\"temperature\": expected a number from 0 to 100";
+    if (!read_text(line, job)) return "\"text\": expected the text of a prompt";
     return NULL;
+}
+
+void bench_jobs_free(bench_job *jobs, size_t n_jobs)
+{
+    for (size_t i = 0; i < n_jobs && jobs != NULL; i++) free(jobs[i].text);
+    free(jobs);
 }
 
 static int by_time(const void *x, const void *y)
@@ -90,11 +117,12 @@ int bench_trace_read(const bench_load *load, bench_job **jobs, size_t *n_jobs)
         if (code < 0 && *n_jobs == MAX_JOBS)
             code = qn_cli_fail_text("%s: more than %d lines", path, MAX_JOBS);
         if (code >= 0) break;
+        (*jobs)[*n_jobs] = (bench_job){0};
         json_t *line = json_loadb(at, n, 0, &error);
         const char *wrong = line != NULL ? read_job(load, line, &(*jobs)[*n_jobs]) : error.text;
         if (wrong != NULL) code = qn_cli_fail_text("%s: line %zu: %s", path, n_line, wrong);
         json_decref(line);
-        ++*n_jobs;
+        ++*n_jobs; /* also one that is wrong: what it owns is freed with the others */
     }
     quern_free(text);
     if (code < 0 && *n_jobs == 0) code = qn_cli_fail_text("%s: no jobs", path);

@@ -99,14 +99,15 @@ static void a_trace_says_who_asks_for_what(void **state)
     const char *lines = cli_format("{\"client\": \"a\", \"at\": 0.02, \"prompt\": 10, \"gen\": 3}\n"
                                    "\n"
                                    "{\"client\": \"b\", \"prompt\": 5, \"gen\": 2, \"priority\": \"low\"}\n"
-                                   "{\"client\": \"b\", \"model\": \"%s\", \"prompt\": 6, \"gen\": 1}",
+                                   "{\"client\": \"b\", \"model\": \"%s\", \"prompt\": 6, \"gen\": 1}\n"
+                                   "{\"text\": \"abc\", \"temperature\": 0, \"gen\": 5}",
                                    other);
     cli_write(path, lines, strlen(lines));
     json_t *o = load_of(cli_format("%s %s --trace %s", one, other, path));
-    assert_int_equal((int)number_of(o, "requests"), 3);
-    assert_int_equal((int)number_of(o, "prompt_tokens"), 21);
-    assert_int_equal((int)number_of(o, "generated_tokens"), 6);
-    assert_int_equal((int)number_of(json_object_get(model_of(o, 0), "together"), "requests"), 2);
+    assert_int_equal((int)number_of(o, "requests"), 4);
+    assert_in_range((unsigned)number_of(o, "prompt_tokens"), 21 + 1, 21 + 5); /* a few for the text */
+    assert_int_equal((int)number_of(o, "generated_tokens"), 11);
+    assert_int_equal((int)number_of(json_object_get(model_of(o, 0), "together"), "requests"), 3);
     assert_int_equal((int)number_of(json_object_get(model_of(o, 1), "together"), "prompt_tokens"), 6);
     assert_true(number_of(o, "seconds") >= 0.02);
     json_decref(o);
@@ -129,6 +130,8 @@ static void a_trace_that_is_wrong_is_refused(void **state)
         {"{\"model\": \"somebody\"}", "\"model\""},
         {"{\"model\": 3}", "\"model\""},
         {"{\"priority\": \"high\"}", "\"priority\""},
+        {"{\"text\": 3}", "\"text\""},
+        {"{\"temperature\": -1}", "\"temperature\""},
     };
     char path[128];
     snprintf(path, sizeof path, "%s", cli_path("wrong.jsonl"));
