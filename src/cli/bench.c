@@ -231,8 +231,7 @@ static int run_load(bench_load *load, const lists *l, const qn_pack_choice *pack
                             load->n_prompt);
     if (load->n_models > BENCH_MAX_MODELS)
         return qn_cli_usage("bench: %zu models (at most %d are possible)", load->n_models, BENCH_MAX_MODELS);
-    if (load->n_models > 1 && load->draft != NULL)
-        return qn_cli_usage("bench: --draft is for one model");
+    if (load->n_models > 1 && load->draft != NULL) return qn_cli_usage("bench: --draft is for one model");
     return bench_load_main(load, pack);
 }
 
@@ -283,7 +282,8 @@ int qn_cli_bench(int argc, char **argv)
         {"--cache-dir", QN_TEXT, &load.directory, 0, 0, "DIR",
          "with --clients, --trace: keep what was computed in files there, for the next run"},
         {"--memory", QN_NUMBER, &load.memory_mb, 0.001, 1e9, "MB",
-         "with --clients, --trace: that all models may take, which come and go then (default: what there is)"},
+         "with --clients, --trace: that all models may take, which come and go then (default: what there "
+         "is)"},
         {"--apart", QN_FLAG, &load.shares_nothing, 0, 0, NULL,
          "with --clients, --trace: nothing that one request computed is used for another"},
         {"--no-guesses", QN_FLAG, &load.no_guesses, 0, 0, NULL,
@@ -298,7 +298,8 @@ int qn_cli_bench(int argc, char **argv)
         {"--markdown", QN_FLAG, &markdown, 0, 0, NULL, "print the table as Markdown"},
         {"--plot", QN_TEXT, &b.plot_path, 0, 0, "FILE.svg", "also draw the results"},
     };
-    int code = qn_options_parse("bench", options, sizeof options / sizeof options[0], &argc, argv, 1, 1 << 20);
+    int code =
+        qn_options_parse("bench", options, sizeof options / sizeof options[0], &argc, argv, 1, 1 << 20);
     if (code < 0) code = parse_numbers(&l.prompt, "-p", &prompt, 0, MAX_TOKENS, 512);
     if (code < 0) code = parse_numbers(&l.gen, "-n", &gen, 0, MAX_TOKENS, 128);
     if (code < 0) code = parse_numbers(&l.depth, "-d", &depth, 0, MAX_TOKENS, 0);

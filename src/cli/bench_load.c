@@ -357,8 +357,7 @@ static int add_model(bench_load_setup *s, size_t model, const qn_pack_choice *pa
     quern_model_params params;
     quern_model_info info;
     quern_error err;
-    if (!qn_cli_model_params(&params, (int)s->options->n_threads, pack, &s->loading))
-        return QN_EXIT_FAILURE;
+    if (!qn_cli_model_params(&params, (int)s->options->n_threads, pack, &s->loading)) return QN_EXIT_FAILURE;
     char *path = qn_cli_model_path(name, true);
     if (path == NULL) return QN_EXIT_FAILURE;
     const bool ok = quern_engine_register_model(s->engine, name, path, &params, &m, &err) == QUERN_OK &&

@@ -13,8 +13,8 @@ typedef struct bench_job { /* one request */
     size_t model;        /* index */
     double at_s;         /* when it comes; negative: when the one before it of its client has ended */
     char *text;          /* the prompt, owned; NULL: n_prompt random tokens */
-    uint32_t n_prompt, n_common, n_gen; /* n_prompt: of a text at most; n_common: of the prompt, the same tokens
-                                           in all jobs */
+    uint32_t n_prompt, n_common, n_gen; /* n_prompt: of a text at most; n_common: of the prompt, the same
+                                           tokens in all jobs */
     double temperature;                 /* negative: the default */
     quern_priority priority;
 } bench_job;
@@ -82,8 +82,8 @@ int bench_load_report(const bench_load_setup *s, const bench_load_run *together,
 /* ---- bench_trace.c ---- */
 
 /* Reads lines {"client": "a", "model": "m", "at": 1.5, "prompt": 512, "common": 400, "gen": 64, "priority":
- * "low"}, or with {"text": "...", "temperature": 0}; owned by the caller (bench_jobs_free). An exit code with a
- * message, or -1. */
+ * "low"}, or with {"text": "...", "temperature": 0}; owned by the caller (bench_jobs_free). An exit code with
+ * a message, or -1. */
 int bench_trace_read(const bench_load *load, bench_job **jobs, size_t *n_jobs);
 void bench_jobs_free(bench_job *jobs, size_t n_jobs);
 

@@ -1,6 +1,6 @@
-/* bench_load_report.c: what came of a load: speed of all together, times to the first token and between tokens
- * (medians and 99th percentiles), where the engine's time went, and how alike clients were served; of several
- * models what each did alone and beside the others. */
+/* bench_load_report.c: what came of a load: speed of all together, times to the first token and between
+ * tokens (medians and 99th percentiles), where the engine's time went, and how alike clients were served; of
+ * several models what each did alone and beside the others. */
 #include "cli/bench_load.h"
 
 #include <stdlib.h>
@@ -63,11 +63,10 @@ static json_t *part_json(const bench_load_part *p)
 {
     return json_pack("{s:I, s:f, s:I, s:I, s:I, s:f, s:o, s:o, s:I, s:I, s:I}", "requests",
                      (json_int_t)p->n_jobs, "seconds", p->seconds, "prompt_tokens", (json_int_t)p->n_prompt,
-                     "cached_tokens", (json_int_t)p->n_cached, "generated_tokens",
-                     (json_int_t)p->n_generated, "tokens_per_second", speed_of(p), "first_token_seconds",
-                     samples_json(&p->first_s), "gap_seconds", samples_json(&p->gaps_s), "preempted",
-                     (json_int_t)p->n_preempted, "guessed", (json_int_t)p->n_guessed, "guessed_right",
-                     (json_int_t)p->n_guessed_right);
+                     "cached_tokens", (json_int_t)p->n_cached, "generated_tokens", (json_int_t)p->n_generated,
+                     "tokens_per_second", speed_of(p), "first_token_seconds", samples_json(&p->first_s),
+                     "gap_seconds", samples_json(&p->gaps_s), "preempted", (json_int_t)p->n_preempted,
+                     "guessed", (json_int_t)p->n_guessed, "guessed_right", (json_int_t)p->n_guessed_right);
 }
 
 static json_t *times_json(const quern_engine_metrics *m)
@@ -89,8 +88,7 @@ static json_t *models_json(const bench_load_setup *s, const bench_load_run *toge
         json_t *model = json_pack("{s:o, s:I, s:I, s:o}", "model", json_string(s->options->models[i]),
                                   "memory_bytes", (json_int_t)info.full_bytes, "loads",
                                   (json_int_t)info.n_loads, "together", part_json(&together->models[i]));
-        if (s->options->n_models > 1)
-            json_object_set_new(model, "alone", part_json(&alone[i].models[i]));
+        if (s->options->n_models > 1) json_object_set_new(model, "alone", part_json(&alone[i].models[i]));
         json_array_append_new(models, model);
     }
     return models;
@@ -138,10 +136,9 @@ static void print_models(const bench_load_setup *s, const bench_load_run *togeth
     for (size_t i = 0; i < n; i++) {
         const bench_load_part *a = &alone[i].models[i], *t = &together->models[i];
         const quern_engine_model_info info = info_of(s, i);
-        printf("%-*s  %10.1f  %8.3f s  %10.1f  %8.3f s  %6.1f ms  %9s  %5zu\n", widest,
-               s->options->models[i], speed_of(a), percentile(&a->first_s, 0.5), speed_of(t),
-               percentile(&t->first_s, 0.5), percentile(&t->gaps_s, 0.99) * 1e3,
-               qn_cli_bytes(info.full_bytes).text, info.n_loads);
+        printf("%-*s  %10.1f  %8.3f s  %10.1f  %8.3f s  %6.1f ms  %9s  %5zu\n", widest, s->options->models[i],
+               speed_of(a), percentile(&a->first_s, 0.5), speed_of(t), percentile(&t->first_s, 0.5),
+               percentile(&t->gaps_s, 0.99) * 1e3, qn_cli_bytes(info.full_bytes).text, info.n_loads);
     }
     printf("fairness of models %.3f (of the share of its speed alone that each kept; 1: alike)\n",
            fairness_of_models(n, together, alone));

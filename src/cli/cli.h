@@ -103,8 +103,8 @@ typedef struct qn_pack_choice {
     }
 quern_model *qn_cli_open_packed(const char *model, qn_open_how how, int n_threads,
                                 const qn_pack_choice *choice);
-/* Parameters of a model that warns on stderr and shows how far it is loaded; progress must live as long as they
- * are used. False: message printed. */
+/* Parameters of a model that warns on stderr and shows how far it is loaded; progress must live as long as
+ * they are used. False: message printed. */
 bool qn_cli_model_params(quern_model_params *params, int n_threads, const qn_pack_choice *choice,
                          qn_progress *progress);
 /* False: there is no such mode; message printed. */

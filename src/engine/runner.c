@@ -106,8 +106,8 @@ static quern_status take_memory(qn_runner *r, const quern_model *draft_model, qu
     r->untouched =
         qn_alloc_pages(untouched_bytes(&r->setup, r->model)); /* not touched, not taken from the system */
     if (r->untouched == NULL || r->slots == NULL || r->by_turn == NULL || r->drawing == NULL ||
-        r->embedding == NULL || r->asked == NULL || r->services == NULL || r->tokens == NULL || r->segments == NULL ||
-        r->outputs == NULL)
+        r->embedding == NULL || r->asked == NULL || r->services == NULL || r->tokens == NULL ||
+        r->segments == NULL || r->outputs == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
     const qn_lookup_params lookup = {.capacity = r->setup.cache.n_ctx, .least = LEAST_EQUAL};
     for (size_t i = 0; i < r->n_slots && s == QUERN_OK; i++) {

@@ -25,8 +25,8 @@ typedef struct step_plan {
     size_t n_rows, n_tokens, n_streams;
 } step_plan;
 
-/* What a step costs a stream that computes n tokens in it: its part of a step without guesses, and all that its
- * guesses add. They hold up the others as well: so what they save must make up for the time of all. */
+/* What a step costs a stream that computes n tokens in it: its part of a step without guesses, and all that
+ * its guesses add. They hold up the others as well: so what they save must make up for the time of all. */
 static double cost_with(void *user, size_t n_tokens)
 {
     const step_plan *p = user;
@@ -74,8 +74,8 @@ static void look_up(const qn_runner *r, qn_slot *s, step_plan *p)
     if (n == 0 || r->n_draft > 0) return;
     s->draft_kind = FROM_OWN_TEXT;
     s->certainty = s->looked.certainty;
-    s->n_draft = qn_draft_length_choose(&s->draft_length, FROM_OWN_TEXT, n, s->certainty, LOOKUP_NS,
-                                        cost_with, p);
+    s->n_draft =
+        qn_draft_length_choose(&s->draft_length, FROM_OWN_TEXT, n, s->certainty, LOOKUP_NS, cost_with, p);
     memcpy(s->draft, s->ahead, s->n_draft * sizeof *s->draft);
 }
 

@@ -71,8 +71,8 @@ struct qn_runner {
     size_t n_drawing;
     qn_slot **embedding; /* [n_slots] slots of this step whose hidden states are pooled */
     size_t n_embedding;
-    qn_service *services; /* [n_slots] what this step did */
-    qn_waits waits;       /* for the tokens that it drew */
+    qn_service *services;        /* [n_slots] what this step did */
+    qn_waits waits;              /* for the tokens that it drew */
     size_t n_spare, n_held_back; /* rows that the step can still use; of these, not for guesses */
     qn_prompt_row prompt_rows[QN_SPARE_ROWS];
     size_t n_prompt_rows;

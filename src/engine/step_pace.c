@@ -52,7 +52,8 @@ void qn_step_shape_add(qn_step_shape *shape, size_t n_tokens, uint64_t position)
 
 void qn_step_pace_init(qn_step_pace *p)
 {
-    *p = (qn_step_pace){.coefficients = {[FIXED] = 10e6, [PER_FEW] = 0.5e6, [PER_TOKEN] = 1e6, [PER_LOOK] = 0.1e6}};
+    *p = (qn_step_pace){
+        .coefficients = {[FIXED] = 10e6, [PER_FEW] = 0.5e6, [PER_TOKEN] = 1e6, [PER_LOOK] = 0.1e6}};
 }
 
 /* The terms of a step, which the coefficients are multiplied with. */

@@ -3,8 +3,8 @@
  *
  * The model: fixed + per_few * (tokens behind the first, up to the eighth) + per_token * (tokens beyond) +
  * per_look * (positions that all tokens look back at). The weights are read once whatever the number of
- * tokens: where that is what takes the time, a few more cost little, and where a model stays in the caches they
- * cost much. The coefficients follow what is measured (recursive least squares over coefficients that
+ * tokens: where that is what takes the time, a few more cost little, and where a model stays in the caches
+ * they cost much. The coefficients follow what is measured (recursive least squares over coefficients that
  * drift). They decide about times alone, never about results (contract C4). */
 #ifndef QN_ENGINE_STEP_PACE_H
 #define QN_ENGINE_STEP_PACE_H
@@ -24,7 +24,7 @@ typedef struct qn_step_pace {
                                            1024 looks */
     double covariance[QN_PACE_TERMS][QN_PACE_TERMS]; /* of their errors, if a step errs by its own length */
     uint64_t n_steps;                                /* that were learned from */
-    uint64_t n_seen[2]; /* of few tokens, and of many */
+    uint64_t n_seen[2];                              /* of few tokens, and of many */
     uint32_t n_long[2]; /* of these, the last ones in a row that took far longer than expected */
 } qn_step_pace;
 

@@ -135,6 +135,19 @@ static inline size_t qn_attention_partial_floats(const qn_kv_layout *l)
 }
 typedef void qn_attention_chunk_fn(const qn_attention *a, size_t head_kv, size_t token, size_t chunk,
                                    float *partial, void *scratch);
+
+/* A query whose partial result of a chunk is wanted. */
+typedef struct qn_attention_query {
+    size_t token;   /* its row of q */
+    float *partial; /* as above */
+} qn_attention_query;
+/* The same chunk for several queries, which may be of different sequences whose page tables have the same
+ * pages there: its keys and values are read once for all. Each sees all positions of the chunk, wherever it
+ * stands, so `position` is not looked at; there are no slopes. At most QN_ATTENTION_ROWS / (n_head /
+ * n_head_kv) queries, or one. */
+typedef void qn_attention_chunk_many_fn(const qn_attention *a, size_t head_kv,
+                                        const qn_attention_query *queries, size_t n_queries, size_t chunk,
+                                        void *scratch);
 typedef void qn_attention_join_fn(const qn_attention *a, size_t head_kv, size_t token, size_t n_chunks,
                                   const float *partials, size_t partial_stride);
 

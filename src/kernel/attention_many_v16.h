@@ -1,6 +1,6 @@
 /* attention_many_v16.h: the many rows of attention_v16.h: tokens with the query heads of one kv head, chunk
- * by chunk of keys. QN_TILE_WIDTH vectors of keys, or of dimensions of values, meet QN_TILE_ROWS rows in
- * registers.
+ * by chunk of keys; or one chunk for queries of several sequences. QN_TILE_WIDTH vectors of keys, or of
+ * dimensions of values, meet QN_TILE_ROWS rows in registers.
  *
  * Keys are widened QN_TILE_WIDTH tiles at a time, values as panels of QN_PANEL_POSITIONS positions by as many
  * vectors of dimensions: either stays in the first-level cache while all rows use it. */
@@ -11,13 +11,14 @@ typedef struct block {
     const qn_attention *a;
     scratch *s;
     size_t head_kv, group, token, n_rows;
-    span *seen;      /* [n_rows] in the present chunk */
+    const qn_attention_query *queries; /* in place of the tokens from `token` on; or NULL */
+    span *seen;                        /* [n_rows] in the present chunk */
     span *any, *all; /* what any and what all rows of a register tile see; [n_rows / QN_TILE_ROWS] */
 } block;
 
 static size_t row_token(const block *b, size_t row)
 {
-    return b->token + row / b->group;
+    return b->queries != NULL ? b->queries[row / b->group].token : b->token + row / b->group;
 }
 static size_t row_head(const block *b, size_t row)
 {
@@ -30,6 +31,11 @@ static float *row_scores(const block *b, size_t row)
 static float *row_sums(const block *b, size_t row)
 {
     return b->s->sums + row * QN_SUM_FLOATS;
+}
+/* Of a row of a query. */
+static float *row_partial(const block *b, size_t row)
+{
+    return b->queries[row / b->group].partial + row % b->group * qn_attention_partial_floats(&b->a->layout);
 }
 
 /* acc[r][w] += sum over k in [begin, end) of left[r][k] * right[w * step_w + k * step_k][16] */
@@ -287,6 +293,16 @@ QN_INLINE void join_rows(size_t width, const block *b, size_t column, size_t lan
     }
 }
 
+/* The sums of the chunk as partial results. */
+QN_INLINE void give_rows(size_t width, const block *b, size_t column, size_t lanes)
+{
+    for (size_t row = 0; row < b->n_rows; row++) {
+        float *out = row_partial(b, row) + 16 * column;
+        for (size_t w = 0; w < width; w++)
+            v16_store_n(out + 16 * w, v16_load(row_sums(b, row) + 16 * w), w + 1 < width ? 16 : lanes);
+    }
+}
+
 QN_INLINE void columns_values(size_t width, const block *b, const chunk_pages *pages, span whole,
                               size_t column)
 {
@@ -297,7 +313,8 @@ QN_INLINE void columns_values(size_t width, const block *b, const chunk_pages *p
         float_panel(b, pages, part, column, width, lanes);
         for (size_t row = 0; row < b->n_rows; row += QN_TILE_ROWS) tile_values(width, b, row, part);
     }
-    join_rows(width, b, column, lanes);
+    if (b->queries != NULL) give_rows(width, b, column, lanes);
+    else join_rows(width, b, column, lanes);
 }
 
 static void block_values(const block *b, const chunk_pages *pages, span whole)
@@ -328,7 +345,8 @@ static void attend_block(const qn_attention *a, scratch *s, size_t head_kv, size
     const size_t group = a->n_head / a->layout.n_head_kv;
     const size_t rows = qn_attention_scratch_rows(&a->layout, a->n_head);
     span *spans = (span *)(void *)s->partial; /* at least 16 floats a row; partials are not used here */
-    const block b = {a, s, head_kv, group, token, n_tokens * group, spans, spans + rows, spans + 2 * rows};
+    const block b = {a,    s,     head_kv,      group,           token, n_tokens * group,
+                     NULL, spans, spans + rows, spans + 2 * rows};
     for (size_t row = 0; row < b.n_rows; row++) {
         s->max[row] = -INFINITY, s->sum[row] = 0.0f;
         memset(out_row(a, row_token(&b, row), row_head(&b, row)), 0, a->layout.head_dim_v * sizeof(float));
@@ -341,6 +359,27 @@ static void attend_block(const qn_attention *a, scratch *s, size_t head_kv, size
         const size_t head = row_head(&b, row);
         finish(a, head, out_row(a, row_token(&b, row), head), s->max[row], s->sum[row]);
     }
+}
+
+/* The partial results of one chunk, which all queries see whole. */
+static void attend_chunk_many(const qn_attention *a, scratch *s, size_t head_kv,
+                              const qn_attention_query *queries, size_t n_queries, size_t chunk)
+{
+    const size_t group = a->n_head / a->layout.n_head_kv, n = a->layout.head_dim_v;
+    const size_t rows = qn_attention_scratch_rows(&a->layout, a->n_head);
+    const span whole = {0, QN_ATTENTION_CHUNK};
+    span *spans = (span *)(void *)s->partial;
+    const block b = {a,       s,     head_kv,      group,           0, n_queries * group,
+                     queries, spans, spans + rows, spans + 2 * rows};
+    const chunk_pages pages = find_pages(a, chunk, whole);
+    for (size_t row = 0; row < b.n_rows; row++)
+        b.seen[row] = b.any[row / QN_TILE_ROWS] = b.all[row / QN_TILE_ROWS] = whole;
+    gather_scales(&a->layout, &pages, head_kv, s);
+    block_scores(&b, &pages, whole);
+    for (size_t row = 0; row < b.n_rows; row++)
+        weigh(a, s, row_scores(&b, row), whole, (distance_bias){0.0f, 0.0f}, &row_partial(&b, row)[n],
+              &row_partial(&b, row)[n + 1]);
+    block_values(&b, &pages, whole);
 }
 
 #endif

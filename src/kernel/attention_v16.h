@@ -573,6 +573,13 @@ void QN_ISA(qn_attention_chunk)(const qn_attention *a, size_t head_kv, size_t to
     attend_direct(a, &s, head_kv, token, chunk, partial);
 }
 
+void QN_ISA(qn_attention_chunk_many)(const qn_attention *a, size_t head_kv, const qn_attention_query *queries,
+                                     size_t n_queries, size_t chunk, void *memory)
+{
+    scratch s = scratch_parts(a, memory);
+    attend_chunk_many(a, &s, head_kv, queries, n_queries, chunk);
+}
+
 void QN_ISA(qn_attention_join)(const qn_attention *a, size_t head_kv, size_t token, size_t n_chunks,
                                const float *partials, size_t partial_stride)
 {

@@ -34,6 +34,7 @@ typedef struct qn_kernels {
     qn_kv_write_fn *kv_write;
     qn_attention_fn *attention;
     qn_attention_chunk_fn *attention_chunk;
+    qn_attention_chunk_many_fn *attention_chunk_many;
     qn_attention_join_fn *attention_join;
 
     qn_peak_read_fn *peak_read; /* for measuring the machine */

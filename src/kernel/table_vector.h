@@ -22,6 +22,7 @@
     qn_kv_write_fn qn_kv_write_##isa;                                                                        \
     qn_attention_fn qn_attention_##isa;                                                                      \
     qn_attention_chunk_fn qn_attention_chunk_##isa;                                                          \
+    qn_attention_chunk_many_fn qn_attention_chunk_many_##isa;                                                \
     qn_attention_join_fn qn_attention_join_##isa
 
 #define QN_VECTOR_ENTRIES(isa)                                                                               \
@@ -31,7 +32,8 @@
     .softmax = qn_softmax_##isa, .rope = qn_rope_##isa, .argmax = qn_argmax_##isa,                           \
     .f16_to_f32_row = qn_f16_to_f32_row_##isa, .f32_to_f16_row = qn_f32_to_f16_row_##isa,                    \
     .kv_write = qn_kv_write_##isa, .attention = qn_attention_##isa,                                          \
-    .attention_chunk = qn_attention_chunk_##isa, .attention_join = qn_attention_join_##isa,
+    .attention_chunk = qn_attention_chunk_##isa, .attention_chunk_many = qn_attention_chunk_many_##isa,      \
+    .attention_join = qn_attention_join_##isa,
 
 QN_VECTOR_DECLARE(scalar);
 #if defined(__x86_64__)

@@ -1,5 +1,5 @@
-/* bench_load_test.c: `quern bench --clients` and `--trace`: which requests are made and of which model, what is
- * counted, wrong usage. No speed is expected of anything. */
+/* bench_load_test.c: `quern bench --clients` and `--trace`: which requests are made and of which model, what
+ * is counted, wrong usage. No speed is expected of anything. */
 #include "cli_util.h"
 
 #include <jansson.h>
@@ -174,12 +174,9 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_client_is_served),
-        cmocka_unit_test(beginnings_are_shared_or_not),
-        cmocka_unit_test(models_run_alone_and_together),
-        cmocka_unit_test(a_trace_says_who_asks_for_what),
-        cmocka_unit_test(a_trace_that_is_wrong_is_refused),
-        cmocka_unit_test(wrong_usage_is_refused),
+        cmocka_unit_test(every_client_is_served),           cmocka_unit_test(beginnings_are_shared_or_not),
+        cmocka_unit_test(models_run_alone_and_together),    cmocka_unit_test(a_trace_says_who_asks_for_what),
+        cmocka_unit_test(a_trace_that_is_wrong_is_refused), cmocka_unit_test(wrong_usage_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, cli_tear_down);
 }

@@ -11,8 +11,8 @@
 /* A machine whose times are known. */
 typedef struct machine {
     double fixed_ns, few_ns, token_ns, look_ns; /* the last for 1024 */
-    double noise;                       /* part of a step, to both sides */
-    double accidents;                   /* part of the steps that take up to 100 times as long */
+    double noise;                               /* part of a step, to both sides */
+    double accidents;                           /* part of the steps that take up to 100 times as long */
     qn_random random;
 } machine;
 
@@ -88,7 +88,10 @@ static const machine machines[] = {
     {.fixed_ns = 12e6, .few_ns = 0.1e6, .token_ns = 0.7e6, .look_ns = 0.3e6},
     {.fixed_ns = 60e6, .few_ns = 0, .token_ns = 20e6, .look_ns = 0.5e6},
     {.fixed_ns = 0.9e9, .few_ns = 0, .token_ns = 0.1e9, .look_ns = 0.01e9}, /* one that is read from disk */
-    {.fixed_ns = 5e6, .few_ns = 1e6, .token_ns = 0.5e6, .look_ns = 0}, /* with a state in place of attention */
+    {.fixed_ns = 5e6,
+     .few_ns = 1e6,
+     .token_ns = 0.5e6,
+     .look_ns = 0}, /* with a state in place of attention */
 };
 enum { N_MACHINES = sizeof machines / sizeof machines[0] };
 
@@ -202,7 +205,8 @@ static void follows_a_machine_that_changes(void **state)
         qn_step_pace_init(&p);
         take_steps(&p, &m, 500);
         for (size_t k = 0; k < sizeof factors / sizeof factors[0]; k++) {
-            m.fixed_ns *= factors[k], m.few_ns *= factors[k], m.token_ns *= factors[k], m.look_ns *= factors[k];
+            m.fixed_ns *= factors[k], m.few_ns *= factors[k], m.token_ns *= factors[k],
+                m.look_ns *= factors[k];
             const qn_step_shape one = segment(1, 1000);
             take_steps(&p, &m, 100);
             assert_true(fabs(qn_step_pace_expect(&p, &one) / true_ns(&m, &one) - 1) < 0.2);

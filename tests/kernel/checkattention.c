@@ -81,6 +81,51 @@ static float *attend_in_blocks(scene *s, const qn_kernels *k, size_t n_at_once)
     return s->a.out;
 }
 
+/* Chunks that several tokens see whole are worked on for as many of them as may be, in falling order. */
+static float *attend_in_shared_chunks(scene *s, const qn_kernels *k)
+{
+    const size_t stride = s->group * qn_attention_partial_floats(&s->a.layout) + 7,
+                 most = qn_max_size(QN_ATTENTION_ROWS / s->group, 1);
+    size_t first_chunk, n_chunks, unused;
+    s->a.out = check_floats(s->out_floats);
+    qn_attention_chunks(qn_attention_last(&s->a, 0), s->a.window, &first_chunk, &unused);
+    qn_attention_chunks(qn_attention_last(&s->a, s->n_tokens - 1), s->a.window, &unused, &n_chunks);
+    float *partials = check_floats(s->n_tokens * n_chunks * stride);
+    qn_attention_query *queries = check_alloc(most * sizeof *queries);
+    for (size_t head = 0; head < s->a.layout.n_head_kv; head++) {
+        for (size_t c = first_chunk; c < n_chunks; c++) {
+            size_t n_queries = 0;
+            for (size_t t = s->n_tokens; t-- > 0;) {
+                const size_t last = (size_t)qn_attention_last(&s->a, t);
+                size_t begin, end;
+                float *partial = partials + (t * n_chunks + c) * stride;
+                qn_attention_chunks((int32_t)last, s->a.window, &begin, &end);
+                if (c < begin || c >= end) continue;
+                const bool sees_all =
+                    last + 1 >= (c + 1) * QN_ATTENTION_CHUNK &&
+                    qn_attention_first((int32_t)last, s->a.window) <= c * QN_ATTENTION_CHUNK;
+                if (!sees_all || s->a.slopes != NULL) {
+                    k->attention_chunk(&s->a, head, t, c, partial, s->scratch);
+                    continue;
+                }
+                queries[n_queries++] = (qn_attention_query){t, partial};
+                if (n_queries < most) continue;
+                k->attention_chunk_many(&s->a, head, queries, n_queries, c, s->scratch);
+                n_queries = 0;
+            }
+            if (n_queries > 0) k->attention_chunk_many(&s->a, head, queries, n_queries, c, s->scratch);
+        }
+        for (size_t t = 0; t < s->n_tokens; t++) {
+            size_t begin, end;
+            qn_attention_chunks(qn_attention_last(&s->a, t), s->a.window, &begin, &end);
+            k->attention_join(&s->a, head, t, end - begin, partials + (t * n_chunks + begin) * stride,
+                              stride);
+        }
+    }
+    free(partials), free(queries);
+    return s->a.out;
+}
+
 static float *attend_in_chunks(scene *s, const qn_kernels *k)
 {
     s->a.out = check_floats(s->out_floats);
@@ -184,6 +229,9 @@ static void compare(const qn_kernels *ref, const qn_kernels *k, const shape *h, 
     }
     float *joined = attend_in_chunks(&s, k);
     CHECK_SAME(joined, want, s.out_floats, "%s, chunks", what);
+    free(joined);
+    joined = attend_in_shared_chunks(&s, k);
+    CHECK_SAME(joined, want, s.out_floats, "%s, chunks for several tokens", what);
     free(joined), free(want);
     scene_destroy(&s), scene_destroy(&other);
 }

@@ -35,27 +35,49 @@ static size_t keys_seen(int32_t position, int32_t window, const uint32_t *chunk)
     return end - first;
 }
 
+/* What attention counts in: bytes of a key with its value, and multiply-adds of the queries with it. */
+typedef struct attention_cost {
+    size_t key_bytes, multiply_adds;
+    int32_t window;
+} attention_cost;
+
+static void add_block(const qn_cpu *c, qn_op_count *n, const qn_attention_item *item,
+                      const attention_cost *cost)
+{
+    const qn_segment *s = &c->batch->segments[item->segment];
+    const bool causal = c->program->hparams->causal;
+    const int32_t first = s->position + (int32_t)item->token_begin,
+                  last = s->position + (int32_t)item->token_end - 1,
+                  end = s->position + (int32_t)s->n_tokens - 1; /* what is seen both ways */
+    n->kv_bytes +=
+        (causal ? keys_seen(first, cost->window, NULL) + (size_t)(last - first) : (size_t)end + 1) *
+        cost->key_bytes;
+    for (int32_t p = first; p <= last; p++)
+        n->float_multiply_adds +=
+            (uint64_t)keys_seen(causal ? p : end, cost->window, NULL) * cost->multiply_adds;
+}
+
+/* The keys are read once for all members. */
+static void add_chunk(const qn_cpu *c, qn_op_count *n, const qn_attention_work *work,
+                      const qn_attention_chunk *chunk, const attention_cost *cost)
+{
+    const qn_attention_split *q = &work->splits[work->members[chunk->first].split];
+    const int32_t position = c->batch->segments[q->segment].position + (int32_t)q->token;
+    const uint64_t keys = keys_seen(position, cost->window, &chunk->chunk) * c->program->hparams->n_head_kv;
+    n->kv_bytes += keys * cost->key_bytes;
+    n->float_multiply_adds += keys * chunk->n_members * cost->multiply_adds;
+}
+
 static void add_attention(const qn_cpu *c, qn_op_count *n, const qn_instruction *i)
 {
     const qn_attention_work *work = &c->attention[i->group];
     const qn_kv_layout *l = &c->batch->kv[i->group].layout;
-    const int32_t window = (int32_t)c->program->groups[i->group].window;
-    const bool causal = c->program->hparams->causal;
-    const size_t n_group = c->program->hparams->n_head / l->n_head_kv;
-    const size_t key_bytes = row_bytes(l->type_k, l->head_dim_k) + row_bytes(l->type_v, l->head_dim_v);
-    for (size_t k = 0; k < work->n_items; k++) {
-        const qn_attention_item *item = &work->items[k];
-        const qn_segment *s = &c->batch->segments[item->segment];
-        const int32_t first = s->position + (int32_t)item->token_begin,
-                      last = s->position + (int32_t)item->token_end - 1,
-                      end = s->position + (int32_t)s->n_tokens - 1; /* what is seen both ways */
-        const uint32_t *chunk = item->partial < 0 ? NULL : &item->chunk;
-        n->kv_bytes +=
-            (causal ? keys_seen(first, window, chunk) + (size_t)(last - first) : (size_t)end + 1) * key_bytes;
-        for (int32_t p = first; p <= last; p++)
-            n->float_multiply_adds += (uint64_t)keys_seen(causal ? p : end, window, chunk) * n_group *
-                                      (l->head_dim_k + l->head_dim_v);
-    }
+    const attention_cost cost = {
+        .key_bytes = row_bytes(l->type_k, l->head_dim_k) + row_bytes(l->type_v, l->head_dim_v),
+        .multiply_adds = c->program->hparams->n_head / l->n_head_kv * (l->head_dim_k + l->head_dim_v),
+        .window = (int32_t)c->program->groups[i->group].window};
+    for (size_t k = 0; k < work->n_items; k++) add_block(c, n, &work->items[k], &cost);
+    for (size_t k = 0; k < work->n_chunks; k++) add_chunk(c, n, work, &work->chunks[k], &cost);
 }
 
 void qn_cpu_count(const qn_cpu *c, const qn_instruction *i, qn_op_count *n)

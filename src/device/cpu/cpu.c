@@ -19,15 +19,19 @@ static void layout_attention(qn_cpu *c, qn_arena *a)
     qn_kv_layout_init(&widest, QN_TYPE_F32, QN_TYPE_F32, h->n_head_kv, h->head_dim_k, h->head_dim_v);
     c->attention_scratch_bytes = qn_round_up(qn_attention_scratch_bytes(&widest, h->n_head), 64);
     c->attention_scratch = qn_arena_alloc(a, (size_t)c->params.n_threads, c->attention_scratch_bytes);
-    const size_t splits = c->params.n_segments * h->n_head_kv * chunks_of(c->params.n_ctx);
-    const size_t per_split = qn_attention_partial_floats(&widest) / 16 * (h->n_head / h->n_head_kv);
-    c->max_partials = splits * per_split;
+    /* as many splits as there are segments have room with all chunks of a context */
+    const size_t unit = qn_attention_partial_floats(&widest) / 16 * h->n_head; /* of a chunk of a split */
+    c->max_splits = qn_min_size(c->params.n_batch, c->params.n_segments + QN_MORE_SPLITS);
+    c->max_members = c->params.n_segments * chunks_of(c->params.n_ctx);
+    c->max_partials = c->max_members * unit;
     c->partials = qn_arena_alloc(a, c->max_partials, 16 * sizeof *c->partials);
-    c->max_items = (c->params.n_batch / qn_query_block(h) + c->params.n_segments) * h->n_head_kv + splits;
-    c->max_joins = c->params.n_segments * h->n_head_kv;
+    const size_t max_items = (c->params.n_batch / qn_query_block(h) + c->params.n_segments) * h->n_head_kv;
     for (int g = 0; g < QN_CACHE_GROUPS; g++) {
-        c->attention[g].items = qn_arena_alloc(a, c->max_items, sizeof *c->attention[g].items);
-        c->attention[g].joins = qn_arena_alloc(a, c->max_joins, sizeof *c->attention[g].joins);
+        qn_attention_work *work = &c->attention[g];
+        work->items = qn_arena_alloc(a, max_items, sizeof *work->items);
+        work->splits = qn_arena_alloc(a, c->max_splits, sizeof *work->splits);
+        work->chunks = qn_arena_alloc(a, c->max_members, sizeof *work->chunks);
+        work->members = qn_arena_alloc(a, c->max_members, sizeof *work->members);
     }
 }
 

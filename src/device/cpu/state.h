@@ -17,22 +17,36 @@ enum { QN_TOKEN_BLOCK = 512 };
  */
 enum { QN_GLU_TOKENS = 8, QN_GLU_COLUMNS = 512, QN_GLU_PANELS = QN_GLU_COLUMNS / QN_PANEL_ROWS };
 
-/* Attention of one kv head: a block of queries over all their keys, or one query over one chunk. */
+enum { QN_MORE_SPLITS = 64 }; /* queries that are worked on by chunks, beside one of each segment */
+
+/* Attention of one kv head: a block of queries of one segment, over all their keys. */
 typedef struct qn_attention_item {
     uint32_t segment, head_kv, token_begin, token_end; /* tokens counted within the segment */
-    uint32_t chunk;
-    int32_t partial; /* first float of this chunk's partials / 16, or -1: whole block */
 } qn_attention_item;
 
-typedef struct qn_attention_join_item {
-    uint32_t segment, head_kv, token, n_chunks;
-    int32_t partial;
-} qn_attention_join_item;
+/* A query that is worked on by chunks of keys. */
+typedef struct qn_attention_split {
+    uint32_t segment, token, row; /* token: within the segment; row: within the batch */
+    uint32_t first_chunk, n_chunks;
+    size_t partial; /* its first float / 16: [n_head_kv][n_chunks][heads of a group] partial results */
+} qn_attention_split;
+
+/* One chunk of keys, for the splits that see it in the same pages: members[first] and on by ->next. */
+typedef struct qn_attention_chunk {
+    uint32_t chunk, n_members, first, last;
+} qn_attention_chunk;
+
+typedef struct qn_attention_member {
+    uint32_t split, next;
+} qn_attention_member;
 
 typedef struct qn_attention_work { /* of one cache group, for one batch */
     qn_attention_item *items;
-    qn_attention_join_item *joins;
-    size_t n_items, n_joins;
+    qn_attention_split *splits;
+    qn_attention_chunk *chunks; /* each for all kv heads */
+    qn_attention_member *members;
+    size_t n_items, n_splits, n_chunks, n_members;
+    size_t n_partials; /* units of 16 floats */
 } qn_attention_work;
 
 struct qn_cpu {
@@ -59,7 +73,7 @@ struct qn_cpu {
     char *attention_scratch;       /* [n_threads][attention_scratch_bytes] */
     size_t attention_scratch_bytes;
     qn_attention_work attention[QN_CACHE_GROUPS];
-    size_t max_items, max_joins, max_partials; /* max_partials: units of 16 floats */
+    size_t max_splits, max_members, max_partials; /* max_partials: units of 16 floats */
     float *partials;
 
     float *norm_scratch; /* [n_threads][widest normed row] */

@@ -234,6 +234,17 @@ void qn_attention_chunk_scalar(const qn_attention *a, size_t head_kv, size_t tok
                      partial + i * qn_attention_partial_floats(&a->layout));
 }
 
+void qn_attention_chunk_many_scalar(const qn_attention *a, size_t head_kv, const qn_attention_query *queries,
+                                    size_t n_queries, size_t chunk, void *scratch)
+{
+    (void)scratch;
+    const size_t group = a->n_head / a->layout.n_head_kv, begin = chunk * QN_ATTENTION_CHUNK;
+    for (size_t n = 0; n < n_queries; n++)
+        for (size_t i = 0; i < group; i++)
+            attend_chunk(a, queries[n].token, head_kv * group + i, begin, begin + QN_ATTENTION_CHUNK,
+                         queries[n].partial + i * qn_attention_partial_floats(&a->layout));
+}
+
 /* ---- joining ---- */
 
 /* What has been joined so far, beside the vector O, which lies in out. */
