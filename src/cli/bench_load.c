@@ -82,6 +82,15 @@ static double fairness_of_clients(const run_state *r)
     return bench_fairness(r->tokens, n);
 }
 
+/* Where a job is counted. */
+enum { N_PARTS = 3 };
+static void parts_of(const run_state *r, const bench_job *job, bench_load_part *parts[N_PARTS])
+{
+    parts[0] = &r->result->all;
+    parts[1] = &r->result->models[job->model];
+    parts[2] = &r->result->priorities[job->priority];
+}
+
 static void count_ended(bench_load_part *p, const quern_request_result *result, double at_s)
 {
     p->n_jobs++;
@@ -104,8 +113,9 @@ static void end_job(run_state *r, size_t i, const quern_request_result *result, 
     const bench_job *job = &r->setup->jobs[i];
     if (error == NULL) {
         const double at_s = (double)(qn_clock_ns() - r->start_ns) * 1e-9;
-        count_ended(&r->result->all, result, at_s);
-        count_ended(&r->result->models[job->model], result, at_s);
+        bench_load_part *parts[N_PARTS];
+        parts_of(r, job, parts);
+        for (size_t k = 0; k < N_PARTS; k++) count_ended(parts[k], result, at_s);
         r->tokens[job->client_index] += (double)result->n_generated;
         r->seconds[job->client_index] +=
             (double)(result->queued_ns + result->prompt_ns + result->generate_ns) * 1e-9;
@@ -125,9 +135,10 @@ static void hear(void *user, quern_request *request, const quern_event *event)
     (void)request;
     if (event->kind == QUERN_EVENT_TEXT) {
         const uint64_t now = qn_clock_ns();
-        const double gap_s = (double)(now - j->last_ns) * 1e-9;
-        if (j->last_ns != 0) add_sample(&r->result->all.gaps_s, gap_s);
-        if (j->last_ns != 0) add_sample(&r->result->models[r->setup->jobs[j->job].model].gaps_s, gap_s);
+        bench_load_part *parts[N_PARTS];
+        parts_of(r, &r->setup->jobs[j->job], parts);
+        for (size_t k = 0; k < N_PARTS && j->last_ns != 0; k++)
+            add_sample(&parts[k]->gaps_s, (double)(now - j->last_ns) * 1e-9);
         j->last_ns = now;
     } else if (event->kind == QUERN_EVENT_FINISHED || event->kind == QUERN_EVENT_FAILED) {
         end_job(r, j->job, &event->result, event->error);
@@ -252,6 +263,7 @@ static void run_jobs(run_state *r, bool *has_begun)
     r->result->fairness = fairness_of_clients(r);
     sort_samples(&r->result->all);
     for (size_t i = 0; i < r->setup->options->n_models; i++) sort_samples(&r->result->models[i]);
+    for (size_t i = 0; i < BENCH_PRIORITIES; i++) sort_samples(&r->result->priorities[i]);
 }
 
 /* Runs the jobs of a model, or all (SIZE_MAX). An exit code, or -1. */
@@ -280,11 +292,16 @@ static int run(const bench_load_setup *s, uint64_t number, size_t model, bench_l
     return code;
 }
 
+static void free_part(bench_load_part *p)
+{
+    free(p->first_s.items), free(p->gaps_s.items);
+}
+
 static void free_run(bench_load_run *r, size_t n_models)
 {
-    free(r->all.first_s.items), free(r->all.gaps_s.items);
-    for (size_t i = 0; i < n_models && r->models != NULL; i++)
-        free(r->models[i].first_s.items), free(r->models[i].gaps_s.items);
+    free_part(&r->all);
+    for (size_t i = 0; i < n_models && r->models != NULL; i++) free_part(&r->models[i]);
+    for (size_t i = 0; i < BENCH_PRIORITIES; i++) free_part(&r->priorities[i]);
     free(r->models);
 }
 

@@ -19,7 +19,7 @@ typedef struct bench_job { /* one request */
     quern_priority priority;
 } bench_job;
 
-enum { BENCH_MAX_MODELS = 64 };
+enum { BENCH_MAX_MODELS = 64, BENCH_PRIORITIES = QUERN_PRIORITY_BACKGROUND + 1 };
 
 typedef struct bench_load { /* what is asked for */
     char *const *models;    /* [n_models] as they were named */
@@ -51,6 +51,7 @@ typedef struct bench_load_part {
 /* Jobs of one model or of all, run once. */
 typedef struct bench_load_run {
     bench_load_part all, *models; /* [n_models] */
+    bench_load_part priorities[BENCH_PRIORITIES];
     quern_engine_metrics metrics; /* of the engine, during it */
     double fairness;              /* among clients: 1 is alike */
     size_t n_failed;
@@ -85,6 +86,7 @@ int bench_load_report(const bench_load_setup *s, const bench_load_run *together,
  * "low"}, or with {"text": "...", "temperature": 0}; owned by the caller (bench_jobs_free). An exit code with
  * a message, or -1. */
 int bench_trace_read(const bench_load *load, bench_job **jobs, size_t *n_jobs);
+extern const char *const bench_priority_names[BENCH_PRIORITIES];
 void bench_jobs_free(bench_job *jobs, size_t n_jobs);
 
 #endif

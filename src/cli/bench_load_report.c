@@ -94,15 +94,25 @@ static json_t *models_json(const bench_load_setup *s, const bench_load_run *toge
     return models;
 }
 
+static json_t *priorities_json(const bench_load_run *r)
+{
+    json_t *priorities = json_object();
+    for (size_t i = 0; i < BENCH_PRIORITIES; i++)
+        if (r->priorities[i].n_jobs > 0)
+            json_object_set_new(priorities, bench_priority_names[i], part_json(&r->priorities[i]));
+    return priorities;
+}
+
 static int report_json(const bench_load_setup *s, const bench_load_run *together, const bench_load_run *alone)
 {
     json_t *o = part_json(&together->all);
     json_object_update_new(
-        o, json_pack("{s:I, s:f, s:I, s:I, s:I, s:o, s:o}", "failed", (json_int_t)together->n_failed,
-                     "fairness", together->fairness, "steps", (json_int_t)together->metrics.n_steps, "loads",
-                     (json_int_t)together->metrics.n_loads, "memory_bytes",
-                     (json_int_t)together->metrics.memory_bytes, "time_seconds",
-                     times_json(&together->metrics), "models", models_json(s, together, alone)));
+        o,
+        json_pack("{s:I, s:f, s:I, s:I, s:I, s:o, s:o, s:o}", "failed", (json_int_t)together->n_failed,
+                  "fairness", together->fairness, "steps", (json_int_t)together->metrics.n_steps, "loads",
+                  (json_int_t)together->metrics.n_loads, "memory_bytes",
+                  (json_int_t)together->metrics.memory_bytes, "time_seconds", times_json(&together->metrics),
+                  "models", models_json(s, together, alone), "priorities", priorities_json(together)));
     if (s->options->n_models > 1)
         json_object_set_new(o, "fairness_of_models",
                             json_real(fairness_of_models(s->options->n_models, together, alone)));
@@ -144,6 +154,15 @@ static void print_models(const bench_load_setup *s, const bench_load_run *togeth
            fairness_of_models(n, together, alone));
 }
 
+static void print_waits(const bench_load_part *p, const char *label)
+{
+    printf("%-13s first token median %.3f s, p99 %.3f s, longest %.3f s; gaps median %.1f ms, p99 %.1f ms, "
+           "longest %.1f ms\n",
+           label, percentile(&p->first_s, 0.5), percentile(&p->first_s, 0.99), percentile(&p->first_s, 1.0),
+           percentile(&p->gaps_s, 0.5) * 1e3, percentile(&p->gaps_s, 0.99) * 1e3,
+           percentile(&p->gaps_s, 1.0) * 1e3);
+}
+
 static void print_all(const bench_load_run *r)
 {
     const bench_load_part *p = &r->all;
@@ -152,10 +171,10 @@ static void print_all(const bench_load_run *r)
            p->seconds > 0.0 ? (double)(p->n_prompt - p->n_cached) / p->seconds : 0.0);
     printf("prompts       %llu tokens, %llu of them found computed\n", (unsigned long long)p->n_prompt,
            (unsigned long long)p->n_cached);
-    printf("first token   median %.3f s, p99 %.3f s, longest %.3f s\n", percentile(&p->first_s, 0.5),
-           percentile(&p->first_s, 0.99), percentile(&p->first_s, 1.0));
-    printf("gaps          median %.1f ms, p99 %.1f ms, longest %.1f ms\n", percentile(&p->gaps_s, 0.5) * 1e3,
-           percentile(&p->gaps_s, 0.99) * 1e3, percentile(&p->gaps_s, 1.0) * 1e3);
+    print_waits(p, "waits");
+    for (size_t i = 0; i < BENCH_PRIORITIES; i++)
+        if (r->priorities[i].n_jobs > 0 && r->priorities[i].n_jobs < p->n_jobs)
+            print_waits(&r->priorities[i], bench_priority_names[i]);
     printf("fairness      %.3f (1: all clients were served alike)\n", r->fairness);
     printf("guesses       %llu, %llu right\n", (unsigned long long)p->n_guessed,
            (unsigned long long)p->n_guessed_right);

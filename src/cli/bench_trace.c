@@ -16,17 +16,18 @@ static bool read_count(const json_t *line, const char *key, uint32_t otherwise, 
     return true;
 }
 
+const char *const bench_priority_names[BENCH_PRIORITIES] = {[QUERN_PRIORITY_INTERACTIVE] = "interactive",
+                                                            [QUERN_PRIORITY_NORMAL] = "normal",
+                                                            [QUERN_PRIORITY_LOW] = "low",
+                                                            [QUERN_PRIORITY_BACKGROUND] = "background"};
+
 static bool read_priority(const json_t *line, quern_priority *out)
 {
-    static const char *const names[] = {[QUERN_PRIORITY_INTERACTIVE] = "interactive",
-                                        [QUERN_PRIORITY_NORMAL] = "normal",
-                                        [QUERN_PRIORITY_LOW] = "low",
-                                        [QUERN_PRIORITY_BACKGROUND] = "background"};
     const json_t *value = json_object_get(line, "priority");
     *out = QUERN_PRIORITY_NORMAL;
     if (value == NULL) return true;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (json_is_string(value) && strcmp(json_string_value(value), names[i]) == 0)
+    for (size_t i = 0; i < BENCH_PRIORITIES; i++)
+        if (json_is_string(value) && strcmp(json_string_value(value), bench_priority_names[i]) == 0)
             return *out = (quern_priority)i, true;
     return false;
 }

@@ -110,6 +110,10 @@ static void a_trace_says_who_asks_for_what(void **state)
     assert_int_equal((int)number_of(json_object_get(model_of(o, 0), "together"), "requests"), 3);
     assert_int_equal((int)number_of(json_object_get(model_of(o, 1), "together"), "prompt_tokens"), 6);
     assert_true(number_of(o, "seconds") >= 0.02);
+    const json_t *priorities = json_object_get(o, "priorities");
+    assert_int_equal(json_object_size(priorities), 2);
+    assert_int_equal((int)number_of(json_object_get(priorities, "low"), "generated_tokens"), 2);
+    assert_int_equal((int)number_of(json_object_get(priorities, "normal"), "requests"), 3);
     json_decref(o);
 }
 
