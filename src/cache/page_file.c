@@ -1,12 +1,13 @@
 /* page_file.c: see page_file.h. */
 #include "cache/page_file.h"
 
+#include "base/file_fields.h"
+
 #include <assert.h>
 #include <string.h>
-#include <xxhash.h>
 
 static const char MAGIC[8] = {'Q', 'U', 'E', 'R', 'N', 'K', 'V', 'P'};
-enum { VERSION = 1, DIGEST_BYTES = 16, ROW_BYTES = 8 + DIGEST_BYTES };
+enum { VERSION = 1, ROW_BYTES = 8 + QN_DIGEST_BYTES };
 
 /* Places in the header. */
 enum {
@@ -21,27 +22,9 @@ enum {
     AT_TOKENS = AT_MODEL_KEY + QN_PAGE_FILE_MAX_MODEL_KEY,
     AT_DIGEST = AT_TOKENS + QN_PAGE_FILE_MAX_TOKENS * 4
 };
-_Static_assert(AT_DIGEST + DIGEST_BYTES == QN_PAGE_FILE_HEADER_BYTES, "the digest ends the header");
+_Static_assert(AT_DIGEST + QN_DIGEST_BYTES == QN_PAGE_FILE_HEADER_BYTES, "the digest ends the header");
 _Static_assert((int)QN_PAGE_FILE_MAX_TOKENS == (int)QN_PAGE_POSITIONS,
                "the file has room for the tokens of a page");
-
-static void put(uint8_t *p, uint64_t v, int n_bytes)
-{
-    for (int i = 0; i < n_bytes; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-static uint64_t get(const uint8_t *p, int n_bytes)
-{
-    uint64_t v = 0;
-    for (int i = 0; i < n_bytes; i++) v |= (uint64_t)p[i] << 8 * i;
-    return v;
-}
-
-static void put_digest(uint8_t out[DIGEST_BYTES], const void *bytes, size_t n_bytes)
-{
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, n_bytes));
-    memcpy(out, canonical.digest, DIGEST_BYTES);
-}
 
 uint64_t qn_page_file_bytes(const qn_page_form *form, const qn_prefix_page *page)
 {
@@ -60,15 +43,17 @@ static void put_fields(uint8_t header[QN_PAGE_FILE_HEADER_BYTES], const qn_page_
     memset(header, 0, AT_GROUPS);
     memset(header + AT_MODEL_KEY, 0, QN_PAGE_FILE_HEADER_BYTES - AT_MODEL_KEY);
     memcpy(header, MAGIC, sizeof MAGIC);
-    put(header + AT_VERSION, VERSION, 4);
-    put(header + AT_N_TOKENS, page->n_tokens, 4);
-    put(header + AT_POSITION, page->position, 8);
-    put(header + AT_KEY, page->key.low, 8), put(header + AT_KEY + 8, page->key.high, 8);
-    put(header + AT_PARENT, page->parent.low, 8), put(header + AT_PARENT + 8, page->parent.high, 8);
-    put(header + AT_N_GROUPS, QN_CACHE_GROUPS, 4);
+    qn_field_put(header + AT_VERSION, VERSION, 4);
+    qn_field_put(header + AT_N_TOKENS, page->n_tokens, 4);
+    qn_field_put(header + AT_POSITION, page->position, 8);
+    qn_field_put(header + AT_KEY, page->key.low, 8), qn_field_put(header + AT_KEY + 8, page->key.high, 8);
+    qn_field_put(header + AT_PARENT, page->parent.low, 8),
+        qn_field_put(header + AT_PARENT + 8, page->parent.high, 8);
+    qn_field_put(header + AT_N_GROUPS, QN_CACHE_GROUPS, 4);
     memcpy(header + AT_MODEL_KEY, form->model_key, strlen(form->model_key));
-    for (size_t i = 0; i < page->n_tokens; i++) put(header + AT_TOKENS + 4 * i, (uint32_t)page->tokens[i], 4);
-    put_digest(header + AT_DIGEST, header, AT_DIGEST);
+    for (size_t i = 0; i < page->n_tokens; i++)
+        qn_field_put(header + AT_TOKENS + 4 * i, (uint32_t)page->tokens[i], 4);
+    qn_digest_put(header + AT_DIGEST, header, AT_DIGEST);
 }
 
 void qn_page_file_header(uint8_t header[QN_PAGE_FILE_HEADER_BYTES], const qn_page_form *form,
@@ -78,8 +63,8 @@ void qn_page_file_header(uint8_t header[QN_PAGE_FILE_HEADER_BYTES], const qn_pag
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++) {
         uint8_t *row = header + AT_GROUPS + g * ROW_BYTES;
         if (page->data[g] == NULL) continue;
-        put(row, form->page_bytes[g], 8);
-        put_digest(row + 8, page->data[g], form->page_bytes[g]);
+        qn_field_put(row, form->page_bytes[g], 8);
+        qn_digest_put(row + 8, page->data[g], form->page_bytes[g]);
     }
     put_fields(header, form, page);
 }
@@ -88,7 +73,6 @@ void qn_page_file_header(uint8_t header[QN_PAGE_FILE_HEADER_BYTES], const qn_pag
  * before the fields: a damaged one is said to be damaged, not another's. */
 static const char *difference(const uint8_t *header, const uint8_t *expected)
 {
-    uint8_t digest[DIGEST_BYTES];
     static const struct {
         int begin, end;
         const char *what;
@@ -101,8 +85,7 @@ static const char *difference(const uint8_t *header, const uint8_t *expected)
     if (memcmp(header, expected, AT_VERSION) != 0) return "no page";
     if (memcmp(header + AT_VERSION, expected + AT_VERSION, AT_N_TOKENS - AT_VERSION) != 0)
         return "a page of another version";
-    put_digest(digest, header, AT_DIGEST);
-    if (memcmp(digest, header + AT_DIGEST, DIGEST_BYTES) != 0) return "the header does not match its digest";
+    if (!qn_digest_is(header + AT_DIGEST, header, AT_DIGEST)) return "the header does not match its digest";
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         const int n = fields[i].end - fields[i].begin;
         if (memcmp(header + fields[i].begin, expected + fields[i].begin, (size_t)n) != 0)
@@ -115,7 +98,7 @@ static const char *difference(const uint8_t *header, const uint8_t *expected)
 static bool row_is_possible(const uint8_t *row, size_t page_bytes)
 {
     static const uint8_t none[ROW_BYTES];
-    return memcmp(row, none, ROW_BYTES) == 0 || (page_bytes > 0 && get(row, 8) == page_bytes);
+    return memcmp(row, none, ROW_BYTES) == 0 || (page_bytes > 0 && qn_field_get(row, 8) == page_bytes);
 }
 
 quern_status qn_page_file_check(const uint8_t header[QN_PAGE_FILE_HEADER_BYTES], uint64_t file_bytes,
@@ -132,13 +115,14 @@ quern_status qn_page_file_check(const uint8_t header[QN_PAGE_FILE_HEADER_BYTES],
         const uint8_t *row = header + AT_GROUPS + g * ROW_BYTES;
         if (!row_is_possible(row, form->page_bytes[g]))
             return qn_fail(err, QUERN_ERR_FORMAT, "group %zu: %llu bytes, the model has %zu", g,
-                           (unsigned long long)get(row, 8), form->page_bytes[g]);
-        n_bytes += get(row, 8);
+                           (unsigned long long)qn_field_get(row, 8), form->page_bytes[g]);
+        n_bytes += qn_field_get(row, 8);
     }
     if (n_bytes != file_bytes)
         return qn_fail(err, QUERN_ERR_FORMAT, "%llu bytes, by its header it has %llu",
                        (unsigned long long)file_bytes, (unsigned long long)n_bytes);
-    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) has[g] = get(header + AT_GROUPS + g * ROW_BYTES, 8) != 0;
+    for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
+        has[g] = qn_field_get(header + AT_GROUPS + g * ROW_BYTES, 8) != 0;
     return QUERN_OK;
 }
 
@@ -146,7 +130,5 @@ bool qn_page_file_is_whole(const uint8_t header[QN_PAGE_FILE_HEADER_BYTES], size
                            size_t n_bytes)
 {
     const uint8_t *row = header + AT_GROUPS + group * ROW_BYTES;
-    uint8_t digest[DIGEST_BYTES];
-    put_digest(digest, data, n_bytes);
-    return get(row, 8) == n_bytes && memcmp(digest, row + 8, DIGEST_BYTES) == 0;
+    return qn_field_get(row, 8) == n_bytes && qn_digest_is(row + 8, data, n_bytes);
 }

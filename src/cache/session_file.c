@@ -4,14 +4,14 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/file_fields.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <xxhash.h>
 
 static const char MAGIC[8] = {'Q', 'U', 'E', 'R', 'N', 'S', 'E', 'Q'};
-enum { VERSION = 1, DIGEST_BYTES = 16, TOKEN_BYTES = 4 };
+enum { VERSION = 1, TOKEN_BYTES = 4 };
 
 /* Places in the header. */
 enum {
@@ -21,34 +21,9 @@ enum {
     AT_PAGE_BYTES = 24,
     AT_MODEL_KEY = AT_PAGE_BYTES + QN_CACHE_GROUPS * 8,
     AT_LIST_DIGEST = AT_MODEL_KEY + QN_SESSION_MAX_MODEL_KEY,
-    AT_DIGEST = QN_SESSION_HEADER_BYTES - DIGEST_BYTES
+    AT_DIGEST = QN_SESSION_HEADER_BYTES - QN_DIGEST_BYTES
 };
-_Static_assert(AT_LIST_DIGEST + DIGEST_BYTES <= AT_DIGEST, "the header has room for its fields");
-
-static void put(uint8_t *p, uint64_t v, int n_bytes)
-{
-    for (int i = 0; i < n_bytes; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-static uint64_t get(const uint8_t *p, int n_bytes)
-{
-    uint64_t v = 0;
-    for (int i = 0; i < n_bytes; i++) v |= (uint64_t)p[i] << 8 * i;
-    return v;
-}
-
-static void put_digest(uint8_t out[DIGEST_BYTES], const void *bytes, size_t n_bytes)
-{
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, n_bytes));
-    memcpy(out, canonical.digest, DIGEST_BYTES);
-}
-
-static bool has_digest(const uint8_t expected[DIGEST_BYTES], const void *bytes, size_t n_bytes)
-{
-    uint8_t digest[DIGEST_BYTES];
-    put_digest(digest, bytes, n_bytes);
-    return memcmp(digest, expected, DIGEST_BYTES) == 0;
-}
+_Static_assert(AT_LIST_DIGEST + QN_DIGEST_BYTES <= AT_DIGEST, "the header has room for its fields");
 
 /* ---- what lies where --------------------------------------------------------------------------------- */
 
@@ -75,7 +50,7 @@ static shape shape_of(const qn_kv_cache *c, size_t n_tokens)
         s.n_pages += s.end[g] - s.first[g];
         data_bytes += (uint64_t)(s.end[g] - s.first[g]) * s.page_bytes[g];
     }
-    s.list_bytes = n_tokens * TOKEN_BYTES + s.n_pages * DIGEST_BYTES;
+    s.list_bytes = n_tokens * TOKEN_BYTES + s.n_pages * QN_DIGEST_BYTES;
     s.file_bytes = QN_SESSION_HEADER_BYTES + s.list_bytes + data_bytes;
     return s;
 }
@@ -86,13 +61,14 @@ static void put_header(uint8_t header[QN_SESSION_HEADER_BYTES], const shape *s, 
     assert(strlen(model_key) <= QN_SESSION_MAX_MODEL_KEY);
     memset(header, 0, QN_SESSION_HEADER_BYTES);
     memcpy(header, MAGIC, sizeof MAGIC);
-    put(header + AT_VERSION, VERSION, 4);
-    put(header + AT_N_GROUPS, QN_CACHE_GROUPS, 4);
-    put(header + AT_N_TOKENS, s->n_tokens, 8);
-    for (size_t g = 0; g < QN_CACHE_GROUPS; g++) put(header + AT_PAGE_BYTES + 8 * g, s->page_bytes[g], 8);
+    qn_field_put(header + AT_VERSION, VERSION, 4);
+    qn_field_put(header + AT_N_GROUPS, QN_CACHE_GROUPS, 4);
+    qn_field_put(header + AT_N_TOKENS, s->n_tokens, 8);
+    for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
+        qn_field_put(header + AT_PAGE_BYTES + 8 * g, s->page_bytes[g], 8);
     memcpy(header + AT_MODEL_KEY, model_key, strlen(model_key));
-    put_digest(header + AT_LIST_DIGEST, list, s->list_bytes);
-    put_digest(header + AT_DIGEST, header, AT_DIGEST);
+    qn_digest_put(header + AT_LIST_DIGEST, list, s->list_bytes);
+    qn_digest_put(header + AT_DIGEST, header, AT_DIGEST);
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------- */
@@ -123,9 +99,9 @@ static quern_status write_pages(int fd, const qn_kv_cache *c, size_t seq, const 
         for (size_t i = s->first[g]; i < s->end[g]; i++) {
             const void *data = content(c, seq, s, g, i, last);
             if (data == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "session: no memory");
-            put_digest(digests, data, s->page_bytes[g]);
+            qn_digest_put(digests, data, s->page_bytes[g]);
             if (!qn_file_write_at(fd, data, s->page_bytes[g], offset)) return fail_errno(err, "write");
-            digests += DIGEST_BYTES;
+            digests += QN_DIGEST_BYTES;
             offset += s->page_bytes[g];
         }
     return QUERN_OK;
@@ -144,7 +120,7 @@ quern_status qn_session_file_write(int fd, const qn_kv_cache *c, size_t seq, con
     if (list == NULL || last == NULL)
         status = qn_fail(err, QUERN_ERR_NOMEM, "session: no memory for %zu bytes", s.list_bytes + page_bytes);
     for (size_t i = 0; i < s.n_tokens && list != NULL; i++)
-        put(list + TOKEN_BYTES * i, (uint32_t)tokens[i], TOKEN_BYTES);
+        qn_field_put(list + TOKEN_BYTES * i, (uint32_t)tokens[i], TOKEN_BYTES);
     if (status == QUERN_OK) status = write_pages(fd, c, seq, &s, list + TOKEN_BYTES * s.n_tokens, last, err);
     if (status == QUERN_OK) {
         put_header(header, &s, model_key, list);
@@ -182,11 +158,11 @@ static quern_status check_header(const uint8_t *header, uint64_t file_bytes, con
     const size_t n_ctx = qn_kv_cache_n_ctx(c);
     if (memcmp(header, MAGIC, sizeof MAGIC) != 0)
         return qn_fail(err, QUERN_ERR_FORMAT, "is no saved session");
-    if (get(header + AT_VERSION, 4) != VERSION)
+    if (qn_field_get(header + AT_VERSION, 4) != VERSION)
         return qn_fail(err, QUERN_ERR_UNSUPPORTED,
                        "is a session of version %u, this program reads version %d",
-                       (unsigned)get(header + AT_VERSION, 4), VERSION);
-    if (!has_digest(header + AT_DIGEST, header, AT_DIGEST))
+                       (unsigned)qn_field_get(header + AT_VERSION, 4), VERSION);
+    if (!qn_digest_is(header + AT_DIGEST, header, AT_DIGEST))
         return qn_fail(err, QUERN_ERR_CHECKSUM,
                        "the header does not match its checksum: the file is damaged");
     shape s = shape_of(c, 0);
@@ -195,7 +171,7 @@ static quern_status check_header(const uint8_t *header, uint64_t file_bytes, con
         memcmp(header + AT_N_GROUPS, expected + AT_N_GROUPS, AT_N_TOKENS - AT_N_GROUPS) != 0)
         return qn_fail(err, QUERN_ERR_UNSUPPORTED,
                        "is of another model file, of other cache types, or of another version of quern");
-    const uint64_t n_tokens = get(header + AT_N_TOKENS, 8);
+    const uint64_t n_tokens = qn_field_get(header + AT_N_TOKENS, 8);
     if (n_tokens > n_ctx)
         return qn_fail(err, QUERN_ERR_CTX_FULL,
                        "holds %llu positions, more than the context of %zu (use a larger -c)",
@@ -215,11 +191,11 @@ static quern_status read_list(reader *r, const uint8_t *header, size_t n_vocab, 
     if (r->list == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "no memory for %zu bytes", n);
     const quern_status s = read_at(r, r->list, n, QN_SESSION_HEADER_BYTES, err);
     if (s != QUERN_OK) return s;
-    if (!has_digest(header + AT_LIST_DIGEST, r->list, n))
+    if (!qn_digest_is(header + AT_LIST_DIGEST, r->list, n))
         return qn_fail(err, QUERN_ERR_CHECKSUM,
                        "the tokens do not match their checksum: the file is damaged");
     for (size_t i = 0; i < r->shape.n_tokens; i++) {
-        const uint64_t token = get(r->list + TOKEN_BYTES * i, TOKEN_BYTES);
+        const uint64_t token = qn_field_get(r->list + TOKEN_BYTES * i, TOKEN_BYTES);
         if (token >= n_vocab)
             return qn_fail(err, QUERN_ERR_FORMAT, "token %lld at %zu: the vocabulary has %zu",
                            (long long)(int32_t)token, i, n_vocab);
@@ -258,12 +234,12 @@ static quern_status read_pages(reader *r, quern_error *err)
             if (data == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "no memory for %zu bytes", n_bytes);
             const quern_status s = read_at(r, data, n_bytes, offset, err);
             if (s != QUERN_OK) return s;
-            if (!has_digest(digest, data, n_bytes))
+            if (!qn_digest_is(digest, data, n_bytes))
                 return qn_fail(
                     err, QUERN_ERR_CHECKSUM,
                     "keys and values at position %zu do not match their checksum: the file is damaged",
                     i * QN_PAGE_POSITIONS);
-            digest += DIGEST_BYTES;
+            digest += QN_DIGEST_BYTES;
             offset += n_bytes;
         }
     return QUERN_OK;
@@ -284,7 +260,7 @@ static void change_over(reader *r, size_t seq, quern_token *tokens)
         }
     qn_kv_cache_adopt(r->cache, seq, (const int32_t *const *)r->pages, r->shape.n_tokens);
     for (size_t i = 0; i < r->shape.n_tokens; i++)
-        tokens[i] = (quern_token)get(r->list + TOKEN_BYTES * i, TOKEN_BYTES);
+        tokens[i] = (quern_token)qn_field_get(r->list + TOKEN_BYTES * i, TOKEN_BYTES);
 }
 
 static void let_go(reader *r)

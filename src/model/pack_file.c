@@ -2,6 +2,7 @@
 #include "model/pack_file.h"
 
 #include "base/checked.h"
+#include "base/file_fields.h"
 
 #include <string.h>
 #include <xxhash.h>
@@ -48,9 +49,7 @@ static void put64(uint8_t *p, uint64_t v)
 
 void qn_pack_digest(uint8_t out[QN_PACK_DIGEST_BYTES], const void *bytes, size_t n_bytes)
 {
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, n_bytes));
-    memcpy(out, canonical.digest, QN_PACK_DIGEST_BYTES);
+    qn_digest_put(out, bytes, n_bytes);
 }
 
 uint64_t qn_pack_checksum(const void *bytes, size_t n_bytes)

@@ -1,5 +1,5 @@
-/* attend_test.c: sequences that share pages have the chunks of keys in them read once for all (the plan says so),
- * and each gets the bits that it gets when it has pages of its own and a step to itself. */
+/* attend_test.c: sequences that share pages have the chunks of keys in them read once for all (the plan says
+ * so), and each gets the bits that it gets when it has pages of its own and a step to itself. */
 #include "support/cmocka_all.h"
 #include "support/tiny_model.h"
 

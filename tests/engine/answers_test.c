@@ -2,6 +2,8 @@
  * its own with the seed derived for it; the prompt is computed once; they come, are canceled and go together.
  */
 #include "support/cmocka_all.h"
+
+#include "questions.h"
 #include "support/tiny_model.h"
 
 #include "base/buffer.h"
@@ -369,19 +371,9 @@ static void seeds_are_derived(void **state)
 static int open_models(void **state)
 {
     (void)state;
-    static char paths[2][40] = {"/tmp/quern_answers_a_XXXXXX", "/tmp/quern_answers_b_XXXXXX"};
-    const tiny_model kinds[2] = {{.seed = 1}, {.arch = "gemma3", .seed = 2, .window = 40}};
-    quern_model **const models[2] = {&model, &windowed};
-    for (size_t i = 0; i < 2; i++) {
-        quern_error err = {0};
-        const int fd = mkstemp(paths[i]);
-        if (fd < 0 || !tiny_model_write(paths[i], &kinds[i])) return -1;
-        close(fd);
-        const quern_status s = quern_model_open(models[i], paths[i], NULL, &err);
-        unlink(paths[i]);
-        if (s != QUERN_OK) return fprintf(stderr, "%s\n", err.message), -1;
-    }
-    return 0;
+    model = question_model(&(tiny_model){.seed = 1});
+    windowed = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
+    return model != NULL && windowed != NULL ? 0 : -1;
 }
 
 static int close_models(void **state)

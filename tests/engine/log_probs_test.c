@@ -2,6 +2,8 @@
  * model's own logits, and have the same bits whoever shared the steps, however the prompt was cut, with
  * guesses and without, after making room, and with a grammar. */
 #include "support/cmocka_all.h"
+
+#include "questions.h"
 #include "support/tiny_model.h"
 
 #include "base/alloc.h"
@@ -33,27 +35,27 @@ typedef struct account {
     quern_request_result result;
 } account;
 
-typedef struct question {
+typedef struct scored_question {
     quern_token prompt[N_CTX];
     size_t n_prompt, max_tokens;
     quern_sampler_params sampler;
     bool of_answer, of_prompt;
     uint32_t n_top;
     const quern_grammar *grammar;
-} question;
+} scored_question;
 
-static void make_question(question *q, uint64_t seed)
+static void make_question(scored_question *q, uint64_t seed)
 {
     qn_random r = {.seed = seed, .stream = 1}, family = {.seed = seed % 3, .stream = 2};
     const size_t n_common = qn_random_u64(&r) % 200;
-    *q = (question){.n_prompt = 1 + n_common + (seed == 0 ? 0 : qn_random_u64(&r) % 150),
-                    .max_tokens = 1 + qn_random_u64(&r) % 60,
-                    .sampler = quern_sampler_params_default(),
-                    .of_answer = seed % 4 != 3,
-                    .of_prompt = seed % 4 < 3 && seed % 4 > 0,
-                    .n_top = (uint32_t)(seed % 5 == 0   ? 0
-                                        : seed % 7 == 0 ? 20
-                                                        : TOP)};
+    *q = (scored_question){.n_prompt = 1 + n_common + (seed == 0 ? 0 : qn_random_u64(&r) % 150),
+                           .max_tokens = 1 + qn_random_u64(&r) % 60,
+                           .sampler = quern_sampler_params_default(),
+                           .of_answer = seed % 4 != 3,
+                           .of_prompt = seed % 4 < 3 && seed % 4 > 0,
+                           .n_top = (uint32_t)(seed % 5 == 0   ? 0
+                                               : seed % 7 == 0 ? 20
+                                                               : TOP)};
     q->sampler.seed = seed, q->sampler.temperature = seed % 2 ? 0.0f : 1.1f, q->sampler.top_k = 0;
     q->sampler.repeat_penalty =
         seed % 2 ? 1.0f : 1.3f; /* samplers change the row; what is told is not changed */
@@ -61,6 +63,7 @@ static void make_question(question *q, uint64_t seed)
         q->prompt[i] = (quern_token)(qn_random_u64(i < n_common ? &family : &r) % N_VOCAB);
 }
 
+/* guesses: the model guesses for itself, as many tokens as there may be, so that many come true. */
 static quern_engine *open_engine(const quern_model *m, int n_threads, uint32_t n_batch, bool guesses,
                                  uint64_t n_positions)
 {
@@ -70,13 +73,13 @@ static quern_engine *open_engine(const quern_model *m, int n_threads, uint32_t n
     quern_error err = {0};
     params.n_threads = n_threads;
     mp.n_ctx = N_CTX, mp.n_parallel = 8, mp.n_batch = n_batch, mp.no_guesses = !guesses;
-    mp.n_positions = n_positions;
+    mp.n_positions = n_positions, mp.draft = guesses ? m : NULL, mp.n_draft = 15;
     assert_int_equal(quern_engine_create(&e, &params, &err), QUERN_OK);
     if (quern_engine_add_model(e, "tiny", m, &mp, &err) != QUERN_OK) fail_msg("%s", err.message);
     return e;
 }
 
-static quern_request *ask(quern_engine *e, const question *q)
+static quern_request *ask(quern_engine *e, const scored_question *q)
 {
     quern_request_params p = quern_request_params_default();
     quern_request *r;
@@ -117,7 +120,7 @@ static void hear(quern_request *r, account *a)
     quern_request_release(r);
 }
 
-static account *answer_alone(const quern_model *m, const question *q)
+static account *answer_alone(const quern_model *m, const scored_question *q)
 {
     account *a = malloc(sizeof *a);
     quern_engine *e = open_engine(m, 1, 512, false, 0);
@@ -155,7 +158,7 @@ static void check_token(const struct told *told, const float *logits, uint32_t n
 }
 
 /* The text is computed again, whole, and each token held against the row before it. */
-static void check_against_logits(const quern_model *m, const question *q, const account *a)
+static void check_against_logits(const quern_model *m, const scored_question *q, const account *a)
 {
     quern_token text[MOST_TOKENS];
     size_t n = q->n_prompt;
@@ -184,7 +187,7 @@ static void they_are_those_of_the_model(void **state)
     (void)state;
     const quern_model *const models[] = {model, windowed};
     for (uint64_t seed = 0; seed < 12; seed++) {
-        question q;
+        scored_question q;
         make_question(&q, seed);
         account *a = answer_alone(models[seed % 2], &q);
         check_against_logits(models[seed % 2], &q, a);
@@ -197,7 +200,7 @@ static void they_are_those_of_the_model(void **state)
 
 static void ask_all(account *const *alone, quern_engine *e, bool is_tight)
 {
-    static question questions[N_QUESTIONS];
+    static scored_question questions[N_QUESTIONS];
     quern_request *requests[N_QUESTIONS];
     account *a = malloc(sizeof *a);
     size_t n_guessed = 0, n_preempted = 0;
@@ -225,7 +228,7 @@ static void they_are_the_same_in_company(void **state)
     for (size_t k = 0; k < 2; k++) {
         account *alone[N_QUESTIONS];
         for (uint64_t i = 0; i < N_QUESTIONS; i++) {
-            question q;
+            scored_question q;
             make_question(&q, i);
             alone[i] = answer_alone(models[k], &q);
         }
@@ -242,7 +245,7 @@ static void they_are_the_same_in_company(void **state)
 static void many_guess_at_once(void **state)
 {
     (void)state;
-    question q;
+    scored_question q;
     quern_request *requests[16];
     make_question(&q, 5);
     q.max_tokens = 120, q.of_prompt = false;
@@ -272,7 +275,7 @@ static void of_what_a_grammar_forces(void **state)
     quern_grammar_params params = quern_grammar_params_default();
     quern_grammar *grammar;
     quern_error err;
-    question q;
+    scored_question q;
     params.kind = QUERN_GRAMMAR_GBNF, params.text = record, params.n_bytes = sizeof record - 1;
     if (quern_grammar_create(&grammar, &params, &err) != QUERN_OK) fail_msg("%s", err.message);
     make_question(&q, 6);
@@ -294,7 +297,7 @@ static void of_what_a_grammar_forces(void **state)
 static void what_is_too_much_is_refused(void **state)
 {
     (void)state;
-    question q;
+    scored_question q;
     quern_request *r;
     quern_error err = {0};
     quern_engine *e = open_engine(model, 1, 64, true, 0);
@@ -315,7 +318,7 @@ static void what_is_too_much_is_refused(void **state)
 static void a_request_survives_each_failing_allocation(void **state)
 {
     (void)state;
-    question q;
+    scored_question q;
     const long before = qn_alloc_live();
     make_question(&q, 2);
     quern_engine *e = open_engine(model, 1, 64, true, 0);
@@ -362,19 +365,9 @@ static void tokens_have_bytes(void **state)
 static int open_models(void **state)
 {
     (void)state;
-    static char paths[2][40] = {"/tmp/quern_log_probs_a_XXXXXX", "/tmp/quern_log_probs_b_XXXXXX"};
-    const tiny_model kinds[2] = {{.seed = 1}, {.arch = "gemma3", .seed = 2, .window = 40}};
-    quern_model **const models[2] = {&model, &windowed};
-    for (size_t i = 0; i < 2; i++) {
-        quern_error err = {0};
-        const int fd = mkstemp(paths[i]);
-        if (fd < 0 || !tiny_model_write(paths[i], &kinds[i])) return -1;
-        close(fd);
-        const quern_status s = quern_model_open(models[i], paths[i], NULL, &err);
-        unlink(paths[i]);
-        if (s != QUERN_OK) return fprintf(stderr, "%s\n", err.message), -1;
-    }
-    return 0;
+    model = question_model(&(tiny_model){.seed = 1});
+    windowed = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
+    return model != NULL && windowed != NULL ? 0 : -1;
 }
 
 static int close_models(void **state)
