@@ -325,7 +325,7 @@ static turn first_turn(const qn_request_queue *q, const qn_queue_client *client,
 qn_queue_entry *qn_request_queue_best(qn_request_queue *q, uint64_t now_ns, qn_queue_may_fn *may, void *user)
 {
     turn best = {.entry = NULL};
-    for (size_t i = 0; i < q->n_there; i++) {
+    for (size_t i = 0; i < q->n_there && q->n_waiting > 0; i++) {
         const qn_queue_client *client = q->clients[i];
         for (size_t k = 0; k < client->n_lines && client->n_waiting > 0; k++) {
             if (client->lines[k].n_waiting == 0) continue;
