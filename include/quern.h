@@ -872,7 +872,7 @@ QUERN_API quern_engine_model_params quern_engine_model_params_default(void);
  * @param model   must outlive the engine; it stays in memory, its weights do not count against memory_limit
  * @param params  NULL: defaults
  * @return QUERN_OK, QUERN_ERR_NOMEM (says how much was wanted), _ARGUMENT (also: the name is taken, or the
- * draft model has another vocabulary)
+ * draft model has another vocabulary), _LIMIT (there are 64 models), _IO (the cache directory cannot be used)
  */
 QUERN_API quern_status quern_engine_add_model(quern_engine *engine, const char *name,
                                               const quern_model *model,
@@ -888,8 +888,9 @@ QUERN_API quern_status quern_engine_add_model(quern_engine *engine, const char *
  * The file's header is read now and stays open: requests are checked against it. A file that changes
  * afterwards is not loaded any more.
  *
- * @param model   NULL: defaults; copied, with its strings. Callbacks are called on threads of the engine;
- * n_threads are used beside the steps of others, at a lower priority
+ * @param model   NULL: defaults; copied, with its strings. Callbacks are called on this thread now, and on
+ * threads of the engine when the model is loaded; n_threads are used beside the steps of others, at a lower
+ * priority
  * @param params  NULL: defaults; copied
  * @return QUERN_OK; what quern_model_open says of the file; QUERN_ERR_ARGUMENT (also: the name is taken),
  * _LIMIT (there are 64 models), _NOMEM. Any thread may call.
@@ -1033,7 +1034,7 @@ typedef struct quern_request_params { /* what is pointed to, but for the grammar
      * i-th is bitwise the one of a request for one answer with the seed quern_answer_seed(seed, i). */
     uint32_t n_answers;
     const quern_sampler_params *sampler; /**< NULL: defaults */
-    const quern_grammar *grammar;        /**< or NULL; must outlive the request */
+    const quern_grammar *grammar;        /**< or NULL; must live until the end was told */
     size_t max_tokens;                   /**< 0: until the answer ends or the context is full */
     const char *const *stops;
     size_t n_stops;
@@ -1054,7 +1055,7 @@ typedef struct quern_request_params { /* what is pointed to, but for the grammar
     bool log_probs; /**< tell those of the tokens drawn. Tokens that a grammar leaves no choice about are then
                        computed one by one */
     bool prompt_log_probs;    /**< tell those of the prompt's tokens, with answer 0 only. All of the prompt is
-                                 then    computed, whatever is known of it, in pieces of at most 64 tokens */
+                                 then computed, whatever is known of it, in pieces of at most 64 tokens */
     uint32_t n_top_log_probs; /**< most likely tokens to tell beside each, at most QUERN_MAX_TOP_LOG_PROBS */
     /** No answer is drawn: the prompt is a text that a vector, or scores, are made of as quern_embed does,
      * and FINISHED brings them. Sampler, grammar, stops and max_tokens are not looked at; there is one
@@ -1084,8 +1085,8 @@ QUERN_API uint64_t quern_answer_seed(uint64_t seed, uint32_t index);
  * @param out  receives the handle; release it with quern_request_release, at any time
  * @return QUERN_OK; QUERN_ERR_BUSY (too many wait), _NOT_FOUND (no such model), _CTX_FULL (the prompt is
  * longer than the context), _ARGUMENT (also: an answer is wanted of a model that makes embeddings only),
- * _UNSUPPORTED (scores of a model that gives none), _NOMEM; what hindered its model from loading a moment
- * ago: then there is no request
+ * _UNSUPPORTED (scores of a model that gives none), _CANCELED (the engine is being destroyed), _NOMEM; what
+ * hindered its model from loading a moment ago: then there is no request
  */
 QUERN_API quern_status quern_submit(quern_engine *engine, const quern_request_params *params,
                                     quern_request **out, quern_error *err);
@@ -1093,7 +1094,8 @@ QUERN_API quern_status quern_submit(quern_engine *engine, const quern_request_pa
 /** Asks a request, with all its answers, to end, in whatever state it is: it does before the next step but
  * one. From any thread; not from a signal handler. */
 QUERN_API void quern_request_cancel(quern_request *request);
-/** Gives the handle back; a request that has not ended is canceled. NULL is fine. */
+/** Gives the handle back; a request that has not ended is canceled, and on_event is called until its end was
+ * told. NULL is fine. */
 QUERN_API void quern_request_release(quern_request *request);
 
 /**
@@ -1128,7 +1130,7 @@ typedef struct quern_engine_metrics {
     uint64_t model_ns;    /**< ran models */
     uint64_t draft_ns;    /**< ran draft models */
     uint64_t draw_ns;     /**< drew tokens: samplers and grammars */
-    uint64_t tell_ns;     /**< told what was drawn: texts, and callbacks of requests */
+    uint64_t tell_ns; /**< told what was drawn: texts, and the callbacks for them (others are scheduling) */
 
     uint64_t n_steps, n_step_tokens; /**< of models, and the tokens that they computed */
 

@@ -38,6 +38,9 @@ static quern_status take_part(qn_file_replacement *r, mode_t mode, quern_error *
         r->fd = open(r->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode);
         if (r->fd < 0) return fail(r, "write", err);
         const bool ours = is_ours(r->fd, &st);
+        /* whoever left a part with other permissions: what nobody else may read is so from the first byte on
+         */
+        if (ours && mode == 0600) (void)fchmod(r->fd, mode);
         const bool locked = ours && flock(r->fd, LOCK_EX | LOCK_NB) == 0;
         const int why = errno;
         if (locked && lstat(r->part, &named) == 0 && named.st_ino == st.st_ino && named.st_dev == st.st_dev)

@@ -579,6 +579,17 @@ static quern_status check_page(const qn_page_store *s, const qn_prefix_page *pag
                    (unsigned long long)n_bytes, (unsigned long long)s->max_bytes);
 }
 
+bool qn_page_store_holds(qn_page_store *s, const qn_prefix_page *page)
+{
+    const uint64_t n_bytes = qn_page_file_bytes(&s->form, page);
+    pthread_mutex_lock(&s->lock);
+    qn_page_entry *entry = qn_page_index_find(&s->index, OURS, page->key);
+    const bool holds = entry != NULL && entry->n_bytes >= n_bytes;
+    if (holds) qn_page_index_set_times(&s->index, entry, next_moment(s), entry->file_ns);
+    pthread_mutex_unlock(&s->lock);
+    return holds;
+}
+
 quern_status qn_page_store_write(qn_page_store *s, const qn_prefix_page *page, quern_error *err)
 {
     const uint64_t n_bytes = qn_page_file_bytes(&s->form, page);

@@ -22,8 +22,8 @@ typedef struct qn_page_store_params {
     const char *directory; /* of all models; made if it is not there */
     uint64_t max_bytes;    /* of all models' files together */
     /* Everything that decides about the bits in a page: the model file's key, cache types, the layout's and
-     * the kernels' versions. Pages written under another one are of no use here, so they are the first to go
-     * unless another process uses them. */
+     * the kernels' versions. Pages written under another one are of no use here; they go when they are the
+     * ones that were used least recently. */
     const char *model_key;              /* 1 to 128 of A-Z a-z 0-9 . _ -, the first is no dot */
     size_t page_bytes[QN_CACHE_GROUPS]; /* 0: the model has no such group; together below 4 GiB */
 } qn_page_store_params;
@@ -43,8 +43,10 @@ quern_status qn_page_store_open(qn_page_store **out, const qn_page_store_params 
 void qn_page_store_close(qn_page_store *s); /* NULL is fine */
 
 /* Whether a file of that name is there: cheap (no system call), and no promise. Of a file that another
- * process wrote lately it does not know, so whoever wants the page does better to read it. */
+ * process wrote lately it does not know. */
 bool qn_page_store_has(qn_page_store *s, qn_prefix_key key);
+/* The same of a file with all groups that the page has (data[g] is not NULL). It counts as used then. */
+bool qn_page_store_holds(qn_page_store *s, const qn_prefix_page *page);
 
 /* Writes a page (tokens, n_tokens, position, data) under its key. One that is there already with as many
  * bytes is left as it is and counts as used; one with fewer groups is replaced. QUERN_ERR_LIMIT: it has no

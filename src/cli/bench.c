@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_TOKENS = 1 << 24, MAX_BATCH = 1 << 16, MAX_PARALLEL = 4096, MAX_THREADS = 256 };
+enum { REPS = 5, MAX_TOKENS = 1 << 24, MAX_BATCH = 1 << 16, MAX_PARALLEL = 4096, MAX_THREADS = 256 };
 
 typedef struct kv_types {
     quern_kv_type k, v;
@@ -211,9 +211,27 @@ static int open_and_run(bench *b, const char *model, const qn_pack_choice *pack)
     return code;
 }
 
+/* What was asked for that a load has no place for; NULL: nothing. */
+static const char *useless_with_load(const bench *b, const qn_texts *depth, const qn_texts *batch,
+                                     const qn_texts *mixed, const qn_texts *parallel)
+{
+    return depth->n_items > 0                                      ? "-d"
+           : batch->n_items > 0                                    ? "-b"
+           : mixed->n_items > 0                                    ? "-pg"
+           : parallel->n_items > 0                                 ? "--parallel (--slots is meant?)"
+           : b->reps != REPS                                       ? "-r"
+           : b->with_limits                                        ? "--limits"
+           : b->profile                                            ? "--profile"
+           : b->plot_path != NULL                                  ? "--plot"
+           : b->format == BENCH_CSV || b->format == BENCH_MARKDOWN ? "--csv or --markdown"
+                                                                   : NULL;
+}
+
 /* The lists that a load has a place for hold one number each. */
 static int run_load(bench_load *load, const lists *l, const qn_pack_choice *pack, bool json)
 {
+    if (load->n_clients > 0 && load->trace != NULL)
+        return qn_cli_usage("bench: --clients and --trace: choose one");
     const bench_numbers *const given[] = {&l->prompt, &l->gen, &l->threads};
     for (size_t i = 0; i < sizeof given / sizeof *given; i++)
         if (given[i]->n_items != 1 || l->n_kv != 1)
@@ -224,7 +242,7 @@ static int run_load(bench_load *load, const lists *l, const qn_pack_choice *pack
     load->type_k = l->kv[0].k;
     load->type_v = l->kv[0].v;
     load->json = json;
-    if (load->n_prompt == 0 || load->n_gen == 0)
+    if (load->trace == NULL && (load->n_prompt == 0 || load->n_gen == 0))
         return qn_cli_usage("bench: --clients needs tokens to read (-p) and to generate (-n)");
     if (load->n_common > load->n_prompt)
         return qn_cli_usage("bench: --common %ld is more than a prompt has (-p %ld)", load->n_common,
@@ -237,7 +255,7 @@ static int run_load(bench_load *load, const lists *l, const qn_pack_choice *pack
 
 int qn_cli_bench(int argc, char **argv)
 {
-    bench b = {.reps = 5};
+    bench b = {.reps = REPS};
     lists l = {0};
     qn_texts prompt = {0}, gen = {0}, mixed = {0}, depth = {0}, batch = {0}, parallel = {0}, threads = {0},
              cache = {0};
@@ -314,6 +332,9 @@ int qn_cli_bench(int argc, char **argv)
         pack.mode = "copied"; /* the same memory in every run */
     const bool is_load = load.n_clients > 0 || load.trace != NULL;
     load.models = argv + 1, load.n_models = (size_t)argc - 1;
+    const char *useless = is_load ? useless_with_load(&b, &depth, &batch, &mixed, &parallel) : NULL;
+    if (code < 0 && useless != NULL)
+        code = qn_cli_usage("bench: %s says nothing with --clients and --trace", useless);
     if (code < 0 && is_load) code = run_load(&load, &l, &pack, json);
     if (code < 0 && argc > 2) code = qn_cli_usage("bench: several models are for --clients and --trace");
     if (code < 0) code = plan(&b, &l);

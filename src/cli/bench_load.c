@@ -106,7 +106,7 @@ static void count_ended(bench_load_part *p, const quern_request_result *result, 
 
 /* ---- requests ---------------------------------------------------------------------------------- */
 
-static void start_job(run_state *r, size_t i);
+static void start_from(run_state *r, ptrdiff_t i);
 
 static void end_job(run_state *r, size_t i, const quern_request_result *result, const quern_error *error)
 {
@@ -120,7 +120,6 @@ static void end_job(run_state *r, size_t i, const quern_request_result *result, 
         r->seconds[job->client_index] +=
             (double)(result->queued_ns + result->prompt_ns + result->generate_ns) * 1e-9;
     }
-    if (r->jobs[i].next != NO_JOB) start_job(r, (size_t)r->jobs[i].next);
     pthread_mutex_lock(&r->mutex);
     r->n_ended++;
     if (error != NULL) r->result->error = *error, r->result->n_failed++;
@@ -141,6 +140,8 @@ static void hear(void *user, quern_request *request, const quern_event *event)
             add_sample(&parts[k]->gaps_s, (double)(now - j->last_ns) * 1e-9);
         j->last_ns = now;
     } else if (event->kind == QUERN_EVENT_FINISHED || event->kind == QUERN_EVENT_FAILED) {
+        const ptrdiff_t next = r->jobs[j->job].next; /* first: who waits for all to end then goes on */
+        start_from(r, next);
         end_job(r, j->job, &event->result, event->error);
     }
 }
@@ -166,7 +167,8 @@ static quern_token *make_prompt(const run_state *r, size_t i, size_t *n_tokens, 
     return tokens;
 }
 
-static void start_job(run_state *r, size_t i)
+/* False: it has ended already. */
+static bool start_job(run_state *r, size_t i)
 {
     const bench_load *o = r->setup->options;
     const bench_job *j = &r->setup->jobs[i];
@@ -186,6 +188,13 @@ static void start_job(run_state *r, size_t i)
         prompt != NULL && quern_submit(r->setup->engine, &p, &r->jobs[i].request, &err) == QUERN_OK;
     quern_free(prompt);
     if (!ok) end_job(r, i, NULL, &err);
+    return ok;
+}
+
+/* The first of a job and those behind it that can be submitted. */
+static void start_from(run_state *r, ptrdiff_t i)
+{
+    while (i != NO_JOB && !start_job(r, (size_t)i)) i = r->jobs[i].next;
 }
 
 static void sleep_until(uint64_t ns)
@@ -225,7 +234,8 @@ static void submit_all(run_state *r, bool *has_begun)
         if (j->at_s < 0.0 && has_begun[j->client_index]) continue;
         if (j->at_s < 0.0) has_begun[j->client_index] = true;
         if (j->at_s > 0.0) sleep_until(r->start_ns + (uint64_t)(j->at_s * 1e9));
-        start_job(r, i);
+        if (j->at_s < 0.0) start_from(r, (ptrdiff_t)i);
+        else start_job(r, i);
     }
 }
 

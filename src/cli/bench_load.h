@@ -9,6 +9,7 @@
 
 typedef struct bench_job { /* one request */
     char client[32];
+    size_t line;         /* of the trace */
     size_t client_index; /* of the clients, in the order of their first jobs */
     size_t model;        /* index */
     double at_s;         /* when it comes; negative: when the one before it of its client has ended */

@@ -23,7 +23,7 @@ static double fairness_of_models(size_t n, const bench_load_run *together, const
     double kept[BENCH_MAX_MODELS];
     size_t n_kept = 0;
     for (size_t i = 0; i < n; i++)
-        if (together->models[i].n_jobs > 0)
+        if (together->models[i].n_jobs > 0 && speed_of(&alone[i].models[i]) > 0.0)
             kept[n_kept++] = speed_of(&together->models[i]) / speed_of(&alone[i].models[i]);
     return bench_fairness(kept, n_kept);
 }

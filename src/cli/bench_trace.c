@@ -93,7 +93,8 @@ void bench_jobs_free(bench_job *jobs, size_t n_jobs)
 static int by_time(const void *x, const void *y)
 {
     const bench_job *a = x, *b = y;
-    return (a->at_s > b->at_s) - (a->at_s < b->at_s);
+    if (a->at_s != b->at_s) return a->at_s < b->at_s ? -1 : 1;
+    return (a->line > b->line) - (a->line < b->line);
 }
 
 int bench_trace_read(const bench_load *load, bench_job **jobs, size_t *n_jobs)
@@ -121,6 +122,7 @@ int bench_trace_read(const bench_load *load, bench_job **jobs, size_t *n_jobs)
         (*jobs)[*n_jobs] = (bench_job){0};
         json_t *line = json_loadb(at, n, 0, &error);
         const char *wrong = line != NULL ? read_job(load, line, &(*jobs)[*n_jobs]) : error.text;
+        (*jobs)[*n_jobs].line = n_line;
         if (wrong != NULL) code = qn_cli_fail_text("%s: line %zu: %s", path, n_line, wrong);
         json_decref(line);
         ++*n_jobs; /* also one that is wrong: what it owns is freed with the others */

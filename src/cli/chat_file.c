@@ -97,6 +97,7 @@ bool qn_chat_session_load(qn_chat_session *s, const char *path)
         json_decref(s->messages);
         s->messages = json_incref(messages);
         s->attempt = 0;
+        s->n_forgotten = 0;
         load_state(s, path);
     } else {
         qn_cli_fail_text("%s: is not a saved conversation: \"messages\" with \"role\" (system, user, "

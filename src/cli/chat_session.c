@@ -108,11 +108,19 @@ static void remove_last(qn_chat_session *s)
 static bool drop_oldest(qn_chat_session *s)
 {
     const size_t first = first_turn(s);
-    size_t next = first + 1;
+    size_t next = first + s->n_forgotten + 1;
     while (next < json_array_size(s->messages) && !is_role(json_array_get(s->messages, next), "user")) next++;
     if (next >= json_array_size(s->messages)) return false;
-    for (size_t i = first; i < next; i++) json_array_remove(s->messages, first);
+    s->n_forgotten = next - first;
     return true;
+}
+
+/* What the model is shown. NULL: no memory. */
+static json_t *shown_messages(const qn_chat_session *s)
+{
+    json_t *shown = json_copy(s->messages);
+    for (size_t i = 0; i < s->n_forgotten && shown != NULL; i++) json_array_remove(shown, first_turn(s));
+    return shown;
 }
 
 /* The conversation as tokens, with room for an answer. Turns that do not fit are dropped, down to half of the
@@ -124,8 +132,10 @@ static bool make_tokens(qn_chat_session *s, quern_token **tokens, size_t *n_toke
     bool dropped = false;
     for (;;) {
         quern_error err = {0};
-        if (qn_chat_tokens(s->model, s->messages, NULL, tokens, n_tokens, prompt, &err) != QUERN_OK)
-            return qn_cli_fail(&err), false;
+        json_t *shown = shown_messages(s);
+        const quern_status status = qn_chat_tokens(s->model, shown, NULL, tokens, n_tokens, prompt, &err);
+        json_decref(shown);
+        if (status != QUERN_OK) return qn_cli_fail(&err), false;
         if (*n_tokens <= limit) break;
         limit = n_ctx / 2;
         if (!drop_oldest(s)) break;
@@ -172,6 +182,7 @@ static bool answer(qn_chat_session *s)
 bool qn_chat_session_say(qn_chat_session *s, const char *text)
 {
     json_t *before = json_copy(s->messages);
+    const size_t n_forgotten = s->n_forgotten;
     if (is_role(json_array_get(s->messages, json_array_size(s->messages) - 1), "user"))
         remove_last(s); /* was never answered */
     s->attempt = 0;
@@ -179,6 +190,7 @@ bool qn_chat_session_say(qn_chat_session *s, const char *text)
     if (!ok && before != NULL) {
         json_decref(s->messages);
         s->messages = json_incref(before);
+        s->n_forgotten = n_forgotten;
     }
     json_decref(before);
     return ok;
@@ -199,6 +211,7 @@ void qn_chat_session_clear(qn_chat_session *s)
     const size_t first = first_turn(s);
     while (json_array_size(s->messages) > first) remove_last(s);
     s->attempt = 0;
+    s->n_forgotten = 0;
 }
 
 bool qn_chat_session_set_system(qn_chat_session *s, const char *text)

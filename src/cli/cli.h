@@ -67,6 +67,7 @@ __attribute__((format(printf, 1, 2))) int qn_cli_usage(const char *format, ...);
 /* Prints JSON and a line end; flushes; QN_EXIT_FAILURE with a message if stdout cannot be written. */
 int qn_cli_print_json(json_t *value); /* takes the reference */
 int qn_cli_flush(void);               /* the same check for text */
+json_t *qn_cli_json_real(double x);   /* null where it is no number that JSON has */
 
 /* A model argument (path or a name in the store) to a path owned by the caller (quern_free). Where `may_pull`
  * a catalogued model that is missing is fetched first. On failure prints the message and returns NULL. */

@@ -76,13 +76,16 @@ void qn_cli_lines_free(qn_cli_lines *lines)
 quern_context *qn_cli_embed_context(const quern_model *model, const qn_cli_embed_choice *choice,
                                     size_t longest, size_t n_texts)
 {
-    enum { AT_ONCE = 32 }; /* texts in a step, if they are short */
+    enum { AT_ONCE = 32, HELD = AT_ONCE * 512 }; /* texts in a step, if they are short; positions held */
     quern_model_info info;
     quern_model_get_info(model, &info);
     quern_context_params params = quern_context_params_default();
     const size_t most = choice->n_ctx > 0 ? (size_t)choice->n_ctx : info.n_ctx_train;
     params.n_ctx = (uint32_t)(longest < 1 ? 1 : longest < most ? longest : most);
     params.n_sequences = n_texts < AT_ONCE ? n_texts < 1 ? 1 : (uint32_t)n_texts : AT_ONCE;
+    if (info.generates) /* it has room for each text at its full length; texts seen both ways have not */
+        while (params.n_sequences > 1 && (uint64_t)params.n_sequences * params.n_ctx > HELD)
+            params.n_sequences--;
     params.n_threads = (int)choice->n_threads;
     params.type_k = choice->type_k, params.type_v = choice->type_v;
     quern_error err;
@@ -187,7 +190,7 @@ static int write_file(const embed_command *c)
 static json_t *vector_to_json(const float *x, size_t n)
 {
     json_t *array = json_array();
-    for (size_t i = 0; i < n; i++) json_array_append_new(array, json_real((double)x[i]));
+    for (size_t i = 0; i < n; i++) json_array_append_new(array, qn_cli_json_real((double)x[i]));
     return array;
 }
 

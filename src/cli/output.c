@@ -5,6 +5,7 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,11 @@ int qn_cli_flush(void)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return QN_EXIT_OK;
     return qn_cli_fail_text("standard output: %s", errno != 0 ? strerror(errno) : "could not be written");
+}
+
+json_t *qn_cli_json_real(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
 }
 
 int qn_cli_print_json(json_t *value)

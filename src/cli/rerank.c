@@ -24,8 +24,9 @@ static int print_json(const ranked *order, size_t n, const qn_cli_lines *documen
     json_t *results = json_array();
     for (size_t i = 0; i < n; i++) {
         json_t *text = json_string(documents->texts[order[i].index]); /* NULL where it is not UTF-8 */
-        json_array_append_new(results, json_pack("{s:I, s:f, s:o*}", "index", (json_int_t)order[i].index,
-                                                 "score", (double)order[i].score, "document", text));
+        json_array_append_new(results,
+                              json_pack("{s:I, s:o, s:o*}", "index", (json_int_t)order[i].index, "score",
+                                        qn_cli_json_real((double)order[i].score), "document", text));
     }
     return qn_cli_print_json(json_pack("{s:o}", "results", results));
 }

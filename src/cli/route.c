@@ -89,7 +89,7 @@ static json_t *shares_of(const route_command *c, const quern_routing *routing)
     json_t *shares = json_object();
     for (size_t i = 0; i < c->n_routes && routing->was_asked; i++)
         if (c->routes[i].description != NULL)
-            json_object_set_new(shares, c->routes[i].model, json_real((double)routing->shares[i]));
+            json_object_set_new(shares, c->routes[i].model, qn_cli_json_real((double)routing->shares[i]));
     return shares;
 }
 

@@ -177,8 +177,10 @@ static int chat(qn_run_options *o, quern_context *ctx, const qn_buffer *prompt, 
     if (!qn_chat_session_init(&session, ctx, o, load_seconds)) return QN_EXIT_FAILURE;
     session.seed = seed;
     if (o->session == NULL || qn_chat_session_resume(&session, o->session)) {
+        json_t *before = json_deep_copy(session.messages);
         code = prompt == NULL ? qn_repl(&session, o->model) : say_once(&session, prompt);
-        const bool has_changed = prompt == NULL || code == QN_EXIT_OK || code == EXIT_INTERRUPTED;
+        const bool has_changed = before == NULL || !json_equal(before, session.messages);
+        json_decref(before);
         if (o->session != NULL && has_changed && !qn_chat_session_save(&session, o->session))
             code = QN_EXIT_FAILURE;
     }

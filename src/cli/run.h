@@ -98,7 +98,10 @@ typedef struct qn_chat_session {
     const quern_model *model;
     qn_run_options *options;
     json_t *messages; /* a system message first, if there is one */
-    uint64_t seed;    /* of this session; the n-th attempt at an answer uses seed + n */
+    size_t
+        n_forgotten; /* the oldest ones behind it that the model is no longer shown; they are saved as all are
+                      */
+    uint64_t seed;   /* of this session; the n-th attempt at an answer uses seed + n */
     unsigned attempt; /* how often the last message has been answered */
     bool said_dropped;
     qn_answer last;

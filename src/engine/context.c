@@ -54,6 +54,15 @@ static quern_status check_kv_type(quern_kv_type type, quern_error *err)
     return QUERN_OK;
 }
 
+/* What one step reads is all there ever is; each text may begin a page. */
+static void size_for_whole_texts(qn_context_setup *s, size_t n_batch)
+{
+    s->device.n_batch = s->cache.n_batch = n_batch;
+    s->device.n_segments = qn_min_size(s->cache.n_sequences, n_batch);
+    s->cache.n_positions = qn_min_size(n_batch + s->device.n_segments * QN_PAGE_POSITIONS,
+                                       s->cache.n_sequences * qn_round_up(s->cache.n_ctx, QN_PAGE_POSITIONS));
+}
+
 quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m,
                                    const quern_context_params *given, quern_error *err)
 {
@@ -104,9 +113,7 @@ quern_status qn_context_setup_init(qn_context_setup *setup, const quern_model *m
                                         .n_batch = n_batch,
                                         .type_k = kv_types[p.type_k],
                                         .type_v = kv_types[p.type_v]};
-    if (!m->hparams.causal) /* what one step reads is all there ever is; each text may begin a page */
-        setup->cache.n_positions = qn_min_size(n_batch + setup->device.n_segments * QN_PAGE_POSITIONS,
-                                               p.n_sequences * qn_round_up(p.n_ctx, QN_PAGE_POSITIONS));
+    if (!m->hparams.causal) size_for_whole_texts(setup, n_batch);
     return QUERN_OK;
 }
 
@@ -156,6 +163,7 @@ static quern_status check_memory(const quern_model *m, const qn_context_setup *s
         qn_context_setup smaller = *setup;
         const size_t middle = low + (high - low) / 2 + 1;
         smaller.cache.n_ctx = smaller.device.n_ctx = middle;
+        if (!m->hparams.causal) size_for_whole_texts(&smaller, qn_min_size(setup->device.n_batch, middle));
         if (bytes_of(m, &smaller) <= limit) low = fits = middle;
         else high = middle - 1;
     }

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { QN_MAX_DRAFT = 15, QN_DRAFT_KINDS = 3 }; /* tokens; draft model, own text, texts before */
+enum { QN_MAX_DRAFT = 15, QN_DRAFT_KINDS = 2 }; /* tokens; of a draft model, of the own text */
 
 /* What is known of one kind of guess. The latest hundred or so count, fewer after a change. */
 typedef struct qn_draft_record {

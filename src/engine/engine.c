@@ -40,6 +40,7 @@ struct quern_engine {
     qn_request_queue *queue;
     qn_served_models models;
     qn_metrics metrics;     /* has a lock of its own */
+    qn_write_budget budget; /* likewise */
     quern_request *refused; /* whose model cannot be loaded, through ->next_ended */
     quern_request *newest;  /* of all requests, through ->older */
     quern_request *arrived; /* newest of those that were not told that they wait, through ->next; held */
@@ -139,7 +140,8 @@ static void fail_parked(void *user, size_t model, uint64_t there_bytes)
     for (quern_request *r = e->newest; r != NULL; r = r->older) {
         if (r->model != model || !r->is_parked) continue;
         leave_park(r); /* the shelf has none by now */
-        if (qn_served_models_bytes(&e->models, model, qn_request_positions(r)) <= there_bytes) {
+        if (there_bytes > 0 &&
+            qn_served_models_bytes(&e->models, model, qn_request_positions(r)) <= there_bytes) {
             park(e, r);
             continue;
         }
@@ -205,16 +207,28 @@ static qn_runner *runner_of(const quern_engine *e, const quern_request *r)
 
 static bool may_run(void *user, const qn_queue_entry *entry)
 {
+    const quern_engine *e = user;
     const quern_request *r = request_of(entry);
-    return qn_runner_may_admit(runner_of(user, r), r);
+    return !e->models.items[r->model].is_full && qn_runner_has_slot(runner_of(e, r), r);
+}
+
+/* Who is next, of those whose model has room for it: nobody passes one that waits for room, else a long
+ * request would wait for ever beside short ones. The mutex is held. */
+static quern_request *best_with_room(quern_engine *e, uint64_t now)
+{
+    for (;;) {
+        qn_queue_entry *entry = qn_request_queue_best(e->queue, now, may_run, e);
+        quern_request *r = entry != NULL ? request_of(entry) : NULL;
+        if (r == NULL || qn_runner_has_room(runner_of(e, r), r)) return r;
+        e->models.items[r->model].is_full = true;
+    }
 }
 
 /* The request that gets a slot now, taken out of the queue; NULL: none. */
 static quern_request *next_to_run(quern_engine *e)
 {
     pthread_mutex_lock(&e->mutex);
-    qn_queue_entry *entry = qn_request_queue_best(e->queue, qn_clock_ns(), may_run, e);
-    quern_request *r = entry != NULL ? request_of(entry) : NULL;
+    quern_request *r = best_with_room(e, qn_clock_ns());
     if (r != NULL) {
         stop_waiting(e, r);
         if (!r->is_held) qn_shelf_hold(&e->models.shelf, r->model);
@@ -225,13 +239,18 @@ static quern_request *next_to_run(quern_engine *e)
     return r;
 }
 
+static bool may_yield(void *user, const qn_queue_entry *entry)
+{
+    return qn_runner_may_yield(runner_of(user, request_of(entry)), request_of(entry));
+}
+
 /* Whoever is next although no slot is free takes that of one with a lower priority. */
 static void let_urgent_in(quern_engine *e)
 {
     pthread_mutex_lock(&e->mutex);
-    qn_queue_entry *entry = qn_request_queue_best(e->queue, qn_clock_ns(), NULL, NULL);
+    const qn_queue_entry *entry = qn_request_queue_best(e->queue, qn_clock_ns(), may_yield, e);
     pthread_mutex_unlock(&e->mutex);
-    if (entry != NULL) qn_runner_yield(runner_of(e, request_of(entry)), request_of(entry));
+    if (entry != NULL) qn_runner_yield(runner_of(e, request_of(entry)));
 }
 
 /* The model that goes on: of those with work, the one that has received least. */
@@ -265,6 +284,7 @@ static bool others_stream(const quern_engine *e, const qn_served_model *m)
 
 static void admit(quern_engine *e)
 {
+    for (size_t i = 0; i < e->models.n_items; i++) e->models.items[i].is_full = false;
     let_urgent_in(e);
     for (quern_request *r; (r = next_to_run(e)) != NULL;) {
         qn_served_model *m = &e->models.items[r->model];
@@ -513,7 +533,9 @@ static quern_status enqueue(quern_engine *e, quern_request *first, const quern_r
                             quern_error *err)
 {
     pthread_mutex_lock(&e->mutex);
-    quern_status s = qn_served_models_check(&e->models, first->model, first->submitted_ns, err);
+    quern_status s = e->is_closing
+                         ? qn_fail(err, QUERN_ERR_CANCELED, "the engine is being closed")
+                         : qn_served_models_check(&e->models, first->model, first->submitted_ns, err);
     quern_request *end = first;
     while (end != NULL && s == QUERN_OK) {
         s = enqueue_one(e, end, p, err);
@@ -627,22 +649,21 @@ quern_engine_params quern_engine_params_default(void)
 static quern_status open_models(quern_engine *e, quern_error *err)
 {
     const quern_engine_params *p = &e->params;
-    const qn_served_params params = {.hooks = {e, park_queued, queue_parked, fail_parked},
-                                     .host = {.user = e,
-                                              .ended = request_ended,
-                                              .put_back = request_put_back,
-                                              .wake = pages_came,
-                                              .served = requests_served,
-                                              .metrics = &e->metrics},
-                                     .disk = {.directory = p->cache_directory,
-                                              .max_bytes = p->cache_max_bytes,
-                                              .hourly_bytes = p->cache_hourly_bytes},
-                                     .pool = e->pool,
-                                     .mutex = &e->mutex,
-                                     .changed = &e->changed,
-                                     .memory_limit = p->memory_limit,
-                                     .max_swap_wait_ns = (uint64_t)p->max_swap_wait_ms * 1000000,
-                                     .loader_done = loader_done};
+    const qn_served_params params = {
+        .hooks = {e, park_queued, queue_parked, fail_parked},
+        .host = {.user = e,
+                 .ended = request_ended,
+                 .put_back = request_put_back,
+                 .wake = pages_came,
+                 .served = requests_served,
+                 .metrics = &e->metrics},
+        .disk = {.directory = p->cache_directory, .max_bytes = p->cache_max_bytes, .budget = &e->budget},
+        .pool = e->pool,
+        .mutex = &e->mutex,
+        .changed = &e->changed,
+        .memory_limit = p->memory_limit,
+        .max_swap_wait_ns = (uint64_t)p->max_swap_wait_ms * 1000000,
+        .loader_done = loader_done};
     return qn_served_models_init(&e->models, &params, err);
 }
 
@@ -663,6 +684,7 @@ static quern_status start(quern_engine *e, quern_error *err)
         (p->cache_directory = e->directory = qn_strdup(p->cache_directory)) == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "engine: no memory");
     e->next_deadline_ns = UINT64_MAX;
+    e->budget.hourly_bytes = p->cache_hourly_bytes;
     quern_status s = qn_request_queue_create(&e->queue, p->max_waiting, (uint64_t)p->aging_ms * 1000000, err);
     if (s == QUERN_OK) s = qn_thread_pool_create(&e->pool, p->n_threads, err);
     if (s == QUERN_OK) s = open_models(e, err);
@@ -679,6 +701,7 @@ quern_status quern_engine_create(quern_engine **out, const quern_engine_params *
     if (params != NULL) memcpy(&e->params, params, qn_min_size(params->struct_bytes, sizeof e->params));
     pthread_mutex_init(&e->mutex, NULL);
     qn_metrics_init(&e->metrics);
+    qn_write_budget_init(&e->budget, 0);
     pthread_condattr_t clock; /* that of qn_clock_ns */
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -705,6 +728,7 @@ void quern_engine_destroy(quern_engine *e)
     pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->mutex);
     qn_metrics_deinit(&e->metrics);
+    qn_write_budget_deinit(&e->budget);
     qn_free(e->directory);
     qn_free(e);
 }

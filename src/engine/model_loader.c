@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef enum job_state { NO_JOB, JOB_BEGUN, JOB_DONE } job_state;
@@ -26,8 +27,10 @@ quern_engine_model_params qn_model_source_params(const qn_model_source *s, size_
 {
     quern_engine_model_params p = s->params;
     p.n_ctx = (uint32_t)n_ctx;
-    if (n_ctx < full_n_ctx)
-        p.n_positions = (uint64_t)((double)p.n_positions * (double)n_ctx / (double)full_n_ctx);
+    if (n_ctx < full_n_ctx && p.n_positions > 0) { /* 0 stays the default */
+        const double share = (double)n_ctx / (double)full_n_ctx;
+        p.n_positions = (uint64_t)fmax((double)p.n_positions * share, 1.0);
+    }
     return p;
 }
 
@@ -76,10 +79,12 @@ static void *open_in_background(void *user)
 
 static void create_runner(const qn_model_loader *l, qn_model_job *job)
 {
+    qn_runner_disk disk = l->params.disk;
+    disk.is_optional = true; /* it could be used when the model was made known, or it never could */
     for (;;) {
         const quern_engine_model_params p = qn_model_source_params(job->source, job->n_ctx, job->full_n_ctx);
-        job->status = qn_runner_create(&job->runner, job->source->name, job->model, &p, &l->params.disk,
-                                       l->params.pool, &l->params.host, &job->error);
+        job->status = qn_runner_create(&job->runner, job->source->name, job->model, &p, &disk, l->params.pool,
+                                       &l->params.host, &job->error);
         if (job->status != QUERN_ERR_NOMEM || job->n_ctx <= job->least_n_ctx) return;
         job->n_ctx = qn_max_size(job->n_ctx / 2, job->least_n_ctx);
     }

@@ -328,6 +328,9 @@ static qn_shelf_step bring(qn_model_shelf *s, size_t i, uint64_t now_ns)
     if (needed > there)
         return (qn_shelf_step){
             .act = QN_SHELF_REFUSE, .place = i, .needed_bytes = needed, .there_bytes = there};
+    if (p->state == QN_SHELF_IN && p->is_draining &&
+        s->target != i) /* it goes for another, which has its turn */
+        return (qn_shelf_step){.act = QN_SHELF_REST};
     if (p->state == QN_SHELF_IN) return make_larger(s, i, now_ns);
     const size_t n_ctx = longest_context(s, i, least, there);
     const uint64_t bytes = bytes_at(s, i, n_ctx), used = qn_shelf_used_bytes(s),

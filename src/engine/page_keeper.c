@@ -5,7 +5,6 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
-#include <pthread.h>
 #include <string.h>
 
 enum {
@@ -28,7 +27,6 @@ struct qn_page_keeper {
     qn_page_store *store;
     pthread_t thread;
     bool has_thread;
-    uint64_t hour_began_ns, hour_bytes; /* asked to be written since then */
     size_t page_bytes, max_held;
 
     pthread_mutex_t mutex; /* for what follows */
@@ -37,8 +35,44 @@ struct qn_page_keeper {
     uint64_t closing_ns;   /* then it ends whatever waits */
     save saves[MAX_SAVES]; /* a ring: [first, first + n_written) are written, n_saves in all */
     size_t first, n_written, n_saves;
-    qn_page_fetch *wanted, *done; /* lists */
+    qn_page_fetch *wanted, *done; /* lists, the oldest first */
 };
+
+/* ---- the budget -------------------------------------------------------------------------------- */
+
+void qn_write_budget_init(qn_write_budget *b, uint64_t hourly_bytes)
+{
+    *b = (qn_write_budget){.hourly_bytes = hourly_bytes, .hour_began_ns = qn_clock_ns()};
+    pthread_mutex_init(&b->mutex, NULL);
+}
+
+void qn_write_budget_deinit(qn_write_budget *b)
+{
+    pthread_mutex_destroy(&b->mutex);
+}
+
+/* Takes so much of this hour's bytes. False: there is not so much left. */
+static bool spend(qn_write_budget *b, uint64_t n_bytes)
+{
+    pthread_mutex_lock(&b->mutex);
+    const uint64_t now = qn_clock_ns();
+    if (now - b->hour_began_ns >= HOUR_NS) {
+        b->hour_began_ns = now;
+        b->hour_bytes = 0;
+    }
+    const bool fits = n_bytes <= b->hourly_bytes && b->hour_bytes <= b->hourly_bytes - n_bytes;
+    if (fits) b->hour_bytes += n_bytes;
+    pthread_mutex_unlock(&b->mutex);
+    return fits;
+}
+
+/* Gives back what was not written. */
+static void refund(qn_write_budget *b, uint64_t n_bytes)
+{
+    pthread_mutex_lock(&b->mutex);
+    b->hour_bytes -= b->hour_bytes < n_bytes ? b->hour_bytes : n_bytes; /* an hour may have begun since */
+    pthread_mutex_unlock(&b->mutex);
+}
 
 /* ---- the keeper's thread ----------------------------------------------------------------------- */
 
@@ -59,7 +93,8 @@ static void read_pages(qn_page_keeper *k, qn_page_fetch *f)
     }
 }
 
-static void write_page(qn_page_keeper *k, const save *s)
+/* A saved page; its data lies in the cache. */
+static qn_prefix_page page_of(const qn_page_keeper *k, const save *s)
 {
     qn_prefix_page page = {.key = s->key,
                            .parent = s->parent,
@@ -68,7 +103,22 @@ static void write_page(qn_page_keeper *k, const save *s)
                            .position = s->position};
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
         if (s->pages[g] >= 0) page.data[g] = qn_kv_cache_page_data(k->params.cache, g, s->pages[g]);
-    (void)qn_page_store_write(k->store, &page, NULL); /* what cannot be written is computed again one day */
+    return page;
+}
+
+static void write_page(qn_page_keeper *k, const save *s)
+{
+    const qn_prefix_page page = page_of(k, s);
+    const quern_status status = qn_page_store_write(k->store, &page, NULL);
+    if (status != QUERN_OK) refund(k->params.budget, k->page_bytes); /* it is computed again one day */
+}
+
+/* A list goes from the oldest to the latest. */
+static void put_last(qn_page_fetch **list, qn_page_fetch *f)
+{
+    while (*list != NULL) list = &(*list)->next;
+    f->next = NULL;
+    *list = f;
 }
 
 /* One piece of work; whoever waits for pages comes first. The mutex is held, but not during the work. False:
@@ -81,8 +131,7 @@ static bool work(qn_page_keeper *k)
         pthread_mutex_unlock(&k->mutex);
         read_pages(k, f);
         pthread_mutex_lock(&k->mutex);
-        f->next = k->done;
-        k->done = f;
+        put_last(&k->done, f);
         return true;
     }
     if (k->n_written == k->n_saves) return false;
@@ -116,22 +165,24 @@ static void *keep(void *user)
 
 /* ---- saving ------------------------------------------------------------------------------------ */
 
-/* Whether so much more may be written in this hour. */
-static bool may_write(qn_page_keeper *k)
+/* Whether a page waits to be written already, or is being. The mutex is held. */
+static bool is_pending(const qn_page_keeper *k, const save *s)
 {
-    const uint64_t now = qn_clock_ns();
-    if (now - k->hour_began_ns >= HOUR_NS) {
-        k->hour_began_ns = now;
-        k->hour_bytes = 0;
+    for (size_t i = 0; i < k->n_saves; i++) {
+        const save *other = &k->saves[(k->first + i) % MAX_SAVES];
+        if (memcmp(&other->key, &s->key, sizeof s->key) == 0 &&
+            memcmp(other->pages, s->pages, sizeof s->pages) == 0)
+            return true;
     }
-    return k->hour_bytes + k->page_bytes <= k->params.hourly_bytes;
+    return false;
 }
 
-/* Puts a page into the ring, held. False: it is full. */
+/* Puts a page into the ring, held, unless it is there. False: the ring is full, or this hour's bytes are. */
 static bool put(qn_page_keeper *k, const save *s)
 {
     pthread_mutex_lock(&k->mutex);
-    const bool fits = k->n_saves < k->max_held;
+    if (is_pending(k, s)) return pthread_mutex_unlock(&k->mutex), true;
+    const bool fits = k->n_saves < k->max_held && spend(k->params.budget, k->page_bytes);
     if (fits) k->saves[(k->first + k->n_saves++) % MAX_SAVES] = *s;
     pthread_cond_signal(&k->changed);
     pthread_mutex_unlock(&k->mutex);
@@ -148,15 +199,13 @@ void qn_page_keeper_save(qn_page_keeper *k, qn_prefix_key name_space, const quer
     for (; s.position + QN_PAGE_POSITIONS <= n_tokens; s.position += QN_PAGE_POSITIONS) {
         s.parent = s.key;
         s.key = qn_prefix_key_of(s.parent, tokens + s.position, QN_PAGE_POSITIONS);
-        if (qn_page_store_has(k->store, s.key)) continue;
-        if (!may_write(k)) return;
         memcpy(s.tokens, tokens + s.position, sizeof s.tokens);
         for (size_t g = 0; g < QN_CACHE_GROUPS; g++) {
             const int32_t *table = qn_kv_cache_pages(k->params.cache, seq, g);
             s.pages[g] = table != NULL ? table[s.position / QN_PAGE_POSITIONS] : -1;
         }
-        if (!put(k, &s)) return;
-        k->hour_bytes += k->page_bytes;
+        const qn_prefix_page page = page_of(k, &s);
+        if (!qn_page_store_holds(k->store, &page) && !put(k, &s)) return;
     }
 }
 
@@ -204,8 +253,7 @@ static bool read_on(qn_page_keeper *k, qn_page_fetch *f)
     }
     if (f->n_pages == 0) return false;
     pthread_mutex_lock(&k->mutex);
-    f->next = k->wanted;
-    k->wanted = f;
+    put_last(&k->wanted, f);
     pthread_cond_signal(&k->changed);
     pthread_mutex_unlock(&k->mutex);
     return true;
@@ -221,9 +269,12 @@ bool qn_page_keeper_fetch(qn_page_keeper *k, qn_page_fetch *f)
     return read_on(k, f);
 }
 
-/* What was read is known from now on. */
-static void take_in(qn_page_keeper *k, qn_page_fetch *f)
+/* What was read is known from now on. False: some of it could not be, for what it follows is not known any
+ * more.
+ */
+static bool take_in(qn_page_keeper *k, qn_page_fetch *f)
 {
+    bool all = true;
     for (size_t i = 0; i < f->n_pages; i++) {
         const size_t position = f->position + i * QN_PAGE_POSITIONS;
         const qn_prefix_page page = {.key = f->keys[i + 1],
@@ -236,9 +287,11 @@ static void take_in(qn_page_keeper *k, qn_page_fetch *f)
             qn_kv_cache_release(k->params.cache, g, f->pages[i][g]);
             f->pages[i][g] = -1;
         }
-        if (i >= f->n_read || !qn_prefix_tree_add(k->params.tree, &page, f->pages[i]))
-            release_page(k, f->pages[i]);
+        if (i < f->n_read && qn_prefix_tree_add(k->params.tree, &page, f->pages[i])) continue;
+        release_page(k, f->pages[i]);
+        all = all && i >= f->n_read;
     }
+    return all;
 }
 
 void *qn_page_keeper_collect(qn_page_keeper *k)
@@ -250,8 +303,8 @@ void *qn_page_keeper_collect(qn_page_keeper *k)
         if (f != NULL) k->done = f->next;
         pthread_mutex_unlock(&k->mutex);
         if (f == NULL) return NULL;
-        take_in(k, f);
-        const bool is_all = f->n_read == f->n_pages && f->n_pages == QN_FETCH_PAGES;
+        const bool is_all = take_in(k, f) && f->n_read == f->n_pages && f->n_pages == QN_FETCH_PAGES &&
+                            k->params.is_wanted(f->owner);
         f->keys[0] = f->keys[f->n_pages];
         f->position += f->n_pages * QN_PAGE_POSITIONS;
         if (!is_all || !read_on(k, f)) return f->owner;
@@ -266,7 +319,6 @@ quern_status qn_page_keeper_create(qn_page_keeper **out, const qn_page_keeper_pa
     qn_page_keeper *k = *out = qn_calloc(1, sizeof *k);
     if (k == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "page keeper: no memory");
     k->params = *params;
-    k->hour_began_ns = qn_clock_ns();
     qn_page_store_params store = {
         .directory = params->directory, .max_bytes = params->max_bytes, .model_key = params->model_key};
     size_t least_pages = SIZE_MAX;
@@ -305,9 +357,4 @@ void qn_page_keeper_destroy(qn_page_keeper *k)
     pthread_cond_destroy(&k->changed);
     pthread_mutex_destroy(&k->mutex);
     qn_free(k);
-}
-
-void qn_page_keeper_get_stats(qn_page_keeper *k, qn_page_store_stats *stats)
-{
-    qn_page_store_get_stats(k->store, stats);
 }

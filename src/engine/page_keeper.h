@@ -13,17 +13,30 @@
 
 #include "cache/page_store.h"
 
+#include <pthread.h>
+
 typedef struct qn_page_keeper qn_page_keeper;
 
+/* What all keepers of an engine together may write in an hour; what is not used up in one is gone. Any
+ * thread. */
+typedef struct qn_write_budget {
+    pthread_mutex_t mutex;
+    uint64_t hourly_bytes;
+    uint64_t hour_began_ns, hour_bytes; /* written since then, or about to be */
+} qn_write_budget;
+void qn_write_budget_init(qn_write_budget *b, uint64_t hourly_bytes);
+void qn_write_budget_deinit(qn_write_budget *b);
+
 typedef struct qn_page_keeper_params {
-    const char *directory; /* of all models */
-    uint64_t max_bytes;    /* of it */
-    uint64_t hourly_bytes; /* that are written at most; what is not used up in one hour is gone */
-    const char *model_key; /* as for qn_page_store_params */
-    qn_kv_cache *cache;    /* these must outlive it */
+    const char *directory;   /* of all models */
+    uint64_t max_bytes;      /* of it */
+    qn_write_budget *budget; /* must outlive it */
+    const char *model_key;   /* as for qn_page_store_params */
+    qn_kv_cache *cache;      /* these must outlive it */
     qn_prefix_tree *tree;
     void (*wake)(void *user); /* on the keeper's thread: there is something to collect */
     void *user;
+    bool (*is_wanted)(void *owner); /* whether the owner of a fetch still wants the rest of it */
 } qn_page_keeper_params;
 
 enum { QN_FETCH_PAGES = 8 /* at once */ };
@@ -61,7 +74,5 @@ bool qn_page_keeper_fetch(qn_page_keeper *k, qn_page_fetch *f);
 /* Takes in what was read and lets go of what was written. Returns the owners, one a call, of fetches that are
  * done; NULL: no more now. */
 void *qn_page_keeper_collect(qn_page_keeper *k);
-
-void qn_page_keeper_get_stats(qn_page_keeper *k, qn_page_store_stats *stats);
 
 #endif

@@ -189,7 +189,8 @@ static quern_status create_one(quern_request **out, quern_request *first, const 
     r->first = first != NULL ? first : r;
     atomic_init(&r->holders, 1);
     r->submitted_ns = first != NULL ? first->submitted_ns : qn_clock_ns();
-    r->deadline_ns = p->deadline_ns > 0 ? r->submitted_ns + p->deadline_ns : 0;
+    if (p->deadline_ns > 0 && !qn_add_u64(r->submitted_ns, p->deadline_ns, &r->deadline_ns))
+        r->deadline_ns = 0; /* in centuries: never */
     r->on_event = p->on_event;
     r->news.is_over = p->on_event != NULL;
     r->user = p->user;
@@ -372,7 +373,7 @@ void qn_request_take_step(quern_request *r, uint64_t now_ns)
     if (r->first_token_ns == 0) {
         r->first_token_ns = now_ns;
         result->prompt_ns = now_ns - r->began_ns;
-    } else {
+    } else if (now_ns != r->last_token_ns) { /* else these follow in the same step */
         r->gap_ns = now_ns - r->last_token_ns;
         result->longest_gap_ns = r->gap_ns > result->longest_gap_ns ? r->gap_ns : result->longest_gap_ns;
     }
@@ -431,6 +432,8 @@ void qn_request_end(quern_request *r, quern_status status, quern_error *err)
     else result->generate_ns = now - r->first_token_ns;
     qn_request_come_back(r);
     qn_metrics_count_ended(r->metrics, result, status, now - r->submitted_ns);
+    /* whoever is told may give back the grammar, and the model that it knows */
+    if (r->sampler != NULL) (void)quern_sampler_constrain(r->sampler, NULL, false, NULL);
     const bool has_embedding = r->embeds && status == QUERN_OK && result->finish == QUERN_FINISH_STOP;
     qn_request_tell(r, &(quern_event){.kind = status == QUERN_OK ? QUERN_EVENT_FINISHED : QUERN_EVENT_FAILED,
                                       .result = *result,

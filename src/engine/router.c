@@ -215,8 +215,8 @@ static quern_status wait_for_values(quern_request *request, float *values, size_
 }
 
 /* The logits of the letters behind a question, [n_choices][QN_LETTER_FORMS], or the vector of a text. */
-static quern_status ask_tokens(const quern_router *r, const quern_token *tokens, size_t n_tokens,
-                               float *values, size_t n_values, quern_error *err)
+static quern_status ask_tokens(const quern_router *r, uint64_t end_ns, const quern_token *tokens,
+                               size_t n_tokens, float *values, size_t n_values, quern_error *err)
 {
     quern_request *request;
     quern_request_params p = quern_request_params_default();
@@ -224,7 +224,8 @@ static quern_status ask_tokens(const quern_router *r, const quern_token *tokens,
     p.embeds = true, p.truncate = p.normalize = r->encoder != NULL;
     if (r->encoder == NULL) p.choices = r->prompt.letters, p.n_choices = n_values;
     p.priority = QUERN_PRIORITY_INTERACTIVE;
-    p.deadline_ns = r->timeout_ns;
+    const uint64_t now = qn_clock_ns();
+    p.deadline_ns = end_ns > now ? end_ns - now : 1; /* too late already */
     p.client = "router";
     quern_status s = quern_submit(r->engine, &p, &request, err);
     if (s == QUERN_OK) s = wait_for_values(request, values, n_values, err);
@@ -235,15 +236,15 @@ static quern_status ask_tokens(const quern_router *r, const quern_token *tokens,
 /* ---- a classifier that generates ---- */
 
 /* How likely each letter is, in nats, whatever form it has. */
-static quern_status ask_for_letter(const quern_router *r, const char *text, size_t n_bytes, float *scores,
-                                   quern_error *err)
+static quern_status ask_for_letter(const quern_router *r, uint64_t end_ns, const char *text, size_t n_bytes,
+                                   float *scores, quern_error *err)
 {
     quern_token *tokens;
     size_t n_tokens;
     float logits[QUERN_MAX_DESCRIBED_ROUTES * QN_LETTER_FORMS];
     quern_status s = qn_router_prompt_fill(&r->prompt, text, n_bytes, r->max_bytes, &tokens, &n_tokens, err);
     if (s != QUERN_OK) return s;
-    s = ask_tokens(r, tokens, n_tokens, logits, r->n_choices * QN_LETTER_FORMS, err);
+    s = ask_tokens(r, end_ns, tokens, n_tokens, logits, r->n_choices * QN_LETTER_FORMS, err);
     qn_free(tokens);
     for (size_t i = 0; i < r->n_choices && s == QUERN_OK; i++) {
         const float *forms = logits + i * QN_LETTER_FORMS, more = fmaxf(forms[0], forms[1]),
@@ -270,24 +271,24 @@ static void note(quern_router *r, float *place, const float *values, size_t n)
     pthread_mutex_unlock(&r->mutex);
 }
 
-static quern_status by_letters(quern_router *r, const char *text, size_t n_bytes, float *scores,
-                               quern_error *err)
+static quern_status by_letters(quern_router *r, uint64_t end_ns, const char *text, size_t n_bytes,
+                               float *scores, quern_error *err)
 {
     if (!was_asked(r)) {
         float bias[QUERN_MAX_DESCRIBED_ROUTES];
-        const quern_status s = ask_for_letter(r, "", 0, bias, err);
+        const quern_status s = ask_for_letter(r, end_ns, "", 0, bias, err);
         if (s != QUERN_OK) return s;
         note(r, r->bias, bias, r->n_choices);
     }
-    const quern_status s = ask_for_letter(r, text, n_bytes, scores, err);
+    const quern_status s = ask_for_letter(r, end_ns, text, n_bytes, scores, err);
     for (size_t i = 0; i < r->n_choices && s == QUERN_OK; i++) scores[i] -= r->bias[i];
     return s;
 }
 
 /* ---- a classifier that makes vectors ---- */
 
-static quern_status ask_for_vector(const quern_router *r, const char *text, size_t n_bytes, float *vector,
-                                   size_t n_embd, quern_error *err)
+static quern_status ask_for_vector(const quern_router *r, uint64_t end_ns, const char *text, size_t n_bytes,
+                                   float *vector, size_t n_embd, quern_error *err)
 {
     quern_token *tokens;
     size_t n_tokens;
@@ -295,34 +296,34 @@ static quern_status ask_for_vector(const quern_router *r, const char *text, size
         quern_tokenize(r->encoder, text, n_bytes, QUERN_TOKENIZE_ADD_SPECIAL, &tokens, &n_tokens, err);
     if (s != QUERN_OK) return s;
     if (n_tokens == 0) memset(vector, 0, n_embd * sizeof *vector); /* like nothing */
-    else s = ask_tokens(r, tokens, n_tokens, vector, n_embd, err);
+    else s = ask_tokens(r, end_ns, tokens, n_tokens, vector, n_embd, err);
     quern_free(tokens);
     return s;
 }
 
 /* vectors: [n_choices + 1][n_embd] room; the last is of the text. */
-static quern_status fill_vectors(quern_router *r, const char *text, size_t n_bytes, float *vectors,
-                                 size_t n_embd, quern_error *err)
+static quern_status fill_vectors(quern_router *r, uint64_t end_ns, const char *text, size_t n_bytes,
+                                 float *vectors, size_t n_embd, quern_error *err)
 {
     quern_status s = QUERN_OK;
     if (!was_asked(r)) {
         for (size_t i = 0; i < r->n_choices && s == QUERN_OK; i++)
-            s = ask_for_vector(r, r->descriptions[i], strlen(r->descriptions[i]), vectors + i * n_embd,
-                               n_embd, err);
+            s = ask_for_vector(r, end_ns, r->descriptions[i], strlen(r->descriptions[i]),
+                               vectors + i * n_embd, n_embd, err);
         if (s == QUERN_OK) note(r, r->vectors, vectors, r->n_choices * n_embd);
     }
     if (s != QUERN_OK) return s;
-    return ask_for_vector(r, text, qn_min_size(n_bytes, r->max_bytes), vectors + r->n_choices * n_embd,
-                          n_embd, err);
+    return ask_for_vector(r, end_ns, text, qn_min_size(n_bytes, r->max_bytes),
+                          vectors + r->n_choices * n_embd, n_embd, err);
 }
 
-static quern_status by_vectors(quern_router *r, const char *text, size_t n_bytes, float *scores,
-                               quern_error *err)
+static quern_status by_vectors(quern_router *r, uint64_t end_ns, const char *text, size_t n_bytes,
+                               float *scores, quern_error *err)
 {
     const size_t n_embd = quern_embed_size(r->encoder, QUERN_POOLING_DEFAULT, 1);
     float *vectors = qn_calloc((r->n_choices + 1) * n_embd, sizeof *vectors);
     if (vectors == NULL) return fail_nomem(err);
-    const quern_status s = fill_vectors(r, text, n_bytes, vectors, n_embd, err);
+    const quern_status s = fill_vectors(r, end_ns, text, n_bytes, vectors, n_embd, err);
     const float *of_text = vectors + r->n_choices * n_embd;
     for (size_t i = 0; i < r->n_choices && s == QUERN_OK; i++) {
         double cosine = 0;
@@ -347,11 +348,13 @@ static void fill_shares(const quern_router *r, const float *scores, float *share
 }
 
 /* False: it says nothing, or nothing clear. */
-static bool by_classifier(quern_router *r, const char *text, size_t n_bytes, quern_routing *routing)
+static bool by_classifier(quern_router *r, uint64_t end_ns, const char *text, size_t n_bytes,
+                          quern_routing *routing)
 {
     float scores[QUERN_MAX_DESCRIBED_ROUTES] = {0};
-    const quern_status s = r->encoder != NULL ? by_vectors(r, text, n_bytes, scores, &routing->problem)
-                                              : by_letters(r, text, n_bytes, scores, &routing->problem);
+    const quern_status s = r->encoder != NULL
+                               ? by_vectors(r, end_ns, text, n_bytes, scores, &routing->problem)
+                               : by_letters(r, end_ns, text, n_bytes, scores, &routing->problem);
     if (s != QUERN_OK) return false;
     fill_shares(r, scores, routing->shares);
     routing->was_asked = true;
@@ -365,11 +368,11 @@ static bool by_classifier(quern_router *r, const char *text, size_t n_bytes, que
 
 void quern_router_pick(quern_router *r, const char *text, size_t n_bytes, quern_routing *routing)
 {
-    const uint64_t start = qn_clock_ns();
+    const uint64_t start = qn_clock_ns(), end_ns = start + r->timeout_ns; /* of all that is asked */
     *routing = (quern_routing){.by = QUERN_ROUTED_BY_RULE};
     routing->route = first_by_rule(r, text, n_bytes);
     if (routing->route == r->n_routes) {
-        const bool is_picked = r->classifier != NULL && by_classifier(r, text, n_bytes, routing);
+        const bool is_picked = r->classifier != NULL && by_classifier(r, end_ns, text, n_bytes, routing);
         routing->by = is_picked ? QUERN_ROUTED_BY_CLASSIFIER : QUERN_ROUTED_BY_FALLBACK;
     }
     routing->model = routing->by == QUERN_ROUTED_BY_FALLBACK ? r->fallback : r->routes[routing->route].model;

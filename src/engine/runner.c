@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "engine/page_key.h"
 
 #include <string.h>
@@ -45,10 +46,22 @@ static size_t untouched_bytes(const qn_context_setup *setup, const quern_model *
     return (size_t)setup->device.n_threads * model->hparams.n_vocab * sizeof(float);
 }
 
-/* All that is taken beside the cache. */
-static uint64_t scratch_bytes(const qn_context_setup *setup, const quern_model *model)
+static qn_lookup_params lookup_params(const qn_context_setup *setup)
 {
-    return qn_cpu_scratch_bytes(&model->program, &setup->device) + untouched_bytes(setup, model);
+    return (qn_lookup_params){.capacity = setup->cache.n_ctx, .least = LEAST_EQUAL};
+}
+
+static bool makes_guesses(const quern_model *model, const quern_engine_model_params *p)
+{
+    return !p->no_guesses && qn_model_generates(model);
+}
+
+/* All that is taken beside the cache. */
+static uint64_t scratch_bytes(const qn_context_setup *setup, const quern_model *model, bool guesses)
+{
+    const qn_lookup_params lookup = lookup_params(setup);
+    return qn_cpu_scratch_bytes(&model->program, &setup->device) + untouched_bytes(setup, model) +
+           (guesses ? setup->cache.n_sequences * qn_lookup_index_bytes(&lookup) : 0);
 }
 
 /* What the draft model takes; none: 0. */
@@ -71,12 +84,15 @@ quern_status qn_runner_plan_memory(qn_runner_plan *plan, const quern_model *mode
 {
     qn_context_setup setup;
     uint64_t draft_bytes;
-    quern_status s = set_up(&setup, model, params, n_threads, err);
+    quern_engine_model_params p = *params;
+    p.memory_limit = UINT64_MAX; /* of no importance to a plan; what there is need not be asked for */
+    quern_status s = set_up(&setup, model, &p, n_threads, err);
     if (s == QUERN_OK) s = plan_draft(&setup, model, draft_model_of(model, params), &draft_bytes, err);
     if (s != QUERN_OK) return s;
     *plan = (qn_runner_plan){.n_ctx = setup.cache.n_ctx,
                              .kv_bytes = qn_kv_cache_bytes(&model->program, &setup.cache),
-                             .scratch_bytes = scratch_bytes(&setup, model) + draft_bytes};
+                             .scratch_bytes =
+                                 scratch_bytes(&setup, model, makes_guesses(model, params)) + draft_bytes};
     return QUERN_OK;
 }
 
@@ -87,7 +103,7 @@ static quern_status take_memory(qn_runner *r, const quern_model *draft_model, qu
     quern_status s = plan_draft(&r->setup, r->model, draft_model, &draft_bytes, err);
     if (s != QUERN_OK) return s;
     const uint64_t wanted = qn_kv_cache_bytes(&r->model->program, &r->setup.cache) +
-                            scratch_bytes(&r->setup, r->model) + draft_bytes;
+                            scratch_bytes(&r->setup, r->model, r->makes_guesses) + draft_bytes;
     if (wanted > r->setup.memory_limit)
         return qn_fail(err, QUERN_ERR_NOMEM,
                        "%s: keys, values and scratch take %llu bytes, but only %llu are available (fewer "
@@ -109,7 +125,7 @@ static quern_status take_memory(qn_runner *r, const quern_model *draft_model, qu
         r->embedding == NULL || r->asked == NULL || r->services == NULL || r->tokens == NULL ||
         r->segments == NULL || r->outputs == NULL)
         return qn_fail(err, QUERN_ERR_NOMEM, "%s: no memory", r->name);
-    const qn_lookup_params lookup = {.capacity = r->setup.cache.n_ctx, .least = LEAST_EQUAL};
+    const qn_lookup_params lookup = lookup_params(&r->setup);
     for (size_t i = 0; i < r->n_slots && s == QUERN_OK; i++) {
         r->slots[i].seq = i;
         if (r->makes_guesses) s = qn_lookup_index_create(&r->slots[i].text, &lookup, err);
@@ -122,6 +138,13 @@ static quern_status take_memory(qn_runner *r, const quern_model *draft_model, qu
     return s;
 }
 
+/* Whether a request still wants pages that are being read for it. */
+static bool is_wanted(void *owner)
+{
+    const quern_request *q = owner;
+    return !atomic_load(&q->is_canceled) && (q->deadline_ns == 0 || qn_clock_ns() < q->deadline_ns);
+}
+
 static quern_status open_keeper(qn_runner *r, const qn_runner_disk *disk, quern_error *err)
 {
     char name[QN_PAGE_KEY_BYTES];
@@ -129,13 +152,17 @@ static quern_status open_keeper(qn_runner *r, const qn_runner_disk *disk, quern_
     qn_page_key_make(name, r->model, r->setup.cache.type_k, r->setup.cache.type_v);
     const qn_page_keeper_params params = {.directory = disk->directory,
                                           .max_bytes = disk->max_bytes,
-                                          .hourly_bytes = disk->hourly_bytes,
+                                          .budget = disk->budget,
                                           .model_key = name,
                                           .cache = r->cache,
                                           .tree = r->tree,
                                           .wake = r->host.wake,
-                                          .user = r->host.user};
-    return qn_page_keeper_create(&r->keeper, &params, err);
+                                          .user = r->host.user,
+                                          .is_wanted = is_wanted};
+    const quern_status s = qn_page_keeper_create(&r->keeper, &params, err);
+    if (s == QUERN_OK || s == QUERN_ERR_NOMEM || !disk->is_optional) return s;
+    qn_log_write(&r->model->log, QUERN_LOG_WARN, "%s: nothing is kept for later: %s", r->name, err->message);
+    return QUERN_OK;
 }
 
 quern_status qn_runner_create(qn_runner **out, const char *name, const quern_model *model,
@@ -155,7 +182,7 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
         s = qn_fail(err, QUERN_ERR_ARGUMENT, "%s: was opened without its weights", model->path);
     if (s == QUERN_OK) s = set_up(&r->setup, model, &p, qn_thread_pool_size(pool), err);
     r->setup.device.pool = r->pool = pool;
-    r->makes_guesses = !p.no_guesses && qn_model_generates(model);
+    r->makes_guesses = makes_guesses(model, &p);
     r->n_draft = qn_min_size(p.n_draft, QN_MAX_DRAFT);
     if (s == QUERN_OK) s = take_memory(r, draft_model_of(model, &p), err);
     if (s == QUERN_OK) s = open_keeper(r, disk, err);
@@ -183,10 +210,6 @@ void qn_runner_destroy(qn_runner *r)
 const char *qn_runner_name(const qn_runner *r)
 {
     return r->name;
-}
-const quern_model *qn_runner_model(const qn_runner *r)
-{
-    return r->model;
 }
 size_t qn_runner_context(const qn_runner *r)
 {

@@ -17,7 +17,9 @@
 /* Where pages are kept for the time after a restart. */
 typedef struct qn_runner_disk {
     const char *directory; /* NULL: nowhere */
-    uint64_t max_bytes, hourly_bytes;
+    uint64_t max_bytes;
+    qn_write_budget *budget; /* of the engine */
+    bool is_optional;        /* where it cannot be used the model comes without it, and its log says why */
 } qn_runner_disk;
 
 /* What a step did for a request: tokens drawn, or for prompts the cost of as many. */
@@ -56,13 +58,14 @@ quern_status qn_runner_create(qn_runner **out, const char *name, const quern_mod
 void qn_runner_destroy(qn_runner *r); /* NULL is fine; no request may be running */
 
 const char *qn_runner_name(const qn_runner *r);
-const quern_model *qn_runner_model(const qn_runner *r);
 size_t qn_runner_context(const qn_runner *r); /* positions that a request may have */
 size_t qn_runner_active(const qn_runner *r);  /* requests that run */
 
-/* Whether a slot is free, and pages for what the request has to compute, if no other needs more. One alone
- * always may. */
-bool qn_runner_may_admit(const qn_runner *r, const quern_request *request);
+/* Whether there is a slot for the request, and one for it to wait for its pages in. */
+bool qn_runner_has_slot(const qn_runner *r, const quern_request *request);
+/* Whether there are pages for what the request has to compute, if no other needs more. One alone always may.
+ */
+bool qn_runner_has_room(const qn_runner *r, const quern_request *request);
 /* Has what the disk knows of its tokens read, if that is more than is known: then it waits, and comes back
  * from qn_runner_collect. False: there is no more. Once for each request. */
 bool qn_runner_fetch(qn_runner *r, quern_request *request);
@@ -70,8 +73,10 @@ bool qn_runner_fetch(qn_runner *r, quern_request *request);
 quern_request *qn_runner_collect(qn_runner *r);
 /* Gives it a slot, and what is known of its tokens' beginning. */
 void qn_runner_admit(qn_runner *r, quern_request *request);
-/* If no slot is free, and somebody with a priority that is really lower runs: puts the youngest such back. */
-bool qn_runner_yield(qn_runner *r, const quern_request *request);
+/* Whether no slot is free, and somebody with a priority that is really lower runs. */
+bool qn_runner_may_yield(const qn_runner *r, const quern_request *request);
+/* Then puts the youngest such back. */
+void qn_runner_yield(qn_runner *r);
 
 /* Ends the running requests that are canceled or past their deadline. */
 void qn_runner_sweep(qn_runner *r, uint64_t now_ns);

@@ -51,6 +51,7 @@ struct qn_runner {
     qn_kv_cache *cache;
     qn_prefix_tree *tree;
     qn_page_keeper *keeper; /* or NULL */
+    size_t n_fetching;      /* requests whose pages are being read */
     quern_request *fetched; /* list: their pages have come with those of another answer */
     qn_cpu *cpu;
     qn_thread_pool *pool;

@@ -93,22 +93,29 @@ static size_t pages_beside(const qn_runner *r, const quern_request *request, siz
     return request->n_tokens / QN_PAGE_POSITIONS + 1;
 }
 
-bool qn_runner_may_admit(const qn_runner *r, const quern_request *request)
+bool qn_runner_has_slot(const qn_runner *r, const quern_request *request)
+{
+    const bool may_fetch = r->keeper != NULL && !request->was_fetched;
+    return r->n_active + (may_fetch ? r->n_fetching : 0) < r->n_slots;
+}
+
+bool qn_runner_has_room(const qn_runner *r, const quern_request *request)
 {
     if (r->n_active == 0) return true;
-    if (r->n_active == r->n_slots) return false;
     size_t wanted = pages_beside(r, request, r->n_active);
     for (size_t i = 0; i < r->n_active; i++) wanted += pages_beside(r, r->by_turn[i]->request, i);
     return wanted <= r->setup.cache.n_positions / QN_PAGE_POSITIONS;
 }
 
-bool qn_runner_yield(qn_runner *r, const quern_request *request)
+bool qn_runner_may_yield(const qn_runner *r, const quern_request *request)
 {
-    if (r->n_active < r->n_slots) return false;
-    qn_slot *last = r->by_turn[r->n_active - 1];
-    if (last->request->entry.priority <= request->entry.priority) return false;
-    preempt(r, last);
-    return true;
+    return r->n_active == r->n_slots &&
+           r->by_turn[r->n_active - 1]->request->entry.priority > request->entry.priority;
+}
+
+void qn_runner_yield(qn_runner *r)
+{
+    preempt(r, r->by_turn[r->n_active - 1]);
 }
 
 void qn_slot_find_prefix(qn_runner *r, qn_slot *s)
@@ -146,7 +153,9 @@ bool qn_runner_fetch(qn_runner *r, quern_request *request)
                                      .name_space = request->name_space,
                                      .tokens = request->tokens,
                                      .n_tokens = request->n_tokens};
-    return request->is_fetching = qn_page_keeper_fetch(r->keeper, &request->fetch);
+    request->is_fetching = qn_page_keeper_fetch(r->keeper, &request->fetch);
+    if (request->is_fetching) r->n_fetching++;
+    return request->is_fetching;
 }
 
 quern_request *qn_runner_collect(qn_runner *r)
@@ -156,6 +165,7 @@ quern_request *qn_runner_collect(qn_runner *r)
     if (request == NULL) return NULL;
     r->fetched = request->next_fetched;
     request->next_fetched = NULL;
+    if (request->is_fetching) r->n_fetching--; /* other answers of a prompt wait for the first */
     request->is_fetching = false;
     return request;
 }

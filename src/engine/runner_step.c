@@ -18,6 +18,7 @@
 enum {
     IDLE_BUDGET = 4,  /* times the budget, if nobody streams: a step in which nothing can be canceled */
     PROMPT_BATCH = 8, /* tokens of a prompt cost what one token of an answer costs */
+    LEAST_SHARE = 4,  /* a step may take a quarter longer than its streams do, whatever the budget */
 };
 
 /* ---- filling a step ---------------------------------------------------------------------------- */
@@ -144,7 +145,13 @@ static bool will_be_known(const qn_runner *r, const qn_slot *s)
 static void add_prompts(qn_runner *r, uint64_t budget_ns, bool others_stream)
 {
     const bool nobody_waits = r->batch.n_tokens == 0 && !others_stream;
-    const uint64_t budget = nobody_waits ? budget_ns * IDLE_BUDGET : budget_ns;
+    /* where a step without prompts takes longer than all may, prompts still go on, slowly */
+    const double plain_ns = qn_step_pace_expect(&r->pace, &r->shape);
+    const uint64_t least_budget = (uint64_t)(plain_ns + plain_ns / LEAST_SHARE),
+                   budget = nobody_waits               ? budget_ns * IDLE_BUDGET
+                            : budget_ns > least_budget ? budget_ns
+                                                       : least_budget;
+    bool has_prompt = false;
     for (size_t i = 0; i < r->n_active && !is_full(r);) {
         qn_slot *s = r->by_turn[i];
         if (s->n_in_step > 0 || is_read_for(r, s) || will_be_known(r, s)) {
@@ -159,9 +166,12 @@ static void add_prompts(qn_runner *r, uint64_t budget_ns, bool others_stream)
         }
         const bool whole = !r->model->hparams.causal;
         const size_t piece = whole ? most : qn_min_size(QN_LEAST_PIECE, most),
-                     least = r->batch.n_tokens == 0 || i == 0 ? piece : 0,
+                     least = r->batch.n_tokens == 0 || i == 0 ? piece
+                             : !has_prompt && !whole          ? 1
+                                                              : 0,
                      n = qn_step_pace_fit(&r->pace, &r->shape, qn_slot_length(r, s), least, most, budget);
         if (n == 0 || (whole && n < most)) break;
+        has_prompt = true;
         if (qn_slot_make_room(r, s, n)) add_to_step(r, s, n);
         if (i < r->n_active && r->by_turn[i] == s) i++;
     }

@@ -17,6 +17,7 @@ typedef struct qn_served_model {
     const char *name;
     const quern_model *described; /* for tokens and texts: the header, or the caller's model */
     size_t n_ctx;                 /* positions that a request may have */
+    bool is_full;                 /* whoever is next has no room in it yet; of one round of admitting */
     qn_runner *runner;            /* NULL: it is not in memory */
     double received_ns;           /* of steps, counted so that models that have work share the time alike */
 

@@ -15,6 +15,8 @@ _Static_assert((int)QN_PAGE_KEY_BYTES <= (int)QN_SESSION_MAX_MODEL_KEY + 1, "a k
 static quern_status get_parts(qn_sequence_parts *parts, char key[QN_PAGE_KEY_BYTES], quern_context *ctx,
                               uint32_t sequence, quern_error *err)
 {
+    const quern_status s = qn_model_check_generates(quern_context_model(ctx), err);
+    if (s != QUERN_OK) return s;
     if (!qn_context_sequence(ctx, sequence, parts))
         return qn_fail(err, QUERN_ERR_ARGUMENT, "sequence %u: there is none", sequence);
     qn_page_key_make(key, quern_context_model(ctx), parts->type_k, parts->type_v);

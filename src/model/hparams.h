@@ -15,7 +15,7 @@ typedef struct qn_hparams {
     uint32_t n_head, n_head_kv, head_dim_k, head_dim_v;
     uint32_t n_ff; /* of the dense feed-forward; 0 where all layers have experts */
     uint32_t n_expert, n_expert_used, n_ff_expert;
-    uint32_t expert_period;           /* n: of n consecutive layers the second has experts; 0: all may */
+    uint32_t expert_period;           /* n: of n consecutive layers the second has experts; 0: all have */
     bool causal;                      /* a position sees none behind it; else every one sees the whole text */
     float alibi_max_bias;             /* of heads' slopes; 0: attention does not mind distance */
     quern_pooling pooling;            /* QUERN_POOLING_DEFAULT where the file says nothing */

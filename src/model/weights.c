@@ -337,9 +337,7 @@ static void bind_embedding_parts(binder *b)
 {
     const qn_hparams *h = b->h;
     const qn_gguf_tensor *types = find(b, "token_types.weight", OPTIONAL);
-    if (types != NULL && (types->n_dims > 2 || types->dims[0] != h->n_embd)) {
-        shape_is(b, types, h->n_embd, types->dims[1], 1);
-    } else if (types != NULL) {
+    if (types != NULL && shape_is(b, types, h->n_embd, types->dims[1], 1)) {
         float *dst = qn_arena_alloc(&b->w->arena, h->n_embd, sizeof *dst);
         note_job(b, (qn_load_job){.tensor = types, .n_rows = h->n_embd}, h->n_embd * sizeof *dst);
         b->w->token_type = dst != NULL ? dst : not_loaded;

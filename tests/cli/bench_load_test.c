@@ -149,11 +149,21 @@ static void a_trace_that_is_wrong_is_refused(void **state)
 static void wrong_usage_is_refused(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"--clients 0",          "--clients 2 -p 4,8",
-                                        "--clients 2 -t 1,2",   "--clients 2 -ctk f16,f32",
-                                        "--clients 2 -n 0",     "--clients 2 -p 4 --common 5",
-                                        "--clients 2 -p 0",     "--clients 2 --memory 0",
-                                        "--clients 2 --slots 0"};
+    static const char *const wrong[] = {"--clients 0",
+                                        "--clients 2 -p 4,8",
+                                        "--clients 2 -t 1,2",
+                                        "--clients 2 -ctk f16,f32",
+                                        "--clients 2 -n 0",
+                                        "--clients 2 -p 4 --common 5",
+                                        "--clients 2 -p 0",
+                                        "--clients 2 --memory 0",
+                                        "--clients 2 --slots 0",
+                                        "--clients 2 --csv",
+                                        "--clients 2 --limits",
+                                        "--clients 2 -d 64",
+                                        "--clients 2 -b 16",
+                                        "--clients 2 -r 3",
+                                        "--clients 2 --trace a.jsonl"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         cli_expect_failure(cli_format("bench %s %s", one, wrong[i]), NULL, 2, "bench");
     cli_expect_failure(cli_format("bench %s %s", one, other), NULL, 2, "several models");
@@ -162,6 +172,11 @@ static void wrong_usage_is_refused(void **state)
     cli_expect_failure(cli_format("bench %s %s --clients 2", one, one), NULL, 1, "has one of that name");
     cli_expect_failure(cli_format("bench %s /no/such.gguf --clients 2", one), NULL, 1, "/no/such.gguf");
     cli_expect_failure(cli_format("bench %s --clients 2 -p 8 -n 4 --memory 0.001", one), NULL, 1, "bytes");
+    /* thousands of requests that are refused at once are one line as well, and no depth of calls */
+    cli_result r = cli_run(cli_format("bench %s --clients 1 --requests 20000 -p 60 -n 60 -c 32", one), NULL);
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "context"));
+    cli_free(&r);
 }
 
 static int set_up(void **state)

@@ -24,7 +24,7 @@ typedef struct machine {
 static quern_model *open_model(const tiny_model *kind)
 {
     char path[] = "/tmp/quern_attend_XXXXXX";
-    quern_model *m;
+    quern_model *m = NULL;
     quern_error err = {.message = "the file cannot be written"};
     const int fd = mkstemp(path);
     assert_true(fd >= 0);

@@ -221,6 +221,156 @@ static void the_urgent_take_the_place_of_the_patient(void **state)
     qn_buffer_deinit(&text);
 }
 
+/* ---- what the caller may do when ------------------------------------------------------------------- */
+
+/* Whoever is told the end may give everything back at once. */
+static void a_grammar_may_go_with_its_request(void **state)
+{
+    (void)state;
+    quern_engine *e = open_engine(model, small);
+    qn_buffer text = {0};
+    for (uint64_t i = 0; i < 30; i++) {
+        const quern_grammar_params params = {.struct_bytes = sizeof params,
+                                             .kind = QUERN_GRAMMAR_REGEX,
+                                             .text = "[a-z ]{1,40}",
+                                             .n_bytes = 12};
+        quern_grammar *grammar;
+        quern_error err = {0};
+        question q;
+        if (quern_grammar_create(&grammar, &params, &err) != QUERN_OK) fail_msg("%s", err.message);
+        question_make(&q, i, false);
+        q.grammar = grammar, q.n_prompt = 20, q.max_tokens = 3;
+        const quern_sampler_params sampler = question_sampler(&q);
+        const quern_request_params p = question_request(&q, &sampler);
+        quern_request *r = submit(e, &p);
+        assert_int_equal(question_hear(r, &text).kind, QUERN_EVENT_FINISHED);
+        quern_request_release(r);
+        quern_grammar_destroy(grammar);
+    }
+    quern_engine_destroy(e);
+    qn_buffer_deinit(&text);
+}
+
+typedef struct stubborn {
+    quern_engine *engine;
+    const quern_request_params *params;
+    atomic_int status; /* of its second try */
+} stubborn;
+
+static void ask_again(void *user, quern_request *r, const quern_event *event)
+{
+    stubborn *s = user;
+    quern_request *again;
+    (void)r;
+    if (event->kind == QUERN_EVENT_FINISHED)
+        atomic_store(&s->status, (int)quern_submit(s->engine, s->params, &again, NULL));
+}
+
+static void an_engine_that_closes_takes_nothing(void **state)
+{
+    (void)state;
+    question q;
+    question_make(&q, 3, true);
+    const quern_sampler_params sampler = question_sampler(&q);
+    quern_request_params p = question_request(&q, &sampler);
+    stubborn s = {.engine = open_engine(model, small), .params = &p, .status = -1};
+    p.on_event = ask_again, p.user = &s, p.max_tokens = 400, p.ignore_end = true;
+    quern_request *r = submit(s.engine, &p);
+    quern_engine_destroy(s.engine);
+    assert_int_equal(atomic_load(&s.status), QUERN_ERR_CANCELED);
+    quern_request_release(r);
+}
+
+static void a_deadline_beyond_all_time_is_none(void **state)
+{
+    (void)state;
+    question q;
+    qn_buffer text = {0};
+    quern_engine *e = open_engine(model, small);
+    question_make(&q, 4, false);
+    const quern_sampler_params sampler = question_sampler(&q);
+    quern_request_params p = question_request(&q, &sampler);
+    p.deadline_ns = UINT64_MAX;
+    quern_request *r = submit(e, &p);
+    assert_int_not_equal(question_hear(r, &text).result.finish, QUERN_FINISH_TIMEOUT);
+    quern_request_release(r);
+    quern_engine_destroy(e);
+    qn_buffer_deinit(&text);
+}
+
+/* A long request gets its turn although there are always short ones that would fit. */
+static void nobody_passes_who_waits_for_room(void **state)
+{
+    (void)state;
+    enum { N_SHORT = 200, AT_ONCE = 4 };
+    quern_engine *e = open_engine(model, (engine_options){.n_parallel = 8, .n_positions = QUESTION_CTX});
+    question q;
+    qn_buffer text = {0};
+    quern_request *short_ones[AT_ONCE] = {NULL}, *long_one = NULL;
+    size_t n_ended = 0, n_before = SIZE_MAX;
+    for (uint64_t i = 0; i < N_SHORT; i++) {
+        quern_request **place = &short_ones[i % AT_ONCE];
+        if (*place != NULL) {
+            assert_int_equal(question_hear(*place, &text).kind, QUERN_EVENT_FINISHED);
+            quern_request_release(*place);
+            n_ended++;
+        }
+        question_make(&q, i, false);
+        q.n_prompt = 70, q.max_tokens = 20, q.stop = NULL;
+        const quern_sampler_params sampler = question_sampler(&q);
+        quern_request_params p = question_request(&q, &sampler);
+        p.client = "short", p.ignore_end = true;
+        *place = submit(e, &p);
+        if (i == AT_ONCE) {
+            question_make(&q, 1000, false);
+            q.n_prompt = 400, q.max_tokens = 1;
+            p = question_request(&q, &sampler);
+            p.client = "long";
+            long_one = submit(e, &p);
+        }
+        quern_event event;
+        while (long_one != NULL && n_before == SIZE_MAX && quern_request_next(long_one, 0, &event)) {
+            if (event.kind == QUERN_EVENT_STARTED) n_before = n_ended;
+            if (event.kind == QUERN_EVENT_NONE) break;
+        }
+    }
+    for (size_t i = 0; i < AT_ONCE; i++)
+        question_hear(short_ones[i], &text), quern_request_release(short_ones[i]);
+    assert_true(n_before < N_SHORT / 2);
+    quern_request_release(long_one);
+    quern_engine_destroy(e);
+    qn_buffer_deinit(&text);
+}
+
+/* What a long text had given back of its windows when it was written is written when a shorter one has it. */
+static void windows_on_the_disk_are_completed(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/quern_engine_windows_XXXXXX";
+    static const size_t lengths[] = {420, 280, 280};
+    size_t n_cached[3];
+    question q;
+    qn_buffer text = {0};
+    assert_non_null(mkdtemp(directory));
+    question_make(&q, 21, false);
+    for (size_t i = 0; i < 420; i++) q.prompt[i] = (quern_token)((i * 7919 + i / 3) % QUESTION_VOCAB);
+    q.max_tokens = 2, q.stop = NULL;
+    for (size_t i = 0; i < 3; i++) {
+        quern_engine *e = open_engine(windowed, (engine_options){.n_parallel = 2, .directory = directory});
+        q.n_prompt = lengths[i];
+        const quern_sampler_params sampler = question_sampler(&q);
+        const quern_request_params p = question_request(&q, &sampler);
+        quern_request *r = submit(e, &p);
+        n_cached[i] = question_hear(r, &text).result.n_cached;
+        quern_request_release(r);
+        quern_engine_destroy(e);
+    }
+    nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    assert_int_equal(n_cached[1], 0);
+    assert_int_equal(n_cached[2], 256);
+    qn_buffer_deinit(&text);
+}
+
 static void refuse(quern_engine *e, quern_request_params p, quern_status status, const char *part)
 {
     quern_request *r;
@@ -285,6 +435,11 @@ int main(void)
         cmocka_unit_test(a_request_ends_in_every_state),
         cmocka_unit_test(closing_ends_what_runs_and_what_waits),
         cmocka_unit_test(the_urgent_take_the_place_of_the_patient),
+        cmocka_unit_test(a_grammar_may_go_with_its_request),
+        cmocka_unit_test(an_engine_that_closes_takes_nothing),
+        cmocka_unit_test(a_deadline_beyond_all_time_is_none),
+        cmocka_unit_test(nobody_passes_who_waits_for_room),
+        cmocka_unit_test(windows_on_the_disk_are_completed),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, open_models, close_models);
