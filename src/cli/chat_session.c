@@ -150,7 +150,9 @@ static bool make_tokens(qn_chat_session *s, quern_token **tokens, size_t *n_toke
         return false;
     }
     if (dropped && !s->said_dropped)
-        fputs("quern: the context is full: the oldest turns are forgotten from now on\n", stderr);
+        fputs("quern: the context is full: the oldest turns are forgotten from now on (what is saved "
+              "has them)\n",
+              stderr);
     s->said_dropped = s->said_dropped || dropped;
     return true;
 }

@@ -307,7 +307,7 @@ static void a_full_context_forgets_the_oldest_turns(void **state)
     assert_null(strstr(said + 1, "oldest turns are forgotten")); /* once */
     json_t *messages = saved(&t, "full.json");
     assert_string_equal(role(messages, 0), "system");
-    assert_true(json_array_size(messages) < 13);
+    assert_int_equal(json_array_size(messages), 13); /* what the model is not shown is saved all the same */
     assert_string_equal(content(messages, json_array_size(messages) - 2), "the 5. message of some length");
     static char far_too_long[1200];
     memset(far_too_long, 'x', sizeof far_too_long - 2);

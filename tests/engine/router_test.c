@@ -127,8 +127,8 @@ static void scores_alone(const quern_model *m, const char *text, double *scores)
     for (size_t i = 0; i < N_CHOICES; i++) descriptions[i] = three[i + 1].description;
     qn_router_prompt prompt;
     quern_error err;
-    quern_token *tokens;
-    size_t n_tokens;
+    quern_token *tokens = NULL;
+    size_t n_tokens = 0;
     if (qn_router_prompt_init(&prompt, m, descriptions, N_CHOICES, &err) != QUERN_OK ||
         qn_router_prompt_fill(&prompt, text, strlen(text), 1000, &tokens, &n_tokens, &err) != QUERN_OK)
         fail_msg("%s", err.message);
