@@ -224,17 +224,21 @@ static quern_request *best_with_room(quern_engine *e, uint64_t now)
     }
 }
 
+/* Takes a request out of the queue, for a slot. The mutex is held. */
+static void take_out(quern_engine *e, quern_request *r)
+{
+    stop_waiting(e, r);
+    if (!r->is_held) qn_shelf_hold(&e->models.shelf, r->model);
+    r->is_held = true;
+    qn_request_queue_charge(e->queue, r->client, ADMISSION_COST);
+}
+
 /* The request that gets a slot now, taken out of the queue; NULL: none. */
 static quern_request *next_to_run(quern_engine *e)
 {
     pthread_mutex_lock(&e->mutex);
     quern_request *r = best_with_room(e, qn_clock_ns());
-    if (r != NULL) {
-        stop_waiting(e, r);
-        if (!r->is_held) qn_shelf_hold(&e->models.shelf, r->model);
-        r->is_held = true;
-        qn_request_queue_charge(e->queue, r->client, ADMISSION_COST);
-    }
+    if (r != NULL) take_out(e, r);
     pthread_mutex_unlock(&e->mutex);
     return r;
 }
@@ -244,13 +248,16 @@ static bool may_yield(void *user, const qn_queue_entry *entry)
     return qn_runner_may_yield(runner_of(user, request_of(entry)), request_of(entry));
 }
 
-/* Whoever is next although no slot is free takes that of one with a lower priority. */
-static void let_urgent_in(quern_engine *e)
+/* One who takes the slot of another with a lower priority, which is free now; NULL: nobody. */
+static quern_request *urgent_to_run(quern_engine *e)
 {
     pthread_mutex_lock(&e->mutex);
     const qn_queue_entry *entry = qn_request_queue_best(e->queue, qn_clock_ns(), may_yield, e);
+    quern_request *r = entry != NULL ? request_of(entry) : NULL;
+    if (r != NULL) take_out(e, r);
     pthread_mutex_unlock(&e->mutex);
-    if (entry != NULL) qn_runner_yield(runner_of(e, request_of(entry)));
+    if (r != NULL) qn_runner_yield(runner_of(e, r));
+    return r;
 }
 
 /* The model that goes on: of those with work, the one that has received least. */
@@ -285,8 +292,8 @@ static bool others_stream(const quern_engine *e, const qn_served_model *m)
 static void admit(quern_engine *e)
 {
     for (size_t i = 0; i < e->models.n_items; i++) e->models.items[i].is_full = false;
-    let_urgent_in(e);
-    for (quern_request *r; (r = next_to_run(e)) != NULL;) {
+    quern_request *r = urgent_to_run(e);
+    for (r = r != NULL ? r : next_to_run(e); r != NULL; r = next_to_run(e)) {
         qn_served_model *m = &e->models.items[r->model];
         if (qn_runner_fetch(m->runner, r)) {
             e->n_fetching++;

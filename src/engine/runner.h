@@ -73,9 +73,10 @@ bool qn_runner_fetch(qn_runner *r, quern_request *request);
 quern_request *qn_runner_collect(qn_runner *r);
 /* Gives it a slot, and what is known of its tokens' beginning. */
 void qn_runner_admit(qn_runner *r, quern_request *request);
-/* Whether no slot is free, and somebody with a priority that is really lower runs. */
+/* Whether no slot is free, somebody with a priority that is really lower runs, and the request has room in
+ * the place of the youngest such. */
 bool qn_runner_may_yield(const qn_runner *r, const quern_request *request);
-/* Then puts the youngest such back. */
+/* Then puts that one back. */
 void qn_runner_yield(qn_runner *r);
 
 /* Ends the running requests that are canceled or past their deadline. */

@@ -99,18 +99,25 @@ bool qn_runner_has_slot(const qn_runner *r, const quern_request *request)
     return r->n_active + (may_fetch ? r->n_fetching : 0) < r->n_slots;
 }
 
+/* Room for a request beside the first n_others that run. */
+static bool has_room_beside(const qn_runner *r, const quern_request *request, size_t n_others)
+{
+    if (n_others == 0) return true;
+    size_t wanted = pages_beside(r, request, n_others);
+    for (size_t i = 0; i < n_others; i++) wanted += pages_beside(r, r->by_turn[i]->request, i);
+    return wanted <= r->setup.cache.n_positions / QN_PAGE_POSITIONS;
+}
+
 bool qn_runner_has_room(const qn_runner *r, const quern_request *request)
 {
-    if (r->n_active == 0) return true;
-    size_t wanted = pages_beside(r, request, r->n_active);
-    for (size_t i = 0; i < r->n_active; i++) wanted += pages_beside(r, r->by_turn[i]->request, i);
-    return wanted <= r->setup.cache.n_positions / QN_PAGE_POSITIONS;
+    return has_room_beside(r, request, r->n_active);
 }
 
 bool qn_runner_may_yield(const qn_runner *r, const quern_request *request)
 {
     return r->n_active == r->n_slots &&
-           r->by_turn[r->n_active - 1]->request->entry.priority > request->entry.priority;
+           r->by_turn[r->n_active - 1]->request->entry.priority > request->entry.priority &&
+           has_room_beside(r, request, r->n_active - 1);
 }
 
 void qn_runner_yield(qn_runner *r)
