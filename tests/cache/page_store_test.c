@@ -1,6 +1,7 @@
 /* page_store_test.c: what is read is what was written, to the bit, or it is not there; whatever stands in the
  * directory, whoever else writes there, whatever fails, and whenever the process is killed. */
 #include "support/cmocka_all.h"
+#include "support/long_run.h"
 
 #include "base/alloc.h"
 #include "base/random.h"
@@ -1076,7 +1077,7 @@ static void files_that_cannot_be_removed_are_said(void **state)
 /* ---- killed ---------------------------------------------------------------------------------------------
  */
 
-enum { KILL_PAGES = 64, KILL_ROUNDS = 200 };
+enum { KILL_PAGES = 64 };
 
 static _Noreturn void write_until_killed(uint64_t seed)
 {
@@ -1095,7 +1096,8 @@ static void whatever_a_killed_process_left_is_whole(void **state)
     (void)state;
     qn_random random = {.seed = 11};
     uint64_t n_read = 0, n_missing = 0;
-    for (int round = 0; round < KILL_ROUNDS; round++) {
+    const size_t n_rounds = long_run("QUERN_TEST_KILLS", 200); /* 1000 for a long run */
+    for (size_t round = 0; round < n_rounds; round++) {
         const pid_t child = fork();
         int how = 0;
         if (child == 0) write_until_killed((uint64_t)round);

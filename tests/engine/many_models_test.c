@@ -2,6 +2,7 @@
  * gets alone, however often its model came and went meanwhile; the budget is never overdrawn; who streams
  * goes on while others load; and whatever cannot be loaded fails its own requests, and says why. */
 #include "support/cmocka_all.h"
+#include "support/long_run.h"
 #include "support/tiny_model.h"
 
 #include "base/alloc.h"
@@ -208,8 +209,7 @@ static void expect_end(quern_request *r, quern_event_kind kind, quern_status sta
 /* QUERN_TEST_QUESTIONS=10000 for a long run. */
 static size_t count_questions(void)
 {
-    const char *said = getenv("QUERN_TEST_QUESTIONS");
-    return said != NULL ? (size_t)strtoul(said, NULL, 10) : 150;
+    return long_run("QUERN_TEST_QUESTIONS", 150);
 }
 
 typedef struct crowd {

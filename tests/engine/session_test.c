@@ -2,6 +2,7 @@
  * cut, forged or of something else is refused, and the sequence stays as it was; whatever fails, and whenever
  * the process is killed, there is the former file or the new one. */
 #include "support/cmocka_all.h"
+#include "support/long_run.h"
 #include "support/tiny_model.h"
 
 #include "base/alloc.h"
@@ -492,13 +493,6 @@ static void each_failing_allocation_leaves_all_as_it_was(void **state)
 
 /* ---- killed ------------------------------------------------------------------------------------------ */
 
-/* QUERN_TEST_KILLS=1000 for a long run. */
-static long count_kills(void)
-{
-    const char *said = getenv("QUERN_TEST_KILLS");
-    return said != NULL ? strtol(said, NULL, 10) : 200;
-}
-
 static _Noreturn void save_until_killed(quern_context *ctx, uint32_t seq)
 {
     for (;; seq ^= 1)
@@ -520,8 +514,8 @@ static void whatever_a_killed_process_left_is_whole(void **state)
         memcpy(next[seq], quern_logits(b, 0), sizeof next[seq]);
     }
     save(a, 0);
-    const long n_rounds = count_kills();
-    for (long round = 0; round < n_rounds; round++) {
+    const size_t n_rounds = long_run("QUERN_TEST_KILLS", 200); /* 1000 for a long run */
+    for (size_t round = 0; round < n_rounds; round++) {
         int how = 0;
         const pid_t child = fork();
         if (child == 0) save_until_killed(a, (uint32_t)round % 2);
