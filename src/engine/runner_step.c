@@ -18,7 +18,7 @@
 enum {
     IDLE_BUDGET = 4,  /* times the budget, if nobody streams: a step in which nothing can be canceled */
     PROMPT_BATCH = 8, /* tokens of a prompt cost what one token of an answer costs */
-    LEAST_SHARE = 4,  /* a step may take a quarter longer than its streams do, whatever the budget */
+    LEAST_SHARE = 10, /* a step may take a tenth longer than its streams do, whatever the budget */
 };
 
 /* ---- filling a step ---------------------------------------------------------------------------- */
