@@ -1,5 +1,5 @@
-/* long_run.h: how often a test does what it does: a number of its own, or for a long run what a variable of the
- * environment says. */
+/* long_run.h: how often a test does what it does: a number of its own, or for a long run what a variable of
+ * the environment says. */
 #ifndef QN_TESTS_LONG_RUN_H
 #define QN_TESTS_LONG_RUN_H
 

@@ -26,6 +26,19 @@ QN_INLINE __m512i signed_codes(qn_tensor_type type, const uint8_t *p, int g)
     return code_zero(type) != 0 ? _mm512_sub_epi8(codes, _mm512_set1_epi8(code_zero(type))) : codes;
 }
 
+/* Of the types with super-blocks, unsigned: as they are stored, those of IQ4_XS greater by 128. */
+QN_INLINE __m512i k_codes(qn_tensor_type type, const uint8_t *p, int g)
+{
+    if (type == QN_TYPE_IQ4_XS) return table_codes(p, qn_iq4_values, -128, g);
+    return code_bits(type) < 4 ? few_codes(p, code_bits(type), g) : narrow_codes(p, code_bits(type), g);
+}
+
+/* The bits of a where the mask has ones, else those of b. */
+QN_INLINE __m512i pick_bits(__m512i mask, __m512i a, __m512i b)
+{
+    return _mm512_ternarylogic_epi32(mask, a, b, 0xca);
+}
+
 /* qn_e8m0_half of 16 exponents: 2^(e - 128), which is subnormal for 0 and 1. */
 QN_INLINE __m512 load_e8m0(const uint8_t *p)
 {

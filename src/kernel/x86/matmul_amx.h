@@ -86,6 +86,7 @@ typedef struct amx_type {
     amx_chunk_fn *chunk;
     qn_matmul_fn *few; /* for fewer than min_tokens */
     size_t min_tokens;
+    size_t few_panels; /* at once for one tile: what is asked for ahead then stays in the first-level cache */
     size_t block_columns, block_bytes;
     qn_act_format act;
 } amx_type;
@@ -103,7 +104,7 @@ static inline void multiply_block(const amx_type *type, const qn_matmul *m, size
         const bool is_last = b + at_once >= n_blocks;
         panels.n_blocks = qn_min_size(at_once, n_blocks - b);
         panels.ahead =
-            is_last ? BLOCK_PANELS * panels.panel_bytes - b * type->block_bytes : at_once * type->block_bytes;
+            is_last ? n_panels * panels.panel_bytes - b * type->block_bytes : at_once * type->block_bytes;
         gather_chunk(tokens, b * act_block_bytes, panels.n_blocks * act_block_bytes);
         type->chunk(&panels, tokens, b * act_block_bytes, acc);
     }
@@ -124,8 +125,9 @@ static inline void multiply_tiles(const amx_type *type, const qn_matmul *m, size
     tile_begin(&type->sizes);
     for (size_t t = token_begin; t < token_end; t += at_once) {
         take_tokens(&tokens, m, act_bytes, t, qn_min_size(at_once, token_end - t));
-        for (size_t p = panel_begin; p < panel_end; p += BLOCK_PANELS)
-            multiply_block(type, m, p, qn_min_size(BLOCK_PANELS, panel_end - p), &tokens, t);
+        const size_t n_panels = tokens.n <= TILE_TOKENS ? type->few_panels : BLOCK_PANELS;
+        for (size_t p = panel_begin; p < panel_end; p += n_panels)
+            multiply_block(type, m, p, qn_min_size(n_panels, panel_end - p), &tokens, t);
     }
     tile_end();
 }

@@ -3,6 +3,7 @@
  * minimums, and the zero point of IQ4_XS, meet the sums of activations in pairs of 16 bits. Q3_K and Q6_K
  * take their zero points off by where their sums begin. */
 #include "kernel/table_matrix.h"
+#include "kernel/x86/codes_avx512.h"
 #include "kernel/x86/k_scales.h"
 #include "kernel/x86/matmul_avx512.h"
 #include "quant/blocks.h"
@@ -131,12 +132,6 @@ QN_INLINE void expand_scales(k_scales *s, const uint8_t *block, qn_tensor_type t
 
 /* ---- products ---- */
 
-QN_INLINE __m512i codes(const uint8_t *p, qn_tensor_type type, int g)
-{
-    if (type == QN_TYPE_IQ4_XS) return table_codes(p, qn_iq4_values, -128, g);
-    return code_bits(type) < 4 ? few_codes(p, code_bits(type), g) : narrow_codes(p, code_bits(type), g);
-}
-
 /* The sums of 16 columns fit 16 bits: at most 15 * 16 * 127. */
 QN_INLINE bool has_short_sums(qn_tensor_type type)
 {
@@ -178,7 +173,7 @@ QN_INLINE void sub_block_product(__m512i is[GROUP], qn_tensor_type type, int T, 
     const __m512i scale = load_scale(s, type, is_fine(type) ? 2 * j : j),
                   scale_2 = is_fine(type) ? load_scale(s, type, 2 * j + 1) : scale;
     __m512i w[8];
-    QN_EACH (g, 8) w[g] = codes(p, type, g);
+    QN_EACH (g, 8) w[g] = k_codes(type, p, g);
     QN_EACH (t, T) {
         const int8_t *q = a[t]->q + 32 * j;
         __m512i first = _mm512_setzero_si512(), second = first;
