@@ -90,6 +90,22 @@ size_t qn_kv_cache_bytes(const qn_program *p, const qn_kv_cache_params *params)
     return measuring.used;
 }
 
+qn_kv_cache_shape qn_kv_cache_get_shape(const qn_kv_cache *c)
+{
+    qn_kv_cache_shape shape = {.n_ctx = c->params.n_ctx};
+    for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
+        shape.n_pages[g] = c->groups[g].n_pages, shape.windows[g] = c->groups[g].window;
+    return shape;
+}
+
+qn_kv_cache_shape qn_kv_cache_plan_shape(const qn_program *p, const qn_kv_cache_params *params)
+{
+    qn_kv_cache c = {.params = *params};
+    qn_arena measuring = {0};
+    layout(&c, p, &measuring);
+    return qn_kv_cache_get_shape(&c);
+}
+
 quern_status qn_kv_cache_create(qn_kv_cache **out, const qn_program *p, const qn_kv_cache_params *params,
                                 quern_error *err)
 {

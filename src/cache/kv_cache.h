@@ -24,6 +24,16 @@ typedef struct qn_kv_cache_params {
     qn_tensor_type type_k, type_v;
 } qn_kv_cache_params;
 
+/* What a cache is divided into: pages of each group (0: the model lacks it), of how many positions a sequence
+ * has at most. */
+typedef struct qn_kv_cache_shape {
+    size_t n_ctx, n_pages[QN_CACHE_GROUPS];
+    uint32_t windows[QN_CACHE_GROUPS]; /* 0: the group keeps every position */
+} qn_kv_cache_shape;
+/* Of one that qn_kv_cache_create would make. */
+qn_kv_cache_shape qn_kv_cache_plan_shape(const qn_program *p, const qn_kv_cache_params *params);
+qn_kv_cache_shape qn_kv_cache_get_shape(const qn_kv_cache *c);
+
 /* Bytes that qn_kv_cache_create takes for keys and values and their tables. */
 size_t qn_kv_cache_bytes(const qn_program *p, const qn_kv_cache_params *params);
 quern_status qn_kv_cache_create(qn_kv_cache **out, const qn_program *p, const qn_kv_cache_params *params,

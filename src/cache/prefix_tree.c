@@ -11,21 +11,21 @@
 
 /* ---- creation --------------------------------------------------------------------------------------- */
 
-static void find_groups(qn_prefix_tree *t)
+static void find_groups(qn_prefix_tree *t, const qn_kv_cache_shape *shape)
 {
     t->history = t->window = QN_NO_GROUP;
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++)
-        if (qn_kv_cache_n_pages(t->cache, g) > 0)
-            *(qn_kv_cache_window(t->cache, g) > 0 ? &t->window : &t->history) = (int)g;
+        if (shape->n_pages[g] > 0) *(shape->windows[g] > 0 ? &t->window : &t->history) = (int)g;
     const int counted = t->history != QN_NO_GROUP ? t->history : t->window;
-    t->n_nodes = counted != QN_NO_GROUP ? qn_kv_cache_n_pages(t->cache, (size_t)counted) : 0;
+    t->n_nodes = counted != QN_NO_GROUP ? shape->n_pages[counted] : 0;
     t->n_buckets = 1;
     while (t->n_buckets < t->n_nodes) t->n_buckets *= 2;
 }
 
-static void layout(qn_prefix_tree *t, qn_arena *a)
+static void layout(qn_prefix_tree *t, const qn_kv_cache_shape *shape, qn_arena *a)
 {
-    const size_t text_pages = qn_round_up(qn_kv_cache_n_ctx(t->cache), QN_PAGE_POSITIONS) / QN_PAGE_POSITIONS;
+    const size_t text_pages = qn_round_up(shape->n_ctx, QN_PAGE_POSITIONS) / QN_PAGE_POSITIONS;
+    find_groups(t, shape);
     t->nodes = qn_arena_alloc(a, t->n_nodes, sizeof *t->nodes);
     t->tokens = qn_arena_alloc(a, t->n_nodes * QN_PAGE_POSITIONS, sizeof *t->tokens);
     t->by_key = qn_arena_alloc(a, t->n_buckets, sizeof *t->by_key);
@@ -34,29 +34,23 @@ static void layout(qn_prefix_tree *t, qn_arena *a)
     for (int order = 0; order < QN_PREFIX_ORDERS; order++)
         t->heaps[order].nodes = qn_arena_alloc(a, t->n_nodes, sizeof *t->heaps[order].nodes);
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++) {
-        const size_t n_pages = qn_kv_cache_n_pages(t->cache, g);
-        if (n_pages == 0) continue;
-        t->owners[g] = qn_arena_alloc(a, n_pages, sizeof *t->owners[g]);
+        if (shape->n_pages[g] == 0) continue;
+        t->owners[g] = qn_arena_alloc(a, shape->n_pages[g], sizeof *t->owners[g]);
         t->found[g] = qn_arena_alloc(a, text_pages, sizeof *t->found[g]);
     }
 }
 
-static size_t measure(qn_prefix_tree *t)
+static size_t arena_bytes(const qn_kv_cache_shape *shape)
 {
+    qn_prefix_tree t = {0};
     qn_arena measuring = {0};
-    find_groups(t);
-    layout(t, &measuring);
+    layout(&t, shape, &measuring);
     return measuring.used;
 }
 
-size_t qn_prefix_tree_bytes(const qn_kv_cache *cache)
+size_t qn_prefix_tree_bytes(const qn_kv_cache_shape *shape)
 {
-    union {
-        const qn_kv_cache *given;
-        qn_kv_cache *kept;
-    } c = {.given = cache};
-    qn_prefix_tree t = {.cache = c.kept};
-    return measure(&t);
+    return sizeof(qn_prefix_tree) + arena_bytes(shape);
 }
 
 quern_status qn_prefix_tree_create(qn_prefix_tree **out, qn_kv_cache *cache, qn_prefix_forget_fn *on_forget,
@@ -68,12 +62,14 @@ quern_status qn_prefix_tree_create(qn_prefix_tree **out, qn_kv_cache *cache, qn_
     t->cache = cache, t->on_forget = on_forget, t->user = user;
     t->cost_fixed = 1;
     t->pinned = QN_NO_NODE;
-    const quern_status s = qn_arena_create(&t->arena, measure(t), "tree of prefixes", err);
+    const qn_kv_cache_shape shape = qn_kv_cache_get_shape(cache);
+    const quern_status s = qn_arena_create(&t->arena, arena_bytes(&shape), "tree of prefixes", err);
     if (s != QUERN_OK) {
         qn_free(t);
         return s;
     }
-    layout(t, &t->arena);
+    memset(t->arena.base, 0, t->arena.size); /* so that no step waits for the system to give the memory */
+    layout(t, &shape, &t->arena);
     qn_prefix_nodes_init(t);
     *out = t;
     return QUERN_OK;
@@ -251,15 +247,45 @@ static int32_t keep_page(const keeping *k, int32_t parent, qn_prefix_key key, co
     return node;
 }
 
+/* The last whole page of the sequence that is a node's: it came from the tree, or was kept before, and so
+ * were all that precede it; a sequence that leaves a page gets a copy, which is no node's. */
+static int32_t last_kept(const keeping *k, const quern_token *tokens, size_t n_tokens)
+{
+    const qn_prefix_tree *t = k->t;
+    if (t->history == QN_NO_GROUP) return QN_NO_NODE;
+    for (size_t index = n_tokens / QN_PAGE_POSITIONS; index-- > 0;) {
+        const int32_t node = t->owners[t->history][page_of(k, (size_t)t->history, index)];
+        const size_t position = index * QN_PAGE_POSITIONS;
+        if (node != QN_NO_NODE && t->nodes[node].n_tokens == QN_PAGE_POSITIONS &&
+            t->nodes[node].position == position &&
+            qn_prefix_key_equal(t->nodes[node].name_space, k->name_space) &&
+            memcmp(qn_prefix_tokens(t, node), tokens + position, QN_PAGE_POSITIONS * sizeof *tokens) == 0)
+            return node;
+    }
+    return QN_NO_NODE;
+}
+
+/* What precedes may lack windows that the sequence has still. */
+static void keep_windows(const keeping *k, int32_t node)
+{
+    const qn_prefix_tree *t = k->t;
+    if (t->window == QN_NO_GROUP) return;
+    for (; node != QN_NO_NODE; node = t->nodes[node].parent) {
+        if (page_of(k, (size_t)t->window, t->nodes[node].position / QN_PAGE_POSITIONS) < 0) return;
+        keep_known(k, node);
+    }
+}
+
 void qn_prefix_tree_keep(qn_prefix_tree *t, qn_prefix_key name_space, const quern_token *tokens,
                          size_t n_tokens, size_t seq, bool with_tail)
 {
     const keeping k = {t, name_space, seq};
-    int32_t node = QN_NO_NODE;
-    qn_prefix_key key = name_space;
+    int32_t node = last_kept(&k, tokens, n_tokens);
+    qn_prefix_key key = node != QN_NO_NODE ? t->nodes[node].key : name_space;
     assert(n_tokens <= qn_kv_cache_length(t->cache, seq));
     t->clock++;
-    for (size_t i = 0; i < n_tokens;) {
+    keep_windows(&k, node);
+    for (size_t i = node != QN_NO_NODE ? t->nodes[node].position + QN_PAGE_POSITIONS : 0; i < n_tokens;) {
         const size_t n = qn_min_size(n_tokens - i, QN_PAGE_POSITIONS);
         if (n < QN_PAGE_POSITIONS && !with_tail) break;
         key = qn_prefix_key_of(key, tokens + i, n);

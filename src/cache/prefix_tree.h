@@ -40,7 +40,8 @@ typedef struct qn_prefix_stats {
     size_t n_texts_found, n_tokens_found, n_tokens_asked, n_forgotten;
 } qn_prefix_stats;
 
-size_t qn_prefix_tree_bytes(const qn_kv_cache *cache);
+/* Bytes that qn_prefix_tree_create takes for a cache of this shape. */
+size_t qn_prefix_tree_bytes(const qn_kv_cache_shape *shape);
 /* on_forget may be NULL. The cache must outlive it. */
 quern_status qn_prefix_tree_create(qn_prefix_tree **out, qn_kv_cache *cache, qn_prefix_forget_fn *on_forget,
                                    void *user, quern_error *err);

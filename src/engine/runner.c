@@ -60,7 +60,9 @@ static bool makes_guesses(const quern_model *model, const quern_engine_model_par
 static uint64_t scratch_bytes(const qn_context_setup *setup, const quern_model *model, bool guesses)
 {
     const qn_lookup_params lookup = lookup_params(setup);
+    const qn_kv_cache_shape cache = qn_kv_cache_plan_shape(&model->program, &setup->cache);
     return qn_cpu_scratch_bytes(&model->program, &setup->device) + untouched_bytes(setup, model) +
+           qn_prefix_tree_bytes(&cache) +
            (guesses ? setup->cache.n_sequences * qn_lookup_index_bytes(&lookup) : 0);
 }
 
