@@ -79,7 +79,7 @@ static bool waits(const quern_request *r)
 static bool queue_up(quern_engine *e, quern_request *r, bool is_again)
 {
     if (!qn_request_queue_push(e->queue, r->client, &r->entry, is_again)) return false;
-    qn_shelf_queue(&e->models.shelf, r->model);
+    qn_served_models_queue(&e->models, r->model);
     return true;
 }
 

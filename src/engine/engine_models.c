@@ -84,20 +84,27 @@ static quern_status check_idle(const qn_served_models *m, size_t i, quern_error 
                    name.text, p->n_held, p->n_queued + p->n_parked);
 }
 
-/* Somebody may want it again meanwhile: then it stays. */
+/* Somebody may want it again before it goes, or pin it: then it stays. */
+static quern_status await_leaving(qn_served_models *m, size_t i, quern_error *err)
+{
+    const qn_shelf_place *p = &m->shelf.places[i];
+    const size_t n_loads = p->n_loads;
+    while (p->state == QN_SHELF_GOING ||
+           (p->state == QN_SHELF_IN && p->unload_asked && p->n_loads == n_loads))
+        pthread_cond_wait(&m->has_moved, m->mutex);
+    if (p->state == QN_SHELF_OUT || p->state == QN_SHELF_COMING || p->n_loads != n_loads) return QUERN_OK;
+    return qn_fail(err, QUERN_ERR_BUSY, "model '%s': it was wanted again before it went",
+                   qn_quote(m->items[i].name, strlen(m->items[i].name)).text);
+}
+
 static quern_status send_away(qn_served_models *m, size_t i, bool wait, quern_error *err)
 {
     qn_shelf_place *p = &m->shelf.places[i];
-    quern_status s = check_idle(m, i, err);
+    const quern_status s = check_idle(m, i, err);
     if (s != QUERN_OK || p->state == QN_SHELF_OUT) return s;
     if (p->state == QN_SHELF_IN) qn_shelf_ask_unload(&m->shelf, i);
     pthread_cond_signal(m->changed);
-    while (wait && s == QUERN_OK && p->state != QN_SHELF_OUT) {
-        pthread_cond_wait(&m->has_moved, m->mutex);
-        s = check_idle(m, i, err);
-    }
-    if (s != QUERN_OK) p->unload_asked = false;
-    return s;
+    return wait ? await_leaving(m, i, err) : QUERN_OK;
 }
 
 /* ---- for callers ------------------------------------------------------------------------------- */
@@ -133,6 +140,8 @@ quern_status quern_engine_pin_model(quern_engine *e, const char *name, bool pinn
     const quern_status s = find_registered(m, name, &i, err);
     if (s == QUERN_OK) {
         m->shelf.places[i].is_pinned = pinned;
+        if (pinned) m->shelf.places[i].unload_asked = false;
+        pthread_cond_broadcast(&m->has_moved);
         m->shelf.has_changed = true;
         pthread_cond_signal(m->changed);
     }

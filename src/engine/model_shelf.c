@@ -76,6 +76,7 @@ void qn_shelf_use(qn_model_shelf *s, size_t place, uint64_t now_ns)
 void qn_shelf_queue(qn_model_shelf *s, size_t place)
 {
     s->places[place].n_queued++;
+    s->places[place].unload_asked = false; /* somebody wants it */
 }
 
 static void wait_since(qn_shelf_place *p, uint64_t arrived_ns, uint64_t turn_ns)

@@ -139,6 +139,12 @@ void qn_served_models_deinit(qn_served_models *m)
     m->n_items = 0;
 }
 
+void qn_served_models_queue(qn_served_models *m, size_t model)
+{
+    if (m->shelf.places[model].unload_asked) pthread_cond_broadcast(&m->has_moved); /* it stays */
+    qn_shelf_queue(&m->shelf, model);
+}
+
 size_t qn_served_models_find(const qn_served_models *m, const char *name)
 {
     for (size_t i = 0; i < m->n_items; i++)

@@ -68,6 +68,9 @@ typedef struct qn_served_params {
 quern_status qn_served_models_init(qn_served_models *m, const qn_served_params *params, quern_error *err);
 void qn_served_models_deinit(qn_served_models *m); /* takes one that is zeroed */
 
+/* A request for a model waits from now on. */
+void qn_served_models_queue(qn_served_models *m, size_t model);
+
 /* The model of that name (NULL: the first); QN_SHELF_NONE: there is none. */
 size_t qn_served_models_find(const qn_served_models *m, const char *name);
 quern_status qn_served_models_fail_unknown(const char *name, quern_error *err); /* says that there is none */

@@ -388,6 +388,56 @@ static void who_streams_goes_on_while_another_loads(void **state)
     qn_buffer_deinit(&text);
 }
 
+typedef struct leaving {
+    quern_engine *engine;
+    const char *name;
+    atomic_bool is_told;
+    quern_status status;
+    quern_error err;
+} leaving;
+
+static void *send_away(void *user)
+{
+    leaving *l = user;
+    l->status = quern_engine_unload_model(l->engine, l->name, true, &l->err);
+    l->is_told = true;
+    return NULL;
+}
+
+static void who_is_wanted_again_stays(void **state)
+{
+    (void)state;
+    gate g = {0};
+    question q;
+    quern_engine *e = open_engine(0, NULL);
+    quern_model_params slow = quern_model_params_default();
+    slow.progress = wait_at_gate, slow.progress_user = &g;
+    enter(e, 0);
+    enter_with(e, 1, &slow, NULL);
+    quern_error err = {0};
+    check(quern_engine_load_model(e, names[0], true, &err), &err);
+    check(quern_engine_load_model(e, names[1], false, &err), &err);
+    await_state(e, 1, QUERN_MODEL_LOADING); /* one model moves at a time: nothing leaves meanwhile */
+    for (int pins = 0; pins < 2; pins++) {
+        leaving l = {.engine = e, .name = names[0]};
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, send_away, &l), 0);
+        pause_ms(20);
+        make_question(&q, 1);
+        q.model = 0, q.n_prompt = 5, q.max_tokens = 3;
+        do { /* again, where the thread was slow to ask */
+            if (pins == 1) check(quern_engine_pin_model(e, names[0], true, &err), &err);
+            else expect_end(submit(e, &q), QUERN_EVENT_FINISHED, QUERN_OK, NULL);
+            pause_ms(1);
+        } while (!l.is_told); /* it does not wait for the gate */
+        pthread_join(thread, NULL);
+        assert_int_equal(l.status, QUERN_ERR_BUSY);
+        assert_int_equal(info_of(e, 0).state, QUERN_MODEL_LOADED);
+    }
+    g.is_open = true;
+    quern_engine_destroy(e);
+}
+
 static void closing_ends_what_waits_for_a_model(void **state)
 {
     (void)state;
@@ -652,6 +702,7 @@ int main(void)
         cmocka_unit_test(answers_are_what_they_are_alone),
         cmocka_unit_test(pages_on_the_disk_outlive_their_model),
         cmocka_unit_test(who_streams_goes_on_while_another_loads),
+        cmocka_unit_test(who_is_wanted_again_stays),
         cmocka_unit_test(closing_ends_what_waits_for_a_model),
         cmocka_unit_test(models_come_and_go_when_asked_to),
         cmocka_unit_test(a_callers_model_stays),
