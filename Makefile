@@ -21,7 +21,7 @@ export UBSAN_OPTIONS ?= halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:allocator_may_return_null=1
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test asan ubsan tsan bench perfcheck fuzz format tidy cross-arm install clean help
+.PHONY: all demo test asan ubsan tsan long-runs bench perfcheck fuzz format tidy cross-arm install clean help
 
 all: ## the release program ./quern, and libquern (static and shared)
 	$(call need,build)
@@ -56,6 +56,22 @@ ubsan: ## the tests under UndefinedBehaviorSanitizer
 
 tsan: ## the tests under ThreadSanitizer (not those of kernels and formats: one thread, very slow)
 	$(call sanitized,build-tsan,thread,$(FIXED_ADDRESSES) --no-suite kernel --no-suite quant)
+
+# Kernels without sanitizers: there is little in them for these, and 20 times the rest.
+LONG_RUNS := engine_crowd engine_many_models engine_session cache_page_store
+define long_run_build
+	@[ -f $(1)/build.ninja ] || meson setup $(1) -Dbuildtype=debugoptimized -Db_lundef=false -Db_sanitize=$(2) \
+	    -Dinstrument_kernels=false $(MESON_OPTIONS)
+	@$(NINJA) -C $(1) $(LONG_RUNS:%=tests/test_%)
+endef
+
+long-runs: ## 10,000 answers and requests, 1,000 kills: released, under ASan with UBSan, under TSan
+	$(call need,test)
+	@$(MAKE) --no-print-directory all DEPS=no
+	@$(NINJA) -C $(BUILD) $(LONG_RUNS:%=tests/test_%)
+	$(call long_run_build,build-long-asan,address$(,)undefined)
+	$(call long_run_build,build-long-tsan,thread)
+	sh scripts/long-runs $(BUILD) build-long-asan build-long-tsan
 
 fuzz: ## each fuzzer for FUZZ_SECONDS (60), or for FUZZ_RUNS executions; ONLY=NAME for one
 	$(call need,fuzz)
@@ -93,7 +109,7 @@ install: all ## to PREFIX (/usr/local), below DESTDIR where given
 	meson install -C $(BUILD) --no-rebuild
 
 clean: ## remove everything that was built
-	rm -rf build build-asan build-ubsan build-tsan build-fuzz build-clang build-arm build-ci build-ci-clang quern
+	rm -rf build build-asan build-ubsan build-tsan build-long-asan build-long-tsan build-fuzz build-clang build-arm build-ci build-ci-clang quern
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -18,6 +18,7 @@
 enum {
     IDLE_BUDGET = 4,  /* times the budget, if nobody streams: a step in which nothing can be canceled */
     PROMPT_BATCH = 8, /* tokens of a prompt cost what one token of an answer costs */
+    FAR = 4096,       /* positions, where looking back is felt */
     LEAST_SHARE = 10, /* a step may take a tenth longer than its streams do, whatever the budget */
 };
 
@@ -357,6 +358,18 @@ static void use_all(qn_runner *r)
     else if (n == 1) use_rows(r, 0, 0);
 }
 
+/* Tells the tree what computing a page again would take, as far as that is known. */
+static void price_pages(qn_runner *r)
+{
+    const double page = QN_PAGE_POSITIONS, far = FAR;
+    qn_step_shape at_begin = {0}, behind = {0};
+    qn_step_shape_add(&at_begin, QN_PAGE_POSITIONS, 0);
+    qn_step_shape_add(&behind, QN_PAGE_POSITIONS, FAR);
+    const double begin_ns = qn_step_pace_expect(&r->pace, &at_begin),
+                 behind_ns = qn_step_pace_expect(&r->pace, &behind);
+    qn_prefix_tree_set_cost(r->tree, begin_ns / page, (behind_ns - begin_ns) / (page * far));
+}
+
 uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns, bool others_stream)
 {
     qn_metrics *m = r->host.metrics;
@@ -371,6 +384,7 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns, bool others_stream)
     const uint64_t ready = qn_clock_ns();
     qn_cpu_step(r->cpu, &r->batch);
     qn_step_pace_learn(&r->pace, &r->shape, qn_clock_ns() - ready);
+    price_pages(r);
     qn_metrics_turn_to(m, QN_PURPOSE_DRAW);
     use_all(r);
     qn_metrics_turn_to(m, QN_PURPOSE_SCHEDULE);
