@@ -4,7 +4,6 @@
 #include "support/cmocka_all.h"
 
 #include "questions.h"
-#include "support/tiny_model.h"
 
 #include "base/buffer.h"
 #include "base/random.h"
@@ -43,14 +42,6 @@ static quern_engine *open_engine(const quern_model *m, uint32_t n_parallel, uint
     assert_int_equal(quern_engine_create(&e, &params, &err), QUERN_OK);
     if (quern_engine_add_model(e, "tiny", m, &mp, &err) != QUERN_OK) fail_msg("%s", err.message);
     return e;
-}
-
-static quern_request *submit(quern_engine *e, const quern_request_params *p)
-{
-    quern_request *r;
-    quern_error err = {0};
-    if (quern_submit(e, p, &r, &err) != QUERN_OK) fail_msg("%s", err.message);
-    return r;
 }
 
 typedef struct heard {
@@ -96,7 +87,7 @@ static void answer_alone(quern_engine *e, quern_request_params p, uint64_t seed,
     sampler.seed = seed;
     snprintf(scope, sizeof scope, "%llx", (unsigned long long)seed);
     p.sampler = &sampler, p.n_answers = 1, p.cache_scope = scope;
-    quern_request *r = submit(e, &p);
+    quern_request *r = question_submit(e, &p);
     hear_all(r, alone, 1);
     assert_int_equal(alone->result.n_cached, 0);
     quern_request_release(r);
@@ -164,7 +155,7 @@ static void each_is_what_its_seed_gets(void **state)
         quern_request_params p = params_of(prompt, s->n_prompt, &sampler, s->n_answers);
         p.log_probs = p.prompt_log_probs = s->scored;
         quern_engine *e = open_engine(models[k % 2], s->n_parallel, s->n_positions, 0);
-        quern_request *r = submit(e, &p);
+        quern_request *r = question_submit(e, &p);
         hear_all(r, answers, s->n_answers);
         quern_request_release(r);
         quern_engine_destroy(e);
@@ -201,7 +192,7 @@ static void they_are_the_same_in_a_crowd(void **state)
         make_prompt(prompts[i], 30 + 40 * i, i / 2); /* two begin alike */
         params[i] = params_of(prompts[i], 30 + 40 * i, &samplers[i], N_ANSWERS);
         params[i].max_tokens = 120;
-        requests[i] = submit(e, &params[i]);
+        requests[i] = question_submit(e, &params[i]);
     }
     for (size_t i = 0; i < N_REQUESTS; i++) {
         hear_all(requests[i], answers, N_ANSWERS);
@@ -235,7 +226,7 @@ static void pages_from_the_disk_are_read_for_all(void **state)
     for (size_t k = 0; k < 2; k++) {
         pages_directory = directory;
         quern_engine *e = open_engine(model, 8, 0, 0);
-        quern_request *r = submit(e, &p);
+        quern_request *r = question_submit(e, &p);
         hear_all(r, answers[k], N_ANSWERS);
         quern_request_release(r);
         quern_engine_destroy(e);
@@ -289,7 +280,7 @@ static void all_are_told_through_one_handle(void **state)
         quern_request_params p = params_of(prompt, 100, &sampler, 9);
         p.on_event = see, p.user = &w;
         p.max_tokens = k == 1 ? 0 : 8; /* one that cancels would go on for long */
-        quern_request *r = submit(e, &p);
+        quern_request *r = question_submit(e, &p);
         for (int i = 0; i < 8000 && w.n_ends[8] == 0; i++) pause_ms(5);
         if (k == 1) quern_engine_destroy(e); /* handles outlive the engine */
         else
@@ -317,11 +308,11 @@ static void a_released_request_ends_with_all_its_answers(void **state)
     quern_engine *e = open_engine(model, 2, 0, 0);
     quern_request_params p = params_of(prompt, 60, &sampler, 64);
     p.max_tokens = 0;
-    quern_request *r = submit(e, &p);
+    quern_request *r = question_submit(e, &p);
     while (quern_request_next(r, -1, &event) && event.kind != QUERN_EVENT_TEXT) continue;
     quern_request_release(r); /* two run, most wait */
     p.n_answers = 2, p.max_tokens = 3;
-    r = submit(e, &p); /* the engine has room again */
+    r = question_submit(e, &p); /* the engine has room again */
     heard answers[2];
     hear_all(r, answers, 2);
     quern_request_release(r);
@@ -345,7 +336,7 @@ static void all_answers_are_taken_or_none(void **state)
     assert_int_equal(quern_submit(e, &p, &r, &err), QUERN_ERR_ARGUMENT);
     assert_non_null(strstr(err.message, "65 answers"));
     p.n_answers = 5, p.max_tokens = 2; /* nothing of the former is left in the queue */
-    r = submit(e, &p);
+    r = question_submit(e, &p);
     heard answers[5];
     hear_all(r, answers, 5);
     quern_request_release(r);
@@ -371,16 +362,13 @@ static void seeds_are_derived(void **state)
 static int open_models(void **state)
 {
     (void)state;
-    model = question_model(&(tiny_model){.seed = 1});
-    windowed = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
-    return model != NULL && windowed != NULL ? 0 : -1;
+    return question_models_open(&model, &windowed) ? 0 : -1;
 }
 
 static int close_models(void **state)
 {
     (void)state;
-    quern_model_close(model);
-    quern_model_close(windowed);
+    question_models_close(model, windowed);
     return 0;
 }
 

@@ -6,7 +6,6 @@
 
 #include "questions.h"
 #include "support/long_run.h"
-#include "support/tiny_model.h"
 
 #include "base/random.h"
 
@@ -258,9 +257,7 @@ static void pages_come_from_the_disk(void **state)
 static int open_models(void **state)
 {
     (void)state;
-    models[0] = question_model(&(tiny_model){.seed = 1});
-    models[1] = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
-    if (models[0] == NULL || models[1] == NULL) return -1;
+    if (!question_models_open(&models[0], &models[1])) return -1;
     for (size_t m = 0; m < 2; m++)
         for (size_t is_tight = 0; is_tight < 2; is_tight++)
             answer_alone(&known[m][is_tight], models[m], is_tight == 1);

@@ -136,14 +136,6 @@ static quern_request_params request_of(const text *t)
     return p;
 }
 
-static quern_request *submit(quern_engine *e, const quern_request_params *p)
-{
-    quern_request *r;
-    quern_error err;
-    if (quern_submit(e, p, &r, &err) != QUERN_OK) fail_msg("%s", err.message);
-    return r;
-}
-
 /* Waits for its end, and holds it to what the text is alone. */
 static quern_request_result check_embedded(quern_request *r, const text *t)
 {
@@ -188,13 +180,13 @@ static void check_company(int n_threads, quern_engine_model_params p, bool regis
     for (size_t i = 0; i < N_TEXTS; i++) {
         texts[i] = make_text(i);
         const quern_request_params tp = request_of(&texts[i]);
-        embedded[i] = submit(e, &tp);
+        embedded[i] = question_submit(e, &tp);
         if (i >= N_QUESTIONS) continue;
         question_make(&questions[i], i, i % 2 == 0);
         const quern_sampler_params sampler = question_sampler(&questions[i]);
         quern_request_params qp = question_request(&questions[i], &sampler);
         qp.model = names[CHAT];
-        asked[i] = submit(e, &qp);
+        asked[i] = question_submit(e, &qp);
     }
     for (size_t i = 0; i < N_TEXTS; i++) check_embedded(embedded[i], &texts[i]);
     for (size_t i = 0; i < N_QUESTIONS; i++) check_answered(asked[i], &questions[i]);
@@ -264,7 +256,7 @@ static void a_text_makes_room_and_comes_back(void **state)
     listener l = {.visitor = {.engine = e, .params = &urgent}, .expected = expected};
     pthread_mutex_init(&l.mutex, NULL), pthread_cond_init(&l.ended, NULL);
     p.on_event = listen, p.user = &l;
-    quern_request *r = submit(e, &p);
+    quern_request *r = question_submit(e, &p);
     pthread_mutex_lock(&l.mutex);
     while (!l.has_ended) pthread_cond_wait(&l.ended, &l.mutex);
     pthread_mutex_unlock(&l.mutex);
@@ -289,12 +281,12 @@ static void what_is_known_is_taken_where_it_helps(void **state)
     memcpy(t.tokens, q.prompt, 200 * sizeof *t.tokens);
     const quern_sampler_params sampler = question_sampler(&q);
     const quern_request_params ask = question_request(&q, &sampler), embed = request_of(&t);
-    assert_int_equal(check_embedded(submit(e, &embed), &t).n_cached, 0);
-    check_answered(submit(e, &ask), &q);
-    assert_int_equal(check_embedded(submit(e, &embed), &t).n_cached, 0);
+    assert_int_equal(check_embedded(question_submit(e, &embed), &t).n_cached, 0);
+    check_answered(question_submit(e, &ask), &q);
+    assert_int_equal(check_embedded(question_submit(e, &embed), &t).n_cached, 0);
     t.pooling = QUERN_POOLING_LAST;
     const quern_request_params last = request_of(&t);
-    assert_int_equal(check_embedded(submit(e, &last), &t).n_cached, 199);
+    assert_int_equal(check_embedded(question_submit(e, &last), &t).n_cached, 199);
     quern_engine_destroy(e);
 }
 
@@ -322,7 +314,7 @@ static void choices_are_logits(void **state)
         p.model = NULL, p.choices = choices, p.n_choices = N, p.pooling = QUERN_POOLING_DEFAULT;
         for (size_t again = 0; again < 2; again++) {
             qn_buffer none = {0};
-            quern_request *r = submit(e, &p);
+            quern_request *r = question_submit(e, &p);
             const quern_event end = question_hear(r, &none);
             assert_int_equal(end.n_embedding, N);
             for (size_t k = 0; k < N; k++)
@@ -353,7 +345,7 @@ static void a_long_text_is_refused_or_cut(void **state)
         quern_request_params p = request_of(&t);
         assert_int_equal(quern_submit(e, &p, &r, &err), QUERN_ERR_CTX_FULL);
         p.truncate = true;
-        r = submit(e, &p);
+        r = question_submit(e, &p);
         t.tokens[63] = t.tokens[MAX_TOKENS - 1];
         t.n_tokens = 64;
         check_embedded(r, &t);
@@ -410,7 +402,7 @@ static void what_is_canceled_has_no_vector(void **state)
     quern_request *r[4];
     qn_buffer none = {0};
     const quern_request_params p = request_of(&long_text);
-    for (size_t i = 0; i < 4; i++) r[i] = submit(e, &p);
+    for (size_t i = 0; i < 4; i++) r[i] = question_submit(e, &p);
     for (size_t i = 0; i < 4; i++) quern_request_cancel(r[i]);
     for (size_t i = 0; i < 4; i++) {
         const quern_event end = question_hear(r[i], &none);
@@ -419,7 +411,7 @@ static void what_is_canceled_has_no_vector(void **state)
         if (end.embedding == NULL) assert_int_equal(end.result.finish, QUERN_FINISH_CANCELED);
         quern_request_release(r[i]);
     }
-    check_embedded(submit(e, &p), &long_text);
+    check_embedded(question_submit(e, &p), &long_text);
     quern_engine_destroy(e);
     qn_buffer_deinit(&none);
 }

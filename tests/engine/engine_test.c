@@ -3,7 +3,6 @@
 #include "support/cmocka_all.h"
 
 #include "questions.h"
-#include "support/tiny_model.h"
 
 #include <ftw.h>
 #include <stdatomic.h>
@@ -38,14 +37,6 @@ static quern_engine *open_engine(const quern_model *m, engine_options o)
     return e;
 }
 
-static quern_request *submit(quern_engine *e, const quern_request_params *p)
-{
-    quern_request *r;
-    quern_error err = {0};
-    if (quern_submit(e, p, &r, &err) != QUERN_OK) fail_msg("%s", err.message);
-    return r;
-}
-
 static void pause_us(uint64_t us)
 {
     nanosleep(&(struct timespec){.tv_nsec = (long)us * 1000}, NULL);
@@ -67,16 +58,16 @@ static void a_prompt_that_is_known_is_not_read_again(void **state)
         q.n_prompt = 300, q.max_tokens = 20, q.stop = NULL;
         const quern_sampler_params sampler = question_sampler(&q);
         quern_request_params p = question_request(&q, &sampler);
-        quern_request *r = submit(e, &p);
+        quern_request *r = question_submit(e, &p);
         assert_int_equal(question_hear(r, &first).result.n_cached, 0);
         quern_request_release(r);
-        r = submit(e, &p);
+        r = question_submit(e, &p);
         assert_int_equal(question_hear(r, &again).result.n_cached, q.n_prompt - 1);
         quern_request_release(r);
         assert_int_equal(first.n_bytes, again.n_bytes);
         assert_memory_equal(first.data, again.data, first.n_bytes);
         p.cache_scope = "another";
-        r = submit(e, &p);
+        r = question_submit(e, &p);
         assert_int_equal(question_hear(r, &again).result.n_cached, 0);
         quern_request_release(r);
         quern_engine_destroy(e);
@@ -109,7 +100,7 @@ static void what_was_computed_outlives_the_engine(void **state)
                 (engine_options){.n_parallel = 2, .n_positions = 2 * QUESTION_CTX, .directory = directory});
             quern_request_params p = question_request(&q, &sampler);
             p.ignore_end = true, p.cache_scope = i == 2 ? "another" : "one";
-            quern_request *r = submit(e, &p);
+            quern_request *r = question_submit(e, &p);
             n_cached[i] = question_hear(r, &text[i]).result.n_cached;
             quern_request_release(r);
             quern_engine_destroy(e);
@@ -158,7 +149,7 @@ static void a_request_ends_in_every_state(void **state)
     for (size_t i = 0; i < 12; i++) { /* some run, most wait; each cancels itself at its first text */
         p.user = &seen[i];
         p.deadline_ns = i == 11 ? 1 : 0;
-        requests[i] = submit(e, &p);
+        requests[i] = question_submit(e, &p);
     }
     quern_request_cancel(requests[7]);
     quern_request_release(requests[8]), requests[8] = NULL;
@@ -184,7 +175,7 @@ static void closing_ends_what_runs_and_what_waits(void **state)
     const quern_sampler_params sampler = question_sampler(&q);
     quern_request_params p = question_request(&q, &sampler);
     p.max_tokens = 0, p.ignore_end = true, p.n_stops = 0;
-    for (size_t i = 0; i < 20; i++) requests[i] = submit(e, &p);
+    for (size_t i = 0; i < 20; i++) requests[i] = question_submit(e, &p);
     quern_engine_destroy(e);
     for (size_t i = 0; i < 20; i++) {
         assert_int_equal(question_hear(requests[i], &text).kind, QUERN_EVENT_FINISHED);
@@ -207,11 +198,11 @@ static void the_urgent_take_the_place_of_the_patient(void **state)
     quern_request_params p = question_request(&q, &sampler);
     p.ignore_end = true, p.priority = QUERN_PRIORITY_BACKGROUND;
     for (size_t i = 0; i < 2; i++) {
-        patient[i] = submit(e, &p);
+        patient[i] = question_submit(e, &p);
         while (quern_request_next(patient[i], -1, &event) && event.kind != QUERN_EVENT_TEXT) continue;
     }
     p.priority = QUERN_PRIORITY_INTERACTIVE, p.max_tokens = 3;
-    quern_request *urgent = submit(e, &p);
+    quern_request *urgent = question_submit(e, &p);
     assert_int_equal(question_hear(urgent, &text).kind, QUERN_EVENT_FINISHED);
     quern_request_release(urgent);
     assert_int_equal(question_hear(patient[0], &text).result.n_preempted, 0);
@@ -242,7 +233,7 @@ static void a_grammar_may_go_with_its_request(void **state)
         q.grammar = grammar, q.n_prompt = 20, q.max_tokens = 3;
         const quern_sampler_params sampler = question_sampler(&q);
         const quern_request_params p = question_request(&q, &sampler);
-        quern_request *r = submit(e, &p);
+        quern_request *r = question_submit(e, &p);
         assert_int_equal(question_hear(r, &text).kind, QUERN_EVENT_FINISHED);
         quern_request_release(r);
         quern_grammar_destroy(grammar);
@@ -275,7 +266,7 @@ static void an_engine_that_closes_takes_nothing(void **state)
     quern_request_params p = question_request(&q, &sampler);
     stubborn s = {.engine = open_engine(model, small), .params = &p, .status = -1};
     p.on_event = ask_again, p.user = &s, p.max_tokens = 400, p.ignore_end = true;
-    quern_request *r = submit(s.engine, &p);
+    quern_request *r = question_submit(s.engine, &p);
     quern_engine_destroy(s.engine);
     assert_int_equal(atomic_load(&s.status), QUERN_ERR_CANCELED);
     quern_request_release(r);
@@ -291,7 +282,7 @@ static void a_deadline_beyond_all_time_is_none(void **state)
     const quern_sampler_params sampler = question_sampler(&q);
     quern_request_params p = question_request(&q, &sampler);
     p.deadline_ns = UINT64_MAX;
-    quern_request *r = submit(e, &p);
+    quern_request *r = question_submit(e, &p);
     assert_int_not_equal(question_hear(r, &text).result.finish, QUERN_FINISH_TIMEOUT);
     quern_request_release(r);
     quern_engine_destroy(e);
@@ -320,13 +311,13 @@ static void nobody_passes_who_waits_for_room(void **state)
         const quern_sampler_params sampler = question_sampler(&q);
         quern_request_params p = question_request(&q, &sampler);
         p.client = "short", p.ignore_end = true;
-        *place = submit(e, &p);
+        *place = question_submit(e, &p);
         if (i == AT_ONCE) {
             question_make(&q, 1000, false);
             q.n_prompt = 400, q.max_tokens = 1;
             p = question_request(&q, &sampler);
             p.client = "long";
-            long_one = submit(e, &p);
+            long_one = question_submit(e, &p);
         }
         quern_event event;
         while (long_one != NULL && n_before == SIZE_MAX && quern_request_next(long_one, 0, &event)) {
@@ -360,7 +351,7 @@ static void windows_on_the_disk_are_completed(void **state)
         q.n_prompt = lengths[i];
         const quern_sampler_params sampler = question_sampler(&q);
         const quern_request_params p = question_request(&q, &sampler);
-        quern_request *r = submit(e, &p);
+        quern_request *r = question_submit(e, &p);
         n_cached[i] = question_hear(r, &text).result.n_cached;
         quern_request_release(r);
         quern_engine_destroy(e);
@@ -414,16 +405,13 @@ static void what_cannot_be_is_refused(void **state)
 static int open_models(void **state)
 {
     (void)state;
-    model = question_model(&(tiny_model){.seed = 1});
-    windowed = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
-    return model != NULL && windowed != NULL ? 0 : -1;
+    return question_models_open(&model, &windowed) ? 0 : -1;
 }
 
 static int close_models(void **state)
 {
     (void)state;
-    quern_model_close(model);
-    quern_model_close(windowed);
+    question_models_close(model, windowed);
     return 0;
 }
 

@@ -6,7 +6,6 @@
 
 #include "questions.h"
 #include "support/faults.h"
-#include "support/tiny_model.h"
 
 #include "base/alloc.h"
 #include "base/random.h"
@@ -238,9 +237,7 @@ static void steps_take_no_memory(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    model = question_model(&(tiny_model){.seed = 1});
-    windowed = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
-    if (model == NULL || windowed == NULL || mkdtemp(directory) == NULL) return -1;
+    if (!question_models_open(&model, &windowed) || mkdtemp(directory) == NULL) return -1;
     quern_context *ctx = question_context(model);
     for (size_t i = 0; i < N_QUESTIONS; i++) {
         question_make(&questions[i], i, false);
@@ -258,8 +255,7 @@ static int tear_down(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_QUESTIONS; i++) qn_buffer_deinit(&alone[i]);
-    quern_model_close(model);
-    quern_model_close(windowed);
+    question_models_close(model, windowed);
     nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return 0;
 }

@@ -4,7 +4,6 @@
 #include "support/cmocka_all.h"
 
 #include "questions.h"
-#include "support/tiny_model.h"
 
 #include "base/alloc.h"
 #include "base/buffer.h"
@@ -365,16 +364,13 @@ static void tokens_have_bytes(void **state)
 static int open_models(void **state)
 {
     (void)state;
-    model = question_model(&(tiny_model){.seed = 1});
-    windowed = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
-    return model != NULL && windowed != NULL ? 0 : -1;
+    return question_models_open(&model, &windowed) ? 0 : -1;
 }
 
 static int close_models(void **state)
 {
     (void)state;
-    quern_model_close(model);
-    quern_model_close(windowed);
+    question_models_close(model, windowed);
     return 0;
 }
 

@@ -101,3 +101,24 @@ quern_model *question_model(const tiny_model *kind)
     if (fd >= 0) unlink(path);
     return m;
 }
+
+bool question_models_open(quern_model **plain, quern_model **windowed)
+{
+    *plain = question_model(&(tiny_model){.seed = 1});
+    *windowed = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
+    return *plain != NULL && *windowed != NULL;
+}
+
+void question_models_close(quern_model *plain, quern_model *windowed)
+{
+    quern_model_close(plain);
+    quern_model_close(windowed);
+}
+
+quern_request *question_submit(quern_engine *e, const quern_request_params *p)
+{
+    quern_request *r = NULL;
+    quern_error err = {0};
+    if (quern_submit(e, p, &r, &err) != QUERN_OK) fail_msg("%s", err.message);
+    return r;
+}

@@ -31,8 +31,15 @@ quern_request_params question_request(const question *q, const quern_sampler_par
  * was out of order. */
 quern_event question_hear(quern_request *r, qn_buffer *text);
 
+/* quern_submit; the test fails where it does. */
+quern_request *question_submit(quern_engine *e, const quern_request_params *p);
+
 /* A tiny model out of a file that is gone again; NULL, with a line printed, if there is none. */
 struct tiny_model;
 quern_model *question_model(const struct tiny_model *kind);
+/* Two of the same vocabulary, one with windows of 40 positions in some layers. False: there are none. Both
+ * may be NULL where they are closed. */
+bool question_models_open(quern_model **plain, quern_model **windowed);
+void question_models_close(quern_model *plain, quern_model *windowed);
 
 #endif

@@ -4,7 +4,6 @@
 #include "support/cmocka_all.h"
 
 #include "questions.h"
-#include "support/tiny_model.h"
 
 #include "base/buffer.h"
 #include "base/random.h"
@@ -39,14 +38,6 @@ static quern_engine *open_engine(const quern_model *m, bool guesses, uint64_t n_
     assert_int_equal(quern_engine_create(&e, &params, &err), QUERN_OK);
     if (quern_engine_add_model(e, "tiny", m, &mp, &err) != QUERN_OK) fail_msg("%s", err.message);
     return e;
-}
-
-static quern_request *ask(quern_engine *e, const quern_request_params *p)
-{
-    quern_request *r;
-    quern_error err = {0};
-    if (quern_submit(e, p, &r, &err) != QUERN_OK) fail_msg("%s", err.message);
-    return r;
 }
 
 static void hear(quern_request *r, account *a)
@@ -135,7 +126,7 @@ static void what_remains_is_a_text_of_its_own(void **state)
             quern_request_params p = quern_request_params_default();
             p.prompt = prompts[i], p.n_prompt = N_PROMPT, p.sampler = &sampler, p.max_tokens = N_TOKENS;
             p.ignore_end = p.log_probs = p.shifts_context = true, p.n_keep = keeps[i];
-            requests[i] = ask(e, &p);
+            requests[i] = question_submit(e, &p);
         }
         for (size_t i = 0; i < AT_ONCE; i++) {
             hear(requests[i], &a);
@@ -162,10 +153,10 @@ static void forced_text_is_shifted_too(void **state)
     quern_engine *e = open_engine(model, true, 0);
     quern_request_params p = quern_request_params_default();
     p.prompt = prompt, p.n_prompt = N_PROMPT, p.grammar = grammar;
-    hear(ask(e, &p), &a); /* without, the context ends it */
+    hear(question_submit(e, &p), &a); /* without, the context ends it */
     assert_true(a.result.finish != QUERN_FINISH_STOP && a.result.n_dropped == 0 && a.n_bytes < 270);
     p.shifts_context = true, p.n_keep = 3;
-    hear(ask(e, &p), &a);
+    hear(question_submit(e, &p), &a);
     assert_int_equal(a.result.finish, QUERN_FINISH_STOP);
     assert_int_equal(a.n_bytes, 270);
     assert_true(a.result.n_dropped > 0);
@@ -195,16 +186,13 @@ static void too_much_cannot_be_kept(void **state)
 static int open_models(void **state)
 {
     (void)state;
-    model = question_model(&(tiny_model){.seed = 1});
-    windowed = question_model(&(tiny_model){.arch = "gemma3", .seed = 2, .window = 40});
-    return model != NULL && windowed != NULL ? 0 : -1;
+    return question_models_open(&model, &windowed) ? 0 : -1;
 }
 
 static int close_models(void **state)
 {
     (void)state;
-    quern_model_close(model);
-    quern_model_close(windowed);
+    question_models_close(model, windowed);
     return 0;
 }
 
