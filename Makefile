@@ -57,7 +57,7 @@ ubsan: ## the tests under UndefinedBehaviorSanitizer
 tsan: ## the tests under ThreadSanitizer (not those of kernels and formats: one thread, very slow)
 	$(call sanitized,build-tsan,thread,$(FIXED_ADDRESSES) --no-suite kernel --no-suite quant)
 
-# Kernels without sanitizers: there is little in them for these, and 20 times the rest.
+# Kernels without sanitizers, which would take most of the time there; `make asan` and `make tsan` have them.
 LONG_RUNS := engine_crowd engine_many_models engine_session cache_page_store
 define long_run_build
 	@[ -f $(1)/build.ninja ] || meson setup $(1) -Dbuildtype=debugoptimized -Db_lundef=false -Db_sanitize=$(2) \
@@ -68,6 +68,7 @@ endef
 long-runs: ## 10,000 answers and requests, 1,000 kills: released, under ASan with UBSan, under TSan
 	$(call need,test)
 	@$(MAKE) --no-print-directory all DEPS=no
+	@grep -q test_base $(BUILD)/build.ninja || meson setup --reconfigure $(BUILD)
 	@$(NINJA) -C $(BUILD) $(LONG_RUNS:%=tests/test_%)
 	$(call long_run_build,build-long-asan,address$(,)undefined)
 	$(call long_run_build,build-long-tsan,thread)

@@ -909,8 +909,8 @@ QUERN_API const quern_model *quern_engine_model(quern_engine *engine, const char
  *
  * @param wait  until that is done: then not from an event's callback
  * @return QUERN_OK; QUERN_ERR_NOT_FOUND (no such model); of loading, with wait: what hindered it; of
- * unloading: QUERN_ERR_BUSY (requests for it run or wait, it is pinned, or on its way in), _ARGUMENT (the
- * caller opened it)
+ * unloading: QUERN_ERR_BUSY (requests for it run or wait, it is pinned, or on its way in; with wait also:
+ * that came before it went), _ARGUMENT (the caller opened it)
  */
 QUERN_API quern_status quern_engine_load_model(quern_engine *engine, const char *name, bool wait,
                                                quern_error *err);

@@ -24,8 +24,8 @@ typedef struct qn_kv_cache_params {
     qn_tensor_type type_k, type_v;
 } qn_kv_cache_params;
 
-/* What a cache is divided into: pages of each group (0: the model lacks it), of how many positions a sequence
- * has at most. */
+/* What a cache is divided into: pages of each group (0: the model lacks it), n_ctx positions of a sequence at
+ * most. */
 typedef struct qn_kv_cache_shape {
     size_t n_ctx, n_pages[QN_CACHE_GROUPS];
     uint32_t windows[QN_CACHE_GROUPS]; /* 0: the group keeps every position */

@@ -280,9 +280,9 @@ void qn_prefix_tree_keep(qn_prefix_tree *t, qn_prefix_key name_space, const quer
                          size_t n_tokens, size_t seq, bool with_tail)
 {
     const keeping k = {t, name_space, seq};
+    assert(n_tokens <= qn_kv_cache_length(t->cache, seq));
     int32_t node = last_kept(&k, tokens, n_tokens);
     qn_prefix_key key = node != QN_NO_NODE ? t->nodes[node].key : name_space;
-    assert(n_tokens <= qn_kv_cache_length(t->cache, seq));
     t->clock++;
     keep_windows(&k, node);
     for (size_t i = node != QN_NO_NODE ? t->nodes[node].position + QN_PAGE_POSITIONS : 0; i < n_tokens;) {
@@ -294,8 +294,10 @@ void qn_prefix_tree_keep(qn_prefix_tree *t, qn_prefix_key name_space, const quer
         node = next;
         i += n;
     }
-    if (node != QN_NO_NODE)
-        qn_prefix_use_window(t, node, t->nodes[node].position + t->nodes[node].n_tokens, 0);
+    if (node == QN_NO_NODE) return;
+    for (int32_t i = with_tail ? node : QN_NO_NODE; i != QN_NO_NODE; i = t->nodes[i].parent)
+        qn_prefix_use(t, i, 0);
+    qn_prefix_use_window(t, node, t->nodes[node].position + t->nodes[node].n_tokens, 0);
 }
 
 bool qn_prefix_tree_add(qn_prefix_tree *t, const qn_prefix_page *page, const int32_t pages[QN_CACHE_GROUPS])

@@ -47,8 +47,8 @@ quern_status qn_prefix_tree_create(qn_prefix_tree **out, qn_kv_cache *cache, qn_
                                    void *user, quern_error *err);
 void qn_prefix_tree_destroy(qn_prefix_tree *t); /* NULL is fine; lets go of all pages */
 
-/* What computing a token again takes, by position: fixed + per_position * position, in any unit. Until it is
- * told: as if all took the same. */
+/* What computing a token again takes, by position: fixed + per_position * position, in a unit that does not
+ * change. Until it is told: as if all took 1. */
 void qn_prefix_tree_set_cost(qn_prefix_tree *t, double fixed, double per_position);
 
 /* Gives an empty sequence the longest beginning of the tokens that is known, at most `most` of them, and
@@ -66,8 +66,9 @@ size_t qn_prefix_tree_peek(const qn_prefix_tree *t, qn_prefix_key name_space, co
  * last one that is not full. Where a page is known already the sequence changes over to the known one, and
  * brings the window where that was given up. A tail that is the beginning of a longer known page needs no
  * keeping, and one that is kept goes when a longer page with that beginning comes. Does nothing about pages
- * for which no node is free even after forgetting some. Not between qn_kv_cache_reserve and _commit of that
- * sequence. */
+ * for which no node is free even after forgetting some. With the tail, where a text is left for now, all of
+ * it counts as used just now; without, only what is new, however long the text is. Not between
+ * qn_kv_cache_reserve and _commit of that sequence. */
 void qn_prefix_tree_keep(qn_prefix_tree *t, qn_prefix_key name_space, const quern_token *tokens,
                          size_t n_tokens, size_t seq, bool with_tail);
 

@@ -79,7 +79,7 @@ static bool waits(const quern_request *r)
 static bool queue_up(quern_engine *e, quern_request *r, bool is_again)
 {
     if (!qn_request_queue_push(e->queue, r->client, &r->entry, is_again)) return false;
-    qn_served_models_queue(&e->models, r->model);
+    qn_shelf_queue(&e->models.shelf, r->model);
     return true;
 }
 
@@ -524,7 +524,7 @@ static void take_on(quern_engine *e, quern_request *r)
     enlist(e, r);
     qn_metrics_count_submitted(&e->metrics, QUERN_OK);
     r->n_ahead = count_ahead(e, r);
-    qn_shelf_use(shelf, r->model, r->submitted_ns);
+    qn_served_models_use(&e->models, r->model, r->submitted_ns);
     if (!qn_shelf_takes(shelf, r->model, qn_request_positions(r))) {
         r->n_ahead += shelf->places[r->model].n_parked;
         stop_waiting(e, r);

@@ -63,7 +63,7 @@ static quern_status bring(qn_served_models *m, size_t i, bool wait, quern_error 
     const qn_shelf_place *p = &m->shelf.places[i];
     const size_t n_failed = p->n_failed, n_loads = p->n_loads;
     const uint64_t now = qn_clock_ns();
-    qn_shelf_use(&m->shelf, i, now);
+    qn_served_models_use(m, i, now);
     qn_shelf_ask_load(&m->shelf, i, now);
     pthread_cond_signal(m->changed);
     while (wait && p->state != QN_SHELF_IN && p->n_loads == n_loads && p->n_failed == n_failed)
@@ -93,8 +93,9 @@ static quern_status await_leaving(qn_served_models *m, size_t i, quern_error *er
            (p->state == QN_SHELF_IN && p->unload_asked && p->n_loads == n_loads))
         pthread_cond_wait(&m->has_moved, m->mutex);
     if (p->state == QN_SHELF_OUT || p->state == QN_SHELF_COMING || p->n_loads != n_loads) return QUERN_OK;
-    return qn_fail(err, QUERN_ERR_BUSY, "model '%s': it was wanted again before it went",
-                   qn_quote(m->items[i].name, strlen(m->items[i].name)).text);
+    return qn_fail(err, QUERN_ERR_BUSY, "model '%s': it %s before it went",
+                   qn_quote(m->items[i].name, strlen(m->items[i].name)).text,
+                   p->is_pinned ? "was pinned" : "was wanted again");
 }
 
 static quern_status send_away(qn_served_models *m, size_t i, bool wait, quern_error *err)

@@ -71,12 +71,12 @@ void qn_shelf_use(qn_model_shelf *s, size_t place, uint64_t now_ns)
     qn_shelf_place *p = &s->places[place];
     p->heat = heat_at(p, now_ns) + 1.0;
     p->used_ns = now_ns;
+    p->unload_asked = false;
 }
 
 void qn_shelf_queue(qn_model_shelf *s, size_t place)
 {
     s->places[place].n_queued++;
-    s->places[place].unload_asked = false; /* somebody wants it */
 }
 
 static void wait_since(qn_shelf_place *p, uint64_t arrived_ns, uint64_t turn_ns)

@@ -83,7 +83,7 @@ bool qn_shelf_is_idle(const qn_shelf_place *p); /* in, with no request */
 
 /* Whether a request that needs so many positions may be queued, and not only parked. */
 bool qn_shelf_takes(const qn_model_shelf *s, size_t place, size_t n_ctx);
-/* Somebody asks for the model: counts for its value. */
+/* Somebody asks for the model: counts for its value, and who wanted it to go does not get that. */
 void qn_shelf_use(qn_model_shelf *s, size_t place, uint64_t now_ns);
 /* A request is queued, or parked; priority_ns: how much later it counts than one of the highest priority. */
 void qn_shelf_queue(qn_model_shelf *s, size_t place);

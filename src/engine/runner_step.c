@@ -358,16 +358,17 @@ static void use_all(qn_runner *r)
     else if (n == 1) use_rows(r, 0, 0);
 }
 
-/* Tells the tree what computing a page again would take, as far as that is known. */
+/* Tells the tree how much more computing a page again would take far behind than at the beginning. Its unit
+ * is a token at the beginning, whatever time that takes: it stays the same while the time is being learned.
+ */
 static void price_pages(qn_runner *r)
 {
-    const double page = QN_PAGE_POSITIONS, far = FAR;
     qn_step_shape at_begin = {0}, behind = {0};
     qn_step_shape_add(&at_begin, QN_PAGE_POSITIONS, 0);
     qn_step_shape_add(&behind, QN_PAGE_POSITIONS, FAR);
     const double begin_ns = qn_step_pace_expect(&r->pace, &at_begin),
                  behind_ns = qn_step_pace_expect(&r->pace, &behind);
-    qn_prefix_tree_set_cost(r->tree, begin_ns / page, (behind_ns - begin_ns) / (page * far));
+    qn_prefix_tree_set_cost(r->tree, 1, begin_ns > 0 ? (behind_ns / begin_ns - 1) / FAR : 0);
 }
 
 uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns, bool others_stream)

@@ -139,10 +139,10 @@ void qn_served_models_deinit(qn_served_models *m)
     m->n_items = 0;
 }
 
-void qn_served_models_queue(qn_served_models *m, size_t model)
+void qn_served_models_use(qn_served_models *m, size_t model, uint64_t now_ns)
 {
-    if (m->shelf.places[model].unload_asked) pthread_cond_broadcast(&m->has_moved); /* it stays */
-    qn_shelf_queue(&m->shelf, model);
+    if (m->shelf.places[model].unload_asked) pthread_cond_broadcast(&m->has_moved);
+    qn_shelf_use(&m->shelf, model, now_ns);
 }
 
 size_t qn_served_models_find(const qn_served_models *m, const char *name)

@@ -48,7 +48,7 @@ typedef struct qn_served_models {
     qn_thread_pool *pool;
     pthread_mutex_t *mutex;   /* the engine's */
     pthread_cond_t *changed;  /* wakes the engine's thread */
-    pthread_cond_t has_moved; /* for others: a model came, went, or could not come */
+    pthread_cond_t has_moved; /* for others: a model came, went, could not come, or stays */
     atomic_size_t n_items;
     qn_served_model items[QN_SHELF_PLACES];
 } qn_served_models;
@@ -68,8 +68,8 @@ typedef struct qn_served_params {
 quern_status qn_served_models_init(qn_served_models *m, const qn_served_params *params, quern_error *err);
 void qn_served_models_deinit(qn_served_models *m); /* takes one that is zeroed */
 
-/* A request for a model waits from now on. */
-void qn_served_models_queue(qn_served_models *m, size_t model);
+/* Somebody asks for a model (qn_shelf_use); who waits for it to leave is told. */
+void qn_served_models_use(qn_served_models *m, size_t model, uint64_t now_ns);
 
 /* The model of that name (NULL: the first); QN_SHELF_NONE: there is none. */
 size_t qn_served_models_find(const qn_served_models *m, const char *name);

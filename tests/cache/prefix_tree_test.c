@@ -396,6 +396,35 @@ static void old_values_fade(void **state)
     destroy(&f);
 }
 
+/* All of it, not its last page alone. */
+static void a_text_that_is_left_counts_as_used(void **state)
+{
+    (void)state;
+    quern_token text[N_TEXT];
+    fixture f = create(&plain, 4000, 0);
+    listen(&f);
+    fill_text(text, N_TEXT, 14);
+    grow(&f, 1, text, 4 * PAGE);
+    qn_prefix_tree_keep(f.tree, space_a, text, 4 * PAGE, 1, false);
+    for (quern_token i = 2000; i < 2010; i++) { /* values rise meanwhile */
+        compute_page(&f, i);
+        assert_true(forget_one(&f));
+        assert_int_equal(f.told_token, i);
+    }
+    compute_page(&f, 2010);
+    keep(&f, space_a, text, 4 * PAGE, 1);
+    qn_kv_cache_truncate(f.cache, 1, 0);
+    assert_true(forget_one(&f)); /* worth as much, but computed before the text was left */
+    assert_int_equal(f.told_token, 2010);
+    compute_page(&f, 2011);
+    for (size_t i = 4; i > 0; i--) {
+        assert_true(forget_one(&f));
+        assert_int_equal(f.told_position, (i - 1) * PAGE);
+        assert_int_equal(f.told_token, text[(i - 1) * PAGE]);
+    }
+    destroy(&f);
+}
+
 static void what_is_dear_to_compute_is_kept_longer(void **state)
 {
     (void)state;
@@ -589,6 +618,7 @@ int main(void)
         cmocka_unit_test(a_model_of_windows_alone_keeps_the_way_to_them),
         cmocka_unit_test(what_was_used_more_often_is_kept_longer),
         cmocka_unit_test(old_values_fade),
+        cmocka_unit_test(a_text_that_is_left_counts_as_used),
         cmocka_unit_test(what_is_dear_to_compute_is_kept_longer),
         cmocka_unit_test(what_a_sequence_holds_is_not_given_up),
         cmocka_unit_test(a_name_space_is_forgotten_alone),

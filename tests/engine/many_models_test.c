@@ -418,18 +418,21 @@ static void who_is_wanted_again_stays(void **state)
     check(quern_engine_load_model(e, names[0], true, &err), &err);
     check(quern_engine_load_model(e, names[1], false, &err), &err);
     await_state(e, 1, QUERN_MODEL_LOADING); /* one model moves at a time: nothing leaves meanwhile */
-    for (int pins = 0; pins < 2; pins++) {
+    enum { ASKED, LOADED, PINNED };
+    for (int how = ASKED; how <= PINNED; how++) {
         leaving l = {.engine = e, .name = names[0]};
         pthread_t thread;
         assert_int_equal(pthread_create(&thread, NULL, send_away, &l), 0);
         pause_ms(20);
         make_question(&q, 1);
         q.model = 0, q.n_prompt = 5, q.max_tokens = 3;
-        do { /* again, where the thread was slow to ask */
-            if (pins == 1) check(quern_engine_pin_model(e, names[0], true, &err), &err);
+        for (int i = 0; i < WAIT_MS && !l.is_told; i++) { /* again, where the thread was slow to ask */
+            if (how == PINNED) check(quern_engine_pin_model(e, names[0], true, &err), &err);
+            else if (how == LOADED) check(quern_engine_load_model(e, names[0], true, &err), &err);
             else expect_end(submit(e, &q), QUERN_EVENT_FINISHED, QUERN_OK, NULL);
             pause_ms(1);
-        } while (!l.is_told); /* it does not wait for the gate */
+        }
+        if (!l.is_told) fail_msg("way %d: who unloads waits on", how); /* for the gate, which is closed */
         pthread_join(thread, NULL);
         assert_int_equal(l.status, QUERN_ERR_BUSY);
         assert_int_equal(info_of(e, 0).state, QUERN_MODEL_LOADED);

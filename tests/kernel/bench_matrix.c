@@ -52,10 +52,10 @@ static double measure(const qn_kernels *k, qn_tensor_type type, size_t n_rows, s
 
 void bench_matrix(const qn_kernels *k, const char *only)
 {
-    static const size_t tokens[] = {2, 4, 8, 16, 128};
+    static const size_t tokens[] = {2, 4, 8, 9, 12, 16, 128};
     const bool slow = k == &qn_kernels_scalar;
     printf("%-8s %-8s %9s %9s", k->isa, "type", "1: GB/s", "cached");
-    for (size_t i = 0; i < 5; i++) printf("  %4zu: Gops/s", tokens[i]);
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) printf("  %4zu: Gops/s", tokens[i]);
     printf("  (tokens at once)\n");
     for (int id = 0; id < QN_TYPE_LIMIT; id++) {
         const qn_tensor_type type = (qn_tensor_type)id;
@@ -72,7 +72,7 @@ void bench_matrix(const qn_kernels *k, const char *only)
         const size_t cached_panels = slow ? 1 : (size_t)320000 / cached_bytes / 4 * 4;
         printf(" %9.2f", 1e-9 * (double)(cached_panels * cached_bytes) /
                              measure(k, type, cached_panels * 16, CACHED_COLUMNS, 1));
-        for (size_t i = 0; i < 5; i++) {
+        for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
             const size_t rows = slow ? 32 : 512;
             printf("  %12.1f",
                    2e-9 * (double)(rows * n_cols * tokens[i]) / measure(k, type, rows, n_cols, tokens[i]));

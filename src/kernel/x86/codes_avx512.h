@@ -1,5 +1,5 @@
-/* codes_avx512.h: the codes of a line as the signed numbers they stand for, and the scales of the types with
- * 32 columns in a block. */
+/* codes_avx512.h: the codes of a line, signed or as they are stored, and the scales of the types with 32
+ * columns in a block. */
 #ifndef QN_KERNEL_X86_CODES_AVX512_H
 #define QN_KERNEL_X86_CODES_AVX512_H
 
@@ -8,21 +8,17 @@
 /* What is taken off the unsigned codes. */
 QN_INLINE char code_zero(qn_tensor_type type)
 {
-    return type == QN_TYPE_Q4_0   ? 8
-           : type == QN_TYPE_Q5_0 ? 16
-           : type == QN_TYPE_Q6_K ? 32
-           : type == QN_TYPE_Q3_K ? 4
-                                  : 0;
+    return type == QN_TYPE_Q4_0 ? 8 : type == QN_TYPE_Q5_0 ? 16 : 0;
 }
 
-/* Columns 4 g .. 4 g + 3 of 32, without the scale. p: the lines of the block or sub-block. */
+/* Of the types with 32 columns in a block, columns 4 g .. 4 g + 3 as the signed numbers they stand for. p:
+ * the lines of the block. */
 QN_INLINE __m512i signed_codes(qn_tensor_type type, const uint8_t *p, int g)
 {
     if (type == QN_TYPE_Q8_0) return load_line(p + 64 * g);
-    if (type == QN_TYPE_IQ4_NL || type == QN_TYPE_IQ4_XS) return table_codes(p, qn_iq4_values, 0, g);
+    if (type == QN_TYPE_IQ4_NL) return table_codes(p, qn_iq4_values, 0, g);
     if (type == QN_TYPE_MXFP4) return table_codes(p, qn_fp4_values, 0, g);
-    const int bits = code_bits(type);
-    const __m512i codes = bits < 4 ? few_codes(p, bits, g) : narrow_codes(p, bits, g);
+    const __m512i codes = narrow_codes(p, code_bits(type), g);
     return code_zero(type) != 0 ? _mm512_sub_epi8(codes, _mm512_set1_epi8(code_zero(type))) : codes;
 }
 
@@ -31,12 +27,6 @@ QN_INLINE __m512i k_codes(qn_tensor_type type, const uint8_t *p, int g)
 {
     if (type == QN_TYPE_IQ4_XS) return table_codes(p, qn_iq4_values, -128, g);
     return code_bits(type) < 4 ? few_codes(p, code_bits(type), g) : narrow_codes(p, code_bits(type), g);
-}
-
-/* The bits of a where the mask has ones, else those of b. */
-QN_INLINE __m512i pick_bits(__m512i mask, __m512i a, __m512i b)
-{
-    return _mm512_ternarylogic_epi32(mask, a, b, 0xca);
 }
 
 /* qn_e8m0_half of 16 exponents: 2^(e - 128), which is subnormal for 0 and 1. */

@@ -3,9 +3,10 @@
  *
  * A tile multiplication adds up 64 columns, but scales change every 16 or 32. So codes are multiplied by
  * their scales first, and the products kept as two planes of bytes. Four tile multiplications with each then
- * give the sums of 256 columns, exact as any other way. Codes of up to 5 bits meet the low three bits of
- * their scale and the others apart: 31 * 7 is a byte. The products of the others, 13 bits and a sign, are
- * 256 * high + low. The minimums meet the sums of activations in pairs of 16 bits, as with AVX-512. */
+ * give the sums of 256 columns, exact as any other way. Codes of 3 to 5 bits meet the low three bits of
+ * their scale and the others apart: 31 * 7 is a byte. Codes of 2 bits times their scales are bytes, one
+ * plane. The products of Q6_K and IQ4_XS, 13 bits and a sign, are 256 * high + low. The minimums meet the
+ * sums of activations in pairs of 16 bits, as with AVX-512. */
 #include "kernel/table_matrix.h"
 #include "kernel/x86/codes_avx512.h"
 #include "kernel/x86/k_scales.h"
@@ -30,8 +31,8 @@ typedef struct k_chunk {
 
 /* ---- planes ---- */
 
-/* Scales are cut, not products. */
-QN_INLINE bool has_cut_scales(qn_tensor_type type)
+/* A code times a part of its scale is a byte. */
+QN_INLINE bool has_byte_products(qn_tensor_type type)
 {
     return code_bits(type) <= 5 && type != QN_TYPE_IQ4_XS;
 }
@@ -47,7 +48,7 @@ QN_INLINE bool has_signed_high(qn_tensor_type type)
 /* The products are (high << this) + low. */
 QN_INLINE unsigned high_shift(qn_tensor_type type)
 {
-    return has_cut_scales(type) ? 3 : 8;
+    return has_byte_products(type) ? 3 : 8;
 }
 
 /* Of 16 columns, or 32: signed bytes, or unsigned ones below 128. */
@@ -63,9 +64,10 @@ QN_INLINE __m128i k_scale(qn_tensor_type type, const uint8_t *block, int j)
     return iq4_xs_scale((const void *)block, j);
 }
 
-/* What a line of codes meets: the four bytes of each row belong to its scale. Cut scales: in each word of 16
- * bits the low three bits and the others, and four times these in bytes (Q3_K). Else in the even and in the
- * odd bytes the scale, and in words what takes the zero point off. */
+/* What a line of codes meets; the four bytes of each row belong to its scale. Cut scales: `low` and `high`
+ * have in each word of 16 bits the low three bits and the others, and the zeros are what Q3_K takes off the
+ * products. Whole scales: `low` has them in the even bytes, `high` in the odd ones, and low_zero, a word,
+ * takes the zero point off. */
 typedef struct line_scale {
     __m512i low, high, low_zero, high_zero;
 } line_scale;
@@ -78,10 +80,10 @@ QN_INLINE line_scale cut_scale(qn_tensor_type type, __m128i bytes)
     if (is_q3) bytes = _mm_add_epi8(bytes, _mm_set1_epi8(32));
     const __m512i v = _mm512_cvtepu8_epi32(bytes),
                   twice = _mm512_or_si512(v, _mm512_slli_epi32(v, COUNT(16)));
-    if (!has_high(type)) return (line_scale){twice, twice, twice, twice};
+    if (!has_high(type)) return (line_scale){.low = twice};
     const __m512i low = _mm512_and_si512(twice, _mm512_set1_epi16(7)),
                   high = _mm512_srli_epi16(twice, COUNT(3));
-    if (!is_q3) return (line_scale){low, high, low, high};
+    if (!is_q3) return (line_scale){.low = low, .high = high};
     const __m512i four = _mm512_set1_epi16(0x0404);
     return (line_scale){low, high, _mm512_mullo_epi16(low, four),
                         _mm512_sub_epi8(_mm512_mullo_epi16(high, four), _mm512_set1_epi8(16))};
@@ -93,14 +95,15 @@ QN_INLINE line_scale whole_scale(qn_tensor_type type, __m128i bytes)
                   odd = _mm512_slli_epi16(even, COUNT(8)),
                   zero = type == QN_TYPE_Q6_K ? _mm512_srai_epi16(odd, COUNT(3)) /* 32 * scale */
                                               : _mm512_srai_epi16(odd, COUNT(1));
-    return (line_scale){even, odd, zero, zero};
+    return (line_scale){.low = even, .high = odd, .low_zero = zero};
 }
 
 /* A line of either plane. */
 QN_INLINE void cut_planes(qn_tensor_type type, uint8_t low[64], uint8_t high[64], __m512i codes,
                           const line_scale *scale)
 {
-    __m512i first = _mm512_mullo_epi16(codes, scale->low), second = _mm512_mullo_epi16(codes, scale->high);
+    __m512i first = _mm512_mullo_epi16(codes, scale->low), second = first;
+    if (has_high(type)) second = _mm512_mullo_epi16(codes, scale->high);
     if (type == QN_TYPE_Q3_K) {
         first = _mm512_sub_epi8(first, scale->low_zero);
         second =
@@ -108,6 +111,12 @@ QN_INLINE void cut_planes(qn_tensor_type type, uint8_t low[64], uint8_t high[64]
     }
     _mm512_store_si512((void *)low, first);
     if (has_high(type)) _mm512_store_si512((void *)high, second);
+}
+
+/* The bits of a where the mask has ones, else those of b. */
+QN_INLINE __m512i pick_bits(__m512i mask, __m512i a, __m512i b)
+{
+    return _mm512_ternarylogic_epi32(mask, a, b, 0xca);
 }
 
 /* Words of 16 bits hold the products of columns 0 and 2 of a line's four, and of columns 1 and 3; their low
@@ -135,12 +144,12 @@ QN_INLINE void expand_step(qn_tensor_type type, k_chunk *chunk, const uint8_t *b
         prefetch(block + ahead + (size_t)j * part, part);
         QN_EACH (i, 2) {
             const __m128i bytes = k_scale(type, block, is_fine(type) ? 2 * j + i : j);
-            scale[i] = has_cut_scales(type) ? cut_scale(type, bytes) : whole_scale(type, bytes);
+            scale[i] = has_byte_products(type) ? cut_scale(type, bytes) : whole_scale(type, bytes);
         }
         QN_EACH (g, 8) {
             uint8_t *low = chunk->low[step][8 * half + g], *high = chunk->high[step][8 * half + g];
             const __m512i codes = k_codes(type, p, g);
-            if (has_cut_scales(type)) cut_planes(type, low, high, codes, &scale[g / 4]);
+            if (has_byte_products(type)) cut_planes(type, low, high, codes, &scale[g / 4]);
             else whole_planes(low, high, codes, &scale[g / 4]);
         }
     }
