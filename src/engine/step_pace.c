@@ -29,6 +29,7 @@ enum {
 static const double drift = 0.04;         /* of a coefficient, for each step: some 25 steps count */
 static const double largest_error = 0.5;  /* of what is expected, where that is well known */
 static const double unknown_error = 100;  /* standard deviation of what is not known, in steps at hand */
+static const double most_looks_cost = 3;  /* of 1024 looks, in tokens */
 static const double shortest_ns = 1e3;    /* a step takes longer: keeps what is divided by it finite */
 static const double longest_ns = 3.6e12;  /* an hour: more was no computing */
 static const double most_tokens = 0x1p24; /* of a step; as for looks, more is a mistake */
@@ -53,7 +54,7 @@ void qn_step_shape_add(qn_step_shape *shape, size_t n_tokens, uint64_t position)
 void qn_step_pace_init(qn_step_pace *p)
 {
     *p = (qn_step_pace){
-        .coefficients = {[FIXED] = 10e6, [PER_FEW] = 0.5e6, [PER_TOKEN] = 1e6, [PER_LOOK] = 0.1e6}};
+        .coefficients = {[FIXED] = 10e6, [PER_FEW] = 0.5e6, [PER_TOKEN] = 1e6, [PER_LOOK] = 0.5e6}};
 }
 
 /* The terms of a step, which the coefficients are multiplied with. */
@@ -81,13 +82,17 @@ double qn_step_pace_expect(const qn_step_pace *p, const qn_step_shape *shape)
     return product(p->coefficients, x);
 }
 
-/* Nothing is sure of the coefficients but their size. These parts let a step of many tokens tell of the time
- * for tokens, of which it has many, and one of few tokens of the fixed time. */
-static void doubt_all(qn_step_pace *p, double ns)
+/* Nothing is sure of the coefficients but their size. Equal parts let a step of many tokens tell of the time
+ * for tokens, of which it has many, and one of few tokens of the fixed time. Of looks more is known: 1024 of
+ * them take no more than a few tokens do, in models of any size. Without that, what is noise in steps of one
+ * token, which look back at little, would be taken for the time of looks, and that of tokens would make up
+ * for it. */
+static void doubt_all(qn_step_pace *p, const double x[N], double ns)
 {
-    static const double part[N] = {[FIXED] = 1, [PER_FEW] = 1, [PER_TOKEN] = 1, [PER_LOOK] = 0.1};
+    const double token_ns = ns / (x[PER_TOKEN] > 0 ? x[PER_TOKEN] : QN_PACE_FEW_TOKENS);
     memset(p->covariance, 0, sizeof p->covariance);
-    for (int i = 0; i < N; i++) p->covariance[i][i] = pow(unknown_error * part[i] * ns, 2);
+    for (int i = 0; i < N; i++) p->covariance[i][i] = pow(unknown_error * ns, 2);
+    p->covariance[PER_LOOK][PER_LOOK] = pow(fmax(most_looks_cost * token_ns, p->coefficients[PER_LOOK]), 2);
     memset(p->n_long, 0, sizeof p->n_long);
 }
 
@@ -159,6 +164,12 @@ static void keep_positive(qn_step_pace *p)
     for (int i = 0; i < N; i++) c[i] = fmin(fmax(c[i], 0), longest_ns);
 }
 
+/* The first step tells how much smaller or faster, or larger or slower, everything is. */
+static void scale_guess(qn_step_pace *p, double factor)
+{
+    for (int i = 0; i < N; i++) p->coefficients[i] *= factor;
+}
+
 void qn_step_pace_learn(qn_step_pace *p, const qn_step_shape *shape, uint64_t ns)
 {
     double x[N];
@@ -167,10 +178,11 @@ void qn_step_pace_learn(qn_step_pace *p, const qn_step_shape *shape, uint64_t ns
     if ((double)shape->n_tokens > most_tokens || (double)shape->n_looks > most_looks) return;
     terms_of(shape, x);
     const double measured_ns = fmin((double)ns, longest_ns);
+    if (p->n_steps == 0) scale_guess(p, measured_ns / qn_step_pace_expect(p, shape));
     const double few = p->coefficients[PER_FEW] / fmax(p->coefficients[FIXED], shortest_ns);
     const bool is_doubted = !expect(p, x, &e) || is_change(p, &e, x[PER_TOKEN] > 0, measured_ns);
     if (is_doubted) {
-        doubt_all(p, fmax(e.ns, measured_ns));
+        doubt_all(p, x, fmax(e.ns, measured_ns));
         (void)expect(p, x, &e);
     }
     update(p, &e, measured_ns);

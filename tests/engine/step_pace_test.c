@@ -237,6 +237,24 @@ static void a_first_prompt_that_was_an_accident_is_outgrown_by_the_third(void **
     }
 }
 
+/* Of a prompt only its first piece is known when answers begin, whose steps look back at little. */
+static void noise_of_single_tokens_is_not_taken_for_looks(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_MACHINES; i++) {
+        machine m = machines[i];
+        qn_step_pace p;
+        m.noise = 0.1, m.random.seed = 131 + i;
+        qn_step_pace_init(&p);
+        const qn_step_shape one = segment(1, 66), prompt = segment(389, 0);
+        take_step(&p, &m, &prompt);
+        for (int k = 0; k < 50; k++) {
+            take_step(&p, &m, &one);
+            assert_true(fabs(qn_step_pace_expect(&p, &prompt) / true_ns(&m, &prompt) - 1) < 0.2);
+        }
+    }
+}
+
 /* As where another program takes part of the processors: the products suffer, the reading of weights does
  * not. */
 static void follows_prompts_that_alone_become_slower(void **state)
@@ -379,6 +397,7 @@ int main(void)
         cmocka_unit_test(accidents_move_little),
         cmocka_unit_test(a_first_step_that_was_an_accident_is_outgrown),
         cmocka_unit_test(follows_a_machine_that_changes),
+        cmocka_unit_test(noise_of_single_tokens_is_not_taken_for_looks),
         cmocka_unit_test(a_first_prompt_that_was_an_accident_is_outgrown_by_the_third),
         cmocka_unit_test(follows_prompts_that_alone_become_slower),
         cmocka_unit_test(prompts_are_not_forgotten_while_none_comes),
