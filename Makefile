@@ -42,9 +42,10 @@ test: ## every test, with the release build
 	$(MTEST) -C $(BUILD)
 
 # $(1) the directory, $(2) what meson calls the sanitizers, $(3) further options for the test run
+sanitized_build = @[ -f $(1)/build.ninja ] || meson setup $(1) -Dbuildtype=debugoptimized -Db_lundef=false -Db_sanitize=$(2) $(MESON_OPTIONS)
 define sanitized
 	$(call need,test)
-	@[ -f $(1)/build.ninja ] || meson setup $(1) -Dbuildtype=debugoptimized -Db_lundef=false -Db_sanitize=$(2) $(MESON_OPTIONS)
+	$(call sanitized_build,$(1),$(2))
 	$(MTEST) -C $(1) --timeout-multiplier 4 $(3)
 endef
 
@@ -60,8 +61,7 @@ tsan: ## the tests under ThreadSanitizer (not those of kernels and formats: one 
 # Kernels without sanitizers, which would take most of the time there; `make asan` and `make tsan` have them.
 LONG_RUNS := engine_crowd engine_many_models engine_session cache_page_store
 define long_run_build
-	@[ -f $(1)/build.ninja ] || meson setup $(1) -Dbuildtype=debugoptimized -Db_lundef=false -Db_sanitize=$(2) \
-	    -Dinstrument_kernels=false $(MESON_OPTIONS)
+	$(call sanitized_build,$(1),$(2) -Dinstrument_kernels=false)
 	@$(NINJA) -C $(1) $(LONG_RUNS:%=tests/test_%)
 endef
 

@@ -95,14 +95,21 @@ static const machine machines[] = {
 };
 enum { N_MACHINES = sizeof machines / sizeof machines[0] };
 
+/* The i-th machine with so much noise, of which nothing is known yet. */
+static machine begin(qn_step_pace *p, size_t i, double noise, uint64_t seed)
+{
+    machine m = machines[i];
+    m.noise = noise, m.random.seed = seed + i;
+    qn_step_pace_init(p);
+    return m;
+}
+
 static void learns_a_machine_from_noisy_steps(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_MACHINES; i++) {
-        machine m = machines[i];
         qn_step_pace p;
-        m.noise = 0.1, m.random.seed = 1 + i;
-        qn_step_pace_init(&p);
+        machine m = begin(&p, i, 0.1, 1);
         take_steps(&p, &m, 50);
         assert_true(worst_error(&p, &m) < 0.3);
         take_steps(&p, &m, 450);
@@ -137,10 +144,8 @@ static void learns_what_a_few_tokens_cost(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_MACHINES; i++) {
-        machine m = machines[i];
         qn_step_pace p;
-        m.noise = 0.1, m.random.seed = 91 + i;
-        qn_step_pace_init(&p);
+        machine m = begin(&p, i, 0.1, 91);
         const qn_step_shape one = segment(1, 0), few = segment(QN_PACE_FEW_TOKENS, 0);
         take_step(&p, &m, &one);
         assert_true(qn_step_pace_expect(&p, &few) < 2 * qn_step_pace_expect(&p, &one));
@@ -156,10 +161,8 @@ static void accidents_move_little(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_MACHINES; i++) {
-        machine m = machines[i];
         qn_step_pace p;
-        m.noise = 0.1, m.random.seed = 11 + i;
-        qn_step_pace_init(&p);
+        machine m = begin(&p, i, 0.1, 11);
         take_steps(&p, &m, 500);
         const qn_step_shape one = segment(1, 1000), prompt = segment(256, 1000);
         const double before = qn_step_pace_expect(&p, &one);
@@ -199,10 +202,8 @@ static void follows_a_machine_that_changes(void **state)
     (void)state;
     static const double factors[] = {3, 1 / 3.0, 1.4, 0.7, 20, 0.05};
     for (size_t i = 0; i < N_MACHINES; i++) {
-        machine m = machines[i];
         qn_step_pace p;
-        m.noise = 0.1, m.random.seed = 31 + i;
-        qn_step_pace_init(&p);
+        machine m = begin(&p, i, 0.1, 31);
         take_steps(&p, &m, 500);
         for (size_t k = 0; k < sizeof factors / sizeof factors[0]; k++) {
             m.fixed_ns *= factors[k], m.few_ns *= factors[k], m.token_ns *= factors[k],
@@ -221,10 +222,8 @@ static void a_first_prompt_that_was_an_accident_is_outgrown_by_the_third(void **
 {
     (void)state;
     for (size_t i = 0; i < N_MACHINES; i++) {
-        machine m = machines[i];
         qn_step_pace p;
-        m.noise = 0.1, m.random.seed = 71 + i;
-        qn_step_pace_init(&p);
+        machine m = begin(&p, i, 0.1, 71);
         const qn_step_shape one = segment(1, 500), prompt = segment(300, 500);
         for (int k = 0; k < 20; k++) take_step(&p, &m, &one);
         qn_step_pace_learn(&p, &prompt, (uint64_t)(true_ns(&m, &prompt) * 50));
@@ -242,10 +241,8 @@ static void noise_of_single_tokens_is_not_taken_for_looks(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_MACHINES; i++) {
-        machine m = machines[i];
         qn_step_pace p;
-        m.noise = 0.1, m.random.seed = 131 + i;
-        qn_step_pace_init(&p);
+        machine m = begin(&p, i, 0.1, 131);
         const qn_step_shape one = segment(1, 66), prompt = segment(389, 0);
         take_step(&p, &m, &prompt);
         for (int k = 0; k < 50; k++) {
@@ -366,10 +363,8 @@ static void what_fits_fits(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_MACHINES; i++) {
-        machine m = machines[i];
         qn_step_pace p;
-        m.noise = 0.1, m.random.seed = 61 + i;
-        qn_step_pace_init(&p);
+        machine m = begin(&p, i, 0.1, 61);
         for (int k = 0; k < 2000; k++) {
             take_steps(&p, &m, 1);
             const qn_step_shape others = k % 5 == 0 ? (qn_step_shape){0, 0} : some_step(&m.random);
