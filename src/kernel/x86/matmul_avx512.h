@@ -80,8 +80,9 @@ QN_INLINE __m512i table_codes(const uint8_t *p, const int8_t values[16], char ze
 }
 
 /* The product of a whole panel with T tokens, or of up to STREAMS panels: one instance for each T.
- * acc: [panels][T][16]. */
-typedef void panel_fn(const uint8_t *const panel[], size_t n_panels, size_t n_blocks,
+ * from_memory: no tokens before these have read it, so that what comes next is fetched. acc: [panels][T][16].
+ */
+typedef void panel_fn(const uint8_t *const panel[], size_t n_panels, size_t n_blocks, bool from_memory,
                       const uint8_t *const act[], float *acc);
 
 typedef struct panel_fns {
@@ -115,7 +116,7 @@ QN_INLINE void multiply_few(panel_fn *fn, const qn_matmul *m, size_t n_blocks, s
         size_t n = 0;
         for (size_t panel = panel_begin + i; panel < panel_end; panel += length)
             w[n++] = m->w->data + panel * m->w->panel_bytes;
-        fn(w, n, n_blocks, act, acc[0]);
+        fn(w, n, n_blocks, true, act, acc[0]);
         for (size_t s = 0; s < n; s++)
             for (size_t t = 0; t < n_tokens; t++)
                 store_panel(m, panel_begin + i + s * length, token_begin + t, acc[s * n_tokens + t]);
@@ -139,7 +140,7 @@ QN_INLINE void multiply(const panel_fns *fns, const qn_matmul *m, qn_act_format 
             for (size_t t = 0, size = GROUP, i = 0; t < n_tokens;) {
                 float acc[GROUP][16];
                 while (size > n_tokens - t) size /= 2, i++;
-                fns->one[i](&w, 1, n_blocks, act + t, acc[0]);
+                fns->one[i](&w, 1, n_blocks, t == 0, act + t, acc[0]);
                 for (size_t end = t + size, first = t; t < end; t++)
                     store_panel(m, panel, t0 + t, acc[t - first]);
             }
@@ -147,20 +148,20 @@ QN_INLINE void multiply(const panel_fns *fns, const qn_matmul *m, qn_act_format 
     }
 }
 
-/* Defines the instances and the function of the table. product(type, T, panel, n_panels, n_blocks, act, acc)
- * is inlined into each instance. */
+/* Defines the instances and the function of the table. product(type, T, panel, n_panels, n_blocks,
+ * from_memory, act, acc) is inlined into each instance. */
 #define QN_DEFINE_ONE(name, TYPE, T, product)                                                                \
     static void one_##name##_##T(const uint8_t *const panel[], size_t n_panels, size_t n_blocks,             \
-                                 const uint8_t *const act[], float *acc)                                     \
+                                 bool from_memory, const uint8_t *const act[], float *acc)                   \
     {                                                                                                        \
         (void)n_panels;                                                                                      \
-        product(QN_TYPE_##TYPE, T, panel, 1, n_blocks, act, acc);                                            \
+        product(QN_TYPE_##TYPE, T, panel, 1, n_blocks, from_memory, act, acc);                               \
     }
 #define QN_DEFINE_PANELS(name, TYPE, T, product)                                                             \
     static void few_##name##_##T(const uint8_t *const panel[], size_t n_panels, size_t n_blocks,             \
-                                 const uint8_t *const act[], float *acc)                                     \
+                                 bool from_memory, const uint8_t *const act[], float *acc)                   \
     {                                                                                                        \
-        product(QN_TYPE_##TYPE, T, panel, n_panels, n_blocks, act, acc);                                     \
+        product(QN_TYPE_##TYPE, T, panel, n_panels, n_blocks, from_memory, act, acc);                        \
     }
 #define QN_DEFINE_FEW(name, TYPE, product)                                                                   \
     QN_DEFINE_ONE(name, TYPE, 4, product)                                                                    \

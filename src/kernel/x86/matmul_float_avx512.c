@@ -51,19 +51,19 @@ QN_INLINE void add_columns(qn_tensor_type type, int P, int T, const uint8_t *con
 enum { TURN = 32 }; /* columns before the next panel has its turn, if there are not four */
 
 QN_INLINE void float_product(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
-                             size_t n_cols, const uint8_t *const act[], float *acc)
+                             size_t n_cols, bool from_memory, const uint8_t *const act[], float *acc)
 {
     const size_t stride = (size_t)T * 16;
     memset(acc, 0, n_panels * stride * sizeof *acc);
     if (n_panels == STREAMS) {
-        add_columns(type, STREAMS, T, panel, n_cols, act, 0, acc, stride, true);
+        add_columns(type, STREAMS, T, panel, n_cols, act, 0, acc, stride, from_memory);
         return;
     }
     for (size_t k = 0; k < n_cols; k += TURN) {
         for (size_t s = 0; s < n_panels; s++) {
             const uint8_t *at = panel[s] + k * panel_block_bytes(type);
             add_columns(type, 1, T, &at, qn_min_size(TURN, n_cols - k), act, k, acc + s * stride, stride,
-                        true);
+                        from_memory);
         }
     }
 }

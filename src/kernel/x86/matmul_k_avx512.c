@@ -220,7 +220,7 @@ QN_INLINE __m512 add_block(__m512 acc, qn_tensor_type type, __m512i is, const k_
 /* The panels take turns at every sub-block, and fetch a part of their next block but one, scales included:
  * those are wanted at its begin. */
 QN_INLINE void k_product(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
-                         size_t n_blocks, const uint8_t *const act[], float *acc)
+                         size_t n_blocks, bool from_memory, const uint8_t *const act[], float *acc)
 {
     const size_t part = panel_block_bytes(type) / 8;
     memset(acc, 0, n_panels * (size_t)T * 16 * sizeof *acc);
@@ -240,7 +240,7 @@ QN_INLINE void k_product(qn_tensor_type type, int T, const uint8_t *const panel[
         for (int j = 0; j < 8; j++) {
             for (size_t s = 0; s < n_panels; s++) {
                 const uint8_t *p = panel[s] + b * panel_block_bytes(type);
-                if (T <= 8) prefetch(p + 2 * panel_block_bytes(type) + (size_t)j * part, part);
+                if (from_memory) prefetch(p + 2 * panel_block_bytes(type) + (size_t)j * part, part);
                 sub_block_product(is[s], type, T, p + (size_t)j * sub_block_bytes(type), &scales[s], j, a,
                                   sums);
             }

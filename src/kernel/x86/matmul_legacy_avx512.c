@@ -43,7 +43,7 @@ QN_INLINE void multiply_block(__m512 acc[GROUP], qn_tensor_type type, int T, con
 
 /* The accumulators of one panel are in registers, those of several in memory. */
 QN_INLINE void legacy_product(qn_tensor_type type, int T, const uint8_t *const panel[], size_t n_panels,
-                              size_t n_blocks, const uint8_t *const act[], float *out)
+                              size_t n_blocks, bool from_memory, const uint8_t *const act[], float *out)
 {
     __m512 acc[GROUP];
     QN_EACH (t, T) acc[t] = _mm512_setzero_ps();
@@ -52,7 +52,7 @@ QN_INLINE void legacy_product(qn_tensor_type type, int T, const uint8_t *const p
         for (size_t s = 0; s < n_panels; s++) {
             const uint8_t *p = panel[s] + b * panel_block_bytes(type);
             float *at = out + 16 * s * (size_t)T;
-            if (T <= 8) prefetch(p + PREFETCH, panel_block_bytes(type));
+            if (from_memory) prefetch(p + PREFETCH, panel_block_bytes(type));
             if (n_panels > 1)
                 QN_EACH (t, T) acc[t] = _mm512_loadu_ps(at + 16 * t);
             multiply_block(acc, type, T, p, act, b);
