@@ -111,14 +111,14 @@ void qn_draft_length_learn(qn_draft_length *d, int kind, double certainty, size_
     r->n_failed = n_true > 0 ? 0 : r->n_failed + 1;
 }
 
-/* parts[i]: of i-th guesses, if those before came true. A depth that was seldom reached is held to be like
- * the one before. */
-static void estimate(const qn_draft_record *r, double certainty, double parts[QN_MAX_DRAFT])
+/* parts[i]: of i-th guesses, if those before came true, for the first `most`. A depth that was seldom reached
+ * is held to be like the one before. */
+static void estimate(const qn_draft_record *r, double certainty, size_t most, double parts[QN_MAX_DRAFT])
 {
     const double first = first_part(r);
     double before = fmin(first, 1);
     parts[0] = fmin(certainty * first, 1);
-    for (size_t i = 1; i < QN_MAX_DRAFT; i++)
+    for (size_t i = 1; i < most; i++)
         before = parts[i] =
             (r->came_true[i] + neighbour_weight * before) / (r->checked[i] + neighbour_weight);
 }
@@ -191,7 +191,7 @@ size_t qn_draft_length_choose(qn_draft_length *d, int kind, size_t most, double 
     most = most < QN_MAX_DRAFT ? most : QN_MAX_DRAFT;
     certainty = unit(certainty);
     if (most == 0 || certainty == 0 || !find_costs(r, most, guess_ns, step_ns, user)) return pass(r);
-    estimate(r, certainty, parts);
+    estimate(r, certainty, most, parts);
     const choice best = find_best(parts, r->costs, most, r->balance);
     r->guessing = best.gain >= (r->guessing ? go_on_at : begin_at);
     if (r->guessing) return best.n;

@@ -178,29 +178,8 @@ static void add_prompts(qn_runner *r, uint64_t budget_ns, bool others_stream)
     }
 }
 
-/* While a model ran, what is known of slots and requests has dropped out of the caches. What a step looks at
- * is fetched at once, in place of waiting for one line of memory after the other. */
-static void fetch_slots(const qn_runner *r)
-{
-    for (size_t i = 0; i < r->n_active; i++) {
-        const qn_slot *s = r->by_turn[i];
-        __builtin_prefetch(&s->request), __builtin_prefetch(&s->n_draft), __builtin_prefetch(&s->text);
-        __builtin_prefetch(&s->looked), __builtin_prefetch(&s->goes_on);
-        for (size_t k = 0; k < QN_DRAFT_KINDS && s->text != NULL; k++)
-            __builtin_prefetch(&s->draft_length.kinds[k].balance);
-    }
-    for (size_t i = 0; i < r->n_active; i++) {
-        const quern_request *q = r->by_turn[i]->request;
-        __builtin_prefetch(&q->first), __builtin_prefetch(&q->n_prompt), __builtin_prefetch(&q->client);
-        __builtin_prefetch(&q->n_tokens), __builtin_prefetch(&q->n_scored);
-        __builtin_prefetch(&q->first_token_ns), __builtin_prefetch(&q->result.n_guessed);
-        __builtin_prefetch(&q->fresh), __builtin_prefetch(&q->log_probs.n);
-    }
-}
-
 static void begin_step(qn_runner *r)
 {
-    fetch_slots(r);
     r->batch = (qn_batch){.tokens = r->tokens, .segments = r->segments, .outputs = r->outputs};
     for (size_t g = 0; g < QN_CACHE_GROUPS; g++) r->batch.kv[g] = *qn_kv_cache_memory(r->cache, g);
     r->n_drawing = r->n_embedding = r->n_prompt_rows = r->n_held_back = 0;
@@ -323,7 +302,6 @@ static qn_service account(qn_runner *r, qn_slot *s)
 static void account_all(qn_runner *r)
 {
     size_t n = 0;
-    fetch_slots(r);
     for (size_t i = 0; i < r->n_slots; i++) {
         qn_slot *s = &r->slots[i];
         if (s->n_in_step == 0) continue;
