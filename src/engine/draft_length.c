@@ -169,28 +169,29 @@ static bool is_time_to_try(const qn_draft_record *r, double loss)
 }
 
 /* Leaves 0 for what is not known. */
-static bool find_costs(qn_draft_record *r, size_t most, double guess_ns, qn_draft_cost_fn *step_ns,
-                       void *user)
+static bool find_costs(qn_draft_record *r, size_t most, double guess_ns, qn_draft_costs_fn *costs, void *user)
 {
-    const double plain_ns = step_ns(user, 1);
+    double step_ns[QN_MAX_DRAFT + 1];
     memset(r->costs, 0, sizeof r->costs);
-    if (!(plain_ns > 0)) return false;
+    costs(user, most, step_ns);
+    if (!(step_ns[0] > 0)) return false;
+    const double per_ns = 1 / step_ns[0];
     for (size_t n = 1; n <= most; n++) {
-        const double cost = (step_ns(user, 1 + n) + (double)n * guess_ns) / plain_ns;
+        const double cost = (step_ns[n] + (double)n * guess_ns) * per_ns;
         if (cost > 0 && isfinite(cost)) r->costs[n] = cost;
     }
     return true;
 }
 
 size_t qn_draft_length_choose(qn_draft_length *d, int kind, size_t most, double certainty, double guess_ns,
-                              qn_draft_cost_fn *step_ns, void *user)
+                              qn_draft_costs_fn *costs, void *user)
 {
     assert(kind >= 0 && kind < QN_DRAFT_KINDS);
     qn_draft_record *r = &d->kinds[kind];
     double parts[QN_MAX_DRAFT];
     most = most < QN_MAX_DRAFT ? most : QN_MAX_DRAFT;
     certainty = unit(certainty);
-    if (most == 0 || certainty == 0 || !find_costs(r, most, guess_ns, step_ns, user)) return pass(r);
+    if (most == 0 || certainty == 0 || !find_costs(r, most, guess_ns, costs, user)) return pass(r);
     estimate(r, certainty, most, parts);
     const choice best = find_best(parts, r->costs, most, r->balance);
     r->guessing = best.gain >= (r->guessing ? go_on_at : begin_at);

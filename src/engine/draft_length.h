@@ -38,12 +38,12 @@ void qn_draft_length_init(qn_draft_length *d);
  * was given to the choice. n_guessed may be less than was chosen; 0 changes nothing. */
 void qn_draft_length_learn(qn_draft_length *d, int kind, double certainty, size_t n_guessed, size_t n_true);
 
-/* The number of guesses, 0 to most, that gives the most tokens in the least time. step_ns(user, n) is what a
- * step with n tokens of this sequence takes; guess_ns, what making one guess takes. certainty: how likely the
- * guesser holds the first guess to be, 0 to 1 (1 where it cannot tell); it multiplies what is expected, and
- * what comes true is measured against it, so that it need not be right but in proportion. */
-typedef double qn_draft_cost_fn(void *user, size_t n_tokens);
+/* The number of guesses, 0 to most, that gives the most tokens in the least time. costs(user, n, step_ns)
+ * tells what steps with 0 to n guesses take, [n + 1]; guess_ns is what making one guess takes. certainty: how
+ * likely the guesser holds the first guess to be, 0 to 1 (1 where it cannot tell); it multiplies what is
+ * expected, and what comes true is measured against it, so that it need not be right but in proportion. */
+typedef void qn_draft_costs_fn(void *user, size_t n_guesses, double *step_ns);
 size_t qn_draft_length_choose(qn_draft_length *d, int kind, size_t most, double certainty, double guess_ns,
-                              qn_draft_cost_fn *step_ns, void *user);
+                              qn_draft_costs_fn *costs, void *user);
 
 #endif

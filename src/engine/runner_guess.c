@@ -25,14 +25,14 @@ typedef struct step_plan {
     size_t n_rows, n_tokens, n_streams;
 } step_plan;
 
-/* What a step costs a stream that computes n tokens in it: its part of a step without guesses, and all that
+/* What a step costs a stream that computes n guesses in it: its part of a step without guesses, and all that
  * its guesses add. They hold up the others as well: so what they save must make up for the time of all. */
-static double cost_with(void *user, size_t n_tokens)
+static void costs_with(void *user, size_t n_guesses, double *step_ns)
 {
     const step_plan *p = user;
-    qn_step_shape shape = p->shape;
-    if (n_tokens > 1) qn_step_shape_add(&shape, n_tokens - 1, p->position); /* one is planned already */
-    return p->runner->plain_ns / (double)p->n_streams + qn_step_pace_expect(&p->runner->pace, &shape) - p->ns;
+    const double own_ns = p->runner->plain_ns / (double)p->n_streams;
+    qn_step_pace_expect_each(&p->runner->pace, &p->shape, p->position, n_guesses, step_ns);
+    for (size_t n = 0; n <= n_guesses; n++) step_ns[n] += own_ns - p->ns;
 }
 
 static bool wants_guesses(const qn_runner *r, const qn_slot *s)
@@ -75,7 +75,7 @@ static void look_up(const qn_runner *r, qn_slot *s, step_plan *p)
     s->draft_kind = FROM_OWN_TEXT;
     s->certainty = s->looked.certainty;
     s->n_draft =
-        qn_draft_length_choose(&s->draft_length, FROM_OWN_TEXT, n, s->certainty, LOOKUP_NS, cost_with, p);
+        qn_draft_length_choose(&s->draft_length, FROM_OWN_TEXT, n, s->certainty, LOOKUP_NS, costs_with, p);
     memcpy(s->draft, s->ahead, s->n_draft * sizeof *s->draft);
 }
 
@@ -87,7 +87,7 @@ static size_t choose_for_model(const qn_runner *r, qn_slot *s, step_plan *p, con
     if (r->n_draft > 0) return qn_min_size(most, r->n_draft);
     if (s->n_draft > 0 && s->certainty >= CERTAIN) return 0;
     const double guess_ns = qn_draft_model_guess_ns(r->draft, p->n_streams, text->n_tokens);
-    return qn_draft_length_choose(&s->draft_length, BY_MODEL, most, 1, guess_ns, cost_with, p);
+    return qn_draft_length_choose(&s->draft_length, BY_MODEL, most, 1, guess_ns, costs_with, p);
 }
 
 /* Lets the draft model read on, in what the plan leaves of the time, and guess. */

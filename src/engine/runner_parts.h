@@ -59,6 +59,7 @@ struct qn_runner {
     size_t n_draft;        /* guesses that it makes at once; 0: as many as save time */
     qn_draft_text *asked;  /* [n_slots] what it is asked in this step */
     double plain_ns;       /* what this step would take without guesses */
+    uint64_t model_ns;     /* that the model took for it */
     qn_step_pace pace;
     qn_slot *slots;    /* [n_slots] */
     qn_slot **by_turn; /* [n_active] most urgent first, of one priority the oldest */

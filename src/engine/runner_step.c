@@ -230,7 +230,27 @@ static void pool(qn_runner *r, const qn_slot *s)
         qn_pooler_add(&s->request->pooler, position + i, qn_cpu_hidden(r->cpu, s->first_row + i));
 }
 
-/* The i-th piece of the work on what the step computed, by one of the threads. */
+/* Tells the tree how much more computing a page again would take far behind than at the beginning. Its unit
+ * is a token at the beginning, whatever time that takes: it stays the same while the time is being learned.
+ */
+static void price_pages(qn_runner *r)
+{
+    qn_step_shape at_begin = {0}, behind = {0};
+    qn_step_shape_add(&at_begin, QN_PAGE_POSITIONS, 0);
+    qn_step_shape_add(&behind, QN_PAGE_POSITIONS, FAR);
+    const double begin_ns = qn_step_pace_expect(&r->pace, &at_begin),
+                 behind_ns = qn_step_pace_expect(&r->pace, &behind);
+    qn_prefix_tree_set_cost(r->tree, 1, begin_ns > 0 ? (behind_ns / begin_ns - 1) / FAR : 0);
+}
+
+static void learn_pace(qn_runner *r)
+{
+    qn_step_pace_learn(&r->pace, &r->shape, r->model_ns);
+    price_pages(r);
+}
+
+/* The i-th piece of the work on what the step computed, by one of the threads. The last is to learn from it:
+ * beside the others, for between two steps it would wait for memory. */
 static void use_rows(qn_runner *r, size_t i, int thread)
 {
     const size_t n_vocab = r->model->hparams.n_vocab;
@@ -244,13 +264,18 @@ static void use_rows(qn_runner *r, size_t i, int thread)
         pool(r, r->embedding[i]);
         return;
     }
-    const qn_prompt_row *p = &r->prompt_rows[i - r->n_embedding];
+    i -= r->n_embedding;
+    if (i == r->n_prompt_rows) {
+        learn_pace(r);
+        return;
+    }
+    const qn_prompt_row *p = &r->prompt_rows[i];
     qn_log_prob_list_fill(&p->request->prompt_log_probs, p->item, qn_cpu_logits(r->cpu, p->row), n_vocab);
 }
 
 static size_t count_pieces(const qn_runner *r)
 {
-    return r->n_drawing + r->n_embedding + r->n_prompt_rows;
+    return r->n_drawing + r->n_embedding + r->n_prompt_rows + 1;
 }
 
 static void use_some(const qn_worker *w, void *user)
@@ -328,25 +353,14 @@ static void tell(qn_runner *r, qn_slot *s)
     else qn_slot_end(r, s, s->status, &s->error);
 }
 
-/* Draws, pools, and computes the log-probabilities that are wanted of prompts, side by side. */
+/* Draws, pools, computes the log-probabilities that are wanted of prompts, and learns, side by side; where
+ * there is next to nothing to do, one after the other. */
 static void use_all(qn_runner *r)
 {
     const size_t n = count_pieces(r);
-    if (n > 1) qn_thread_pool_run(r->pool, use_some, r);
-    else if (n == 1) use_rows(r, 0, 0);
-}
-
-/* Tells the tree how much more computing a page again would take far behind than at the beginning. Its unit
- * is a token at the beginning, whatever time that takes: it stays the same while the time is being learned.
- */
-static void price_pages(qn_runner *r)
-{
-    qn_step_shape at_begin = {0}, behind = {0};
-    qn_step_shape_add(&at_begin, QN_PAGE_POSITIONS, 0);
-    qn_step_shape_add(&behind, QN_PAGE_POSITIONS, FAR);
-    const double begin_ns = qn_step_pace_expect(&r->pace, &at_begin),
-                 behind_ns = qn_step_pace_expect(&r->pace, &behind);
-    qn_prefix_tree_set_cost(r->tree, 1, begin_ns > 0 ? (behind_ns / begin_ns - 1) / FAR : 0);
+    if (n > 2) qn_thread_pool_run(r->pool, use_some, r);
+    else
+        for (size_t i = 0; i < n; i++) use_rows(r, i, 0);
 }
 
 uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns, bool others_stream)
@@ -362,8 +376,7 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns, bool others_stream)
     qn_metrics_turn_to(m, QN_PURPOSE_MODEL);
     const uint64_t ready = qn_clock_ns();
     qn_cpu_step(r->cpu, &r->batch);
-    qn_step_pace_learn(&r->pace, &r->shape, qn_clock_ns() - ready);
-    price_pages(r);
+    r->model_ns = qn_clock_ns() - ready;
     qn_metrics_turn_to(m, QN_PURPOSE_DRAW);
     use_all(r);
     qn_metrics_turn_to(m, QN_PURPOSE_SCHEDULE);

@@ -82,6 +82,17 @@ double qn_step_pace_expect(const qn_step_pace *p, const qn_step_shape *shape)
     return product(p->coefficients, x);
 }
 
+void qn_step_pace_expect_each(const qn_step_pace *p, const qn_step_shape *shape, uint64_t position, size_t n,
+                              double *ns)
+{
+    qn_step_shape longer = *shape;
+    ns[0] = qn_step_pace_expect(p, shape);
+    for (size_t i = 0; i < n; i++) {
+        qn_step_shape_add(&longer, 1, position + i);
+        ns[i + 1] = qn_step_pace_expect(p, &longer);
+    }
+}
+
 /* Nothing is sure of the coefficients but their size. Equal parts let a step of many tokens tell of the time
  * for tokens, of which it has many, and one of few tokens of the fixed time. Of looks more is known: 1024 of
  * them take no more than a few tokens do, in models of any size. Without that, what is noise in steps of one

@@ -38,6 +38,9 @@ void qn_step_pace_init(qn_step_pace *p);
 void qn_step_pace_learn(qn_step_pace *p, const qn_step_shape *shape, uint64_t ns);
 /* Nanoseconds, never below 0; 0 for no tokens. More tokens or looks never take less. */
 double qn_step_pace_expect(const qn_step_pace *p, const qn_step_shape *shape);
+/* The same for the shape with 0 to n more tokens, which follow each other from a position on: [n + 1]. */
+void qn_step_pace_expect_each(const qn_step_pace *p, const qn_step_shape *shape, uint64_t position, size_t n,
+                              double *ns);
 
 /* The most tokens, at most `most`, of a prompt at `position` that a step which holds `others` already can
  * take so that it ends within budget_ns; at least `least` (or `most`, where that is less), so that prompts

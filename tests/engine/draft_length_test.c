@@ -19,17 +19,21 @@ typedef struct costs {
 
 static const double plain_ns = 3e7;
 
-static double step_ns(void *user, size_t n_tokens)
+static double step_ns(const costs *c, size_t n_tokens)
 {
-    const costs *c = user;
     const size_t n_computed = (n_tokens + c->tile - 1) / c->tile * c->tile;
     return plain_ns * (1 + (n_tokens > 1 ? c->more : 0) + c->per * (double)(n_computed - c->tile));
+}
+
+static void fill_step_ns(void *user, size_t n_guesses, double *ns)
+{
+    for (size_t n = 0; n <= n_guesses; n++) ns[n] = step_ns(user, 1 + n);
 }
 
 /* In plain steps. */
 static double cost(const costs *c, size_t n_guessed)
 {
-    return step_ns((void *)c, 1 + n_guessed) / plain_ns + (double)n_guessed * c->guess;
+    return step_ns(c, 1 + n_guessed) / plain_ns + (double)n_guessed * c->guess;
 }
 
 static double expected_tokens(const double *parts, double certainty, size_t n_guessed)
@@ -79,8 +83,8 @@ static void init(simulation *s, uint64_t seed)
 static size_t step(simulation *s, tally *t, const double *parts, double certainty, size_t most,
                    const costs *c)
 {
-    const size_t n =
-        qn_draft_length_choose(&s->length, s->kind, most, certainty, c->guess * plain_ns, step_ns, (void *)c);
+    const size_t n = qn_draft_length_choose(&s->length, s->kind, most, certainty, c->guess * plain_ns,
+                                            fill_step_ns, (void *)c);
     size_t n_true = 0;
     assert_true(n <= most);
     while (n_true < n && qn_random_unit(&s->random) < parts[n_true] * (n_true == 0 ? certainty : 1)) n_true++;

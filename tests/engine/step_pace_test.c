@@ -121,6 +121,23 @@ static void learns_a_machine_from_noisy_steps(void **state)
     }
 }
 
+static void longer_steps_are_expected_alike_one_by_one_and_together(void **state)
+{
+    (void)state;
+    qn_step_pace p;
+    const qn_step_shape shapes[] = {{0, 0}, {4, 4000}, segment(512, 0)};
+    qn_step_pace_init(&p);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        double ns[16];
+        qn_step_pace_expect_each(&p, &shapes[i], 700, 15, ns);
+        for (size_t n = 0; n <= 15; n++) {
+            qn_step_shape longer = shapes[i];
+            qn_step_shape_add(&longer, n, 700);
+            assert_true(ns[n] == qn_step_pace_expect(&p, &longer));
+        }
+    }
+}
+
 static void says_something_sane_before_the_first_step(void **state)
 {
     (void)state;
@@ -387,6 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(learns_a_machine_from_noisy_steps),
+        cmocka_unit_test(longer_steps_are_expected_alike_one_by_one_and_together),
         cmocka_unit_test(says_something_sane_before_the_first_step),
         cmocka_unit_test(learns_what_a_few_tokens_cost),
         cmocka_unit_test(accidents_move_little),
