@@ -15,10 +15,11 @@ static const char mark[] = "(the text of the request stands here)";
 
 static void write_question(qn_buffer *out, const char *const *descriptions, size_t n_descriptions)
 {
-    qn_buffer_puts(out, "To which of these does the request below belong?\n");
+    qn_buffer_puts(
+        out, "To which of these does the request below belong? Answer with one letter and nothing else.\n");
     for (size_t i = 0; i < n_descriptions; i++)
         qn_buffer_printf(out, "%c: %s\n", (char)('A' + i), descriptions[i]);
-    qn_buffer_printf(out, "\nRequest:\n%s\n\nAnswer with one letter and nothing else.", mark);
+    qn_buffer_printf(out, "\nRequest:\n%s", mark);
 }
 
 /* The conversation as JSON with that one message. */
