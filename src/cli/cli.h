@@ -148,6 +148,7 @@ int qn_cli_explain(int argc, char **argv);
 int qn_cli_embed(int argc, char **argv);
 int qn_cli_rerank(int argc, char **argv);
 int qn_cli_route(int argc, char **argv);
+int qn_cli_serve(int argc, char **argv); /* where it is built in */
 int qn_cli_logits(int argc, char **argv);
 int qn_cli_tokenize(int argc, char **argv);
 int qn_cli_detokenize(int argc, char **argv);

@@ -12,6 +12,14 @@ const qn_command qn_commands[] = {
      "  quern run model.gguf                       chat; /help lists what can be typed\n"
      "  cat notes.txt | quern run smollm2 \"Summarize this:\"",
      qn_cli_run},
+#ifdef QUERN_HAVE_SERVER
+    {"serve", "MODEL...", "Answers programs over HTTP: clients of OpenAI's API.",
+     "Clients call a model by the name that is given here, without the directory and .gguf of a file.\n"
+     "SIGTERM and Ctrl-C let running answers end.\n"
+     "example\n"
+     "  quern serve smollm2 --port 8080",
+     qn_cli_serve},
+#endif
     {"pull", "MODEL...", "Downloads a model: resumable, with its checksum verified.",
      "MODEL is\n"
      "  NAME or NAME:TAG             of the catalogue (quern list --all)\n"

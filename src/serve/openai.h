@@ -1,0 +1,29 @@
+/* openai.h: what the endpoints of OpenAI's API share (https://platform.openai.com/docs/api-reference). */
+#ifndef QN_SERVE_OPENAI_H
+#define QN_SERVE_OPENAI_H
+
+#include "serve/exchange.h"
+#include "serve/fields.h"
+
+extern const qn_dialect qn_openai_dialect;
+
+/* The model that a request names; without a name the first one. NULL: problem noted. */
+const quern_model *qn_openai_model(qn_exchange *x, const qn_fields *f, const char **name);
+
+/* "PREFIX-" and 24 digits that nobody else has. */
+typedef struct qn_openai_id {
+    char text[48];
+} qn_openai_id;
+qn_openai_id qn_openai_make_id(const char *prefix);
+
+const char *qn_openai_finish(quern_finish finish, bool has_calls); /* finish_reason */
+json_t *qn_openai_usage(size_t n_prompt, size_t n_cached, size_t n_generated);
+/* How long what took, of one answer. */
+json_t *qn_openai_timings(const quern_request_result *result);
+/* The items of logprobs.content; NULL: no memory. */
+json_t *qn_openai_log_probs(const quern_model *model, const quern_event *event);
+
+void qn_openai_models(qn_exchange *x); /* GET /v1/models */
+void qn_openai_chat(qn_exchange *x);   /* POST /v1/chat/completions */
+
+#endif

@@ -1,0 +1,11 @@
+/* routes.c: which function answers what. */
+#include "serve/native.h"
+#include "serve/openai.h"
+#include "serve/server_parts.h"
+
+const qn_route qn_routes[] = {
+    {"GET", "/health", qn_native_health, false, &qn_openai_dialect},
+    {"GET", "/v1/models", qn_openai_models, false, &qn_openai_dialect},
+    {"POST", "/v1/chat/completions", qn_openai_chat, true, &qn_openai_dialect},
+};
+const size_t qn_n_routes = sizeof qn_routes / sizeof *qn_routes;
