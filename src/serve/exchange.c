@@ -76,7 +76,8 @@ static int add_bytes(const char *bytes, size_t n_bytes, void *user)
 
 static void write_json(qn_exchange *x, json_t *value)
 {
-    if (value == NULL || json_dump_callback(value, add_bytes, &x->out, JSON_COMPACT | JSON_REAL_PRECISION(10)) != 0)
+    if (value == NULL ||
+        json_dump_callback(value, add_bytes, &x->out, JSON_COMPACT | JSON_REAL_PRECISION(10)) != 0)
         x->out.failed = true;
     json_decref(value);
 }

@@ -1,67 +1,17 @@
-/* openai_chat.c: POST /v1/chat/completions. A worker reads the request and renders the prompt; the answers
- * are read back into messages (quern_chat_reader) as they come, and sent as chunks, or as one object at the
- * end. */
+/* openai_chat.c: POST /v1/chat/completions: what is asked, and chunks or one object as the answer. */
 #include "serve/openai.h"
 
-#include "base/alloc.h"
-#include "base/random.h"
-#include "serve/limits.h"
-#include "serve/sampling.h"
-#include "serve/server_parts.h"
+#include "serve/chat_answer.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-typedef struct chat_state chat_state;
-
-/* One answer while it comes. */
-typedef struct chat_choice {
-    chat_state *state;
-    uint32_t index;
-    quern_chat_reader *reader;
-    qn_buffer content, reasoning; /* where it is not streamed */
-    json_t *calls;                /* likewise */
-    size_t n_calls;
-    json_t *log_probs; /* of the text that comes next, or of all */
-    quern_request_result result;
-} chat_choice;
-
-struct chat_state {
-    qn_exchange *x;
-    json_t *root; /* the request */
-    qn_fields fields;
-    const quern_model *model;
-    const char *model_name;
-    qn_sampling sampling;
-    json_t *messages; /* as the template gets them */
-    json_t *tools;    /* borrowed from root, or NULL */
-    char *prompt;     /* rendered */
-    quern_token *tokens;
-    size_t n_tokens;
-    quern_grammar *grammar;
-    bool streams, includes_usage, wants_log_probs;
-    int64_t n, n_top;
+typedef struct chat_state {
     qn_openai_id id;
     int64_t created_s;
-    chat_choice choices[QN_MAX_CHOICES_OF_REQUEST];
-};
-
-static void free_state(void *user)
-{
-    chat_state *s = user;
-    for (size_t i = 0; i < QN_MAX_CHOICES_OF_REQUEST; i++) {
-        chat_choice *c = &s->choices[i];
-        quern_chat_reader_destroy(c->reader);
-        qn_buffer_deinit(&c->content), qn_buffer_deinit(&c->reasoning);
-        json_decref(c->calls), json_decref(c->log_probs);
-    }
-    quern_grammar_destroy(s->grammar);
-    quern_free(s->prompt), quern_free(s->tokens);
-    json_decref(s->messages);
-    json_decref(s->root);
-    qn_free(s);
-}
+    bool includes_usage, returns_progress;
+} chat_state;
 
 /* ---- messages ----------------------------------------------------------------------------------- */
 
@@ -89,247 +39,187 @@ static json_t *join_parts(const qn_fields *message, const json_t *parts)
     return joined;
 }
 
-/* A message as the template gets it: the same, its content one text. NULL: problem noted. */
+/* A message as templates get it: the same, its content one text. NULL: problem noted, if not of memory. */
 static json_t *read_message(const qn_fields *f)
 {
     const char *role = NULL;
     const json_t *content = qn_field(f, "content");
+    json_t *joined = NULL;
     if (!qn_field_text(f, "role", &role)) return NULL;
-    if (role == NULL) {
-        qn_field_wrong(f, QN_PROBLEM_MISSING, "role", "it is missing");
-        return NULL;
-    }
-    if (content != NULL && !json_is_string(content) && !json_is_array(content)) {
-        qn_field_wrong(f, QN_PROBLEM_WRONG_TYPE, "content", "a string, or an array of parts, is expected");
-        return NULL;
-    }
+    if (role == NULL) return qn_field_wrong(f, QN_PROBLEM_MISSING, "role", "it is missing"), NULL;
+    if (content != NULL && !json_is_string(content) && !json_is_array(content))
+        return qn_field_wrong(f, QN_PROBLEM_WRONG_TYPE, "content",
+                              "a string, or an array of parts, is expected"),
+               NULL;
+    if (json_is_array(content) && (joined = join_parts(f, content)) == NULL) return NULL;
     json_t *message = json_copy((json_t *)f->object);
-    if (json_is_array(content)) {
-        json_t *joined = join_parts(f, content);
-        if (joined == NULL) {
-            json_decref(message);
-            return NULL;
-        }
-        json_object_set_new(message, "content", joined);
-    }
+    if (joined != NULL) json_object_set_new(message, "content", joined);
     if (strcmp(role, "developer") == 0) json_object_set_new(message, "role", json_string("system"));
     return message;
 }
 
-static bool read_messages(chat_state *s)
+static bool read_messages(qn_chat_answer *a)
 {
     const json_t *list = NULL;
-    if (!qn_field_array(&s->fields, "messages", QN_MAX_MESSAGES, &list)) return false;
+    if (!qn_field_array(&a->fields, "messages", QN_MAX_MESSAGES, &list)) return false;
     if (json_array_size(list) == 0)
-        return qn_field_wrong(&s->fields, QN_PROBLEM_MISSING, "messages", "at least one message is needed");
-    s->messages = json_array();
+        return qn_field_wrong(&a->fields, QN_PROBLEM_MISSING, "messages", "at least one message is needed");
     for (size_t i = 0; i < json_array_size(list); i++) {
         qn_fields f;
-        json_t *message = NULL;
-        if (qn_field_item(&s->fields, "messages", list, i, &f)) message = read_message(&f);
-        if (message == NULL || json_array_append_new(s->messages, message) != 0)
-            return qn_problem_set(s->fields.problem, QN_PROBLEM_NO_MEMORY, NULL,
-                                  "no memory for the messages");
+        if (!qn_field_item(&a->fields, "messages", list, i, &f) ||
+            !qn_chat_answer_add_message(a, read_message(&f)))
+            return false;
     }
     return true;
 }
 
-/* ---- tools, and what the answer is bound to ----------------------------------------------------- */
+/* ---- tools and format --------------------------------------------------------------------------- */
 
 /* "none", "auto" (also where nothing is said), "required", or an object that names a function. */
-static bool read_tools(chat_state *s, json_t **choice)
+static bool read_tools(qn_chat_answer *a)
 {
-    const json_t *tools = NULL, *found = qn_field(&s->fields, "tool_choice");
-    if (!qn_field_array(&s->fields, "tools", QN_MAX_TOOLS, &tools)) return false;
-    const char *word = json_string_value(found);
-    if (found != NULL && word == NULL && !json_is_object(found))
-        return qn_field_wrong(&s->fields, QN_PROBLEM_WRONG_TYPE, "tool_choice",
+    const json_t *tools = NULL, *choice = qn_field(&a->fields, "tool_choice");
+    const char *word = json_string_value(choice);
+    bool parallel = true;
+    if (!qn_field_array(&a->fields, "tools", QN_MAX_TOOLS, &tools) ||
+        !qn_field_bool(&a->fields, "parallel_tool_calls", &parallel))
+        return false;
+    a->one_call = !parallel;
+    if (choice != NULL && word == NULL && !json_is_object(choice))
+        return qn_field_wrong(&a->fields, QN_PROBLEM_WRONG_TYPE, "tool_choice",
                               "a string or an object is expected");
     if (word != NULL && strcmp(word, "none") != 0 && strcmp(word, "auto") != 0 &&
         strcmp(word, "required") != 0)
-        return qn_field_wrong(&s->fields, QN_PROBLEM_WRONG_VALUE, "tool_choice",
+        return qn_field_wrong(&a->fields, QN_PROBLEM_WRONG_VALUE, "tool_choice",
                               "'%.40s': none, auto, required, or a function is possible", word);
-    if (json_array_size(tools) == 0 && found != NULL && (word == NULL || strcmp(word, "required") == 0))
-        return qn_field_wrong(&s->fields, QN_PROBLEM_MISSING, "tools",
+    if (json_array_size(tools) == 0 && choice != NULL && (word == NULL || strcmp(word, "required") == 0))
+        return qn_field_wrong(&a->fields, QN_PROBLEM_MISSING, "tools",
                               "tool_choice wants one, and there are none");
-    const bool is_off = word != NULL && strcmp(word, "none") == 0;
-    s->tools = json_array_size(tools) > 0 && !is_off ? (json_t *)tools : NULL;
-    *choice = found != NULL ? (json_t *)found : NULL;
+    if (json_array_size(tools) == 0 || (word != NULL && strcmp(word, "none") == 0)) return true;
+    a->tools = json_incref((json_t *)tools);
+    a->choice = choice != NULL ? json_incref((json_t *)choice) : NULL;
     return true;
 }
 
-/* What quern_chat_grammar and quern_chat_reader want to know. Owned by the caller (free); NULL: no memory. */
-static char *chat_options(const chat_state *s, json_t *choice, uint64_t id_seed)
+static bool open_grammar(qn_chat_answer *a, quern_grammar_kind kind, const char *text, const char *field)
 {
-    bool parallel = true;
-    (void)qn_field_bool(&s->fields, "parallel_tool_calls", &parallel);
-    json_t *options = json_pack("{s:O*, s:O*, s:b, s:s, s:I}", "tools", s->tools, "tool_choice",
-                                s->tools != NULL ? choice : NULL, "parallel_tool_calls", (int)parallel,
-                                "prompt", s->prompt, "id_seed", (json_int_t)(id_seed >> 1));
-    char *text = options != NULL ? json_dumps(options, JSON_COMPACT) : NULL;
-    json_decref(options);
-    return text;
-}
-
-static bool fail_nomem(chat_state *s)
-{
-    return qn_problem_set(s->fields.problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
-}
-
-/* The language of response_format; *out is NULL where it is free. */
-static bool read_format(chat_state *s, quern_grammar **out)
-{
-    qn_fields format, schema;
-    const char *type = NULL;
     quern_grammar_params p = quern_grammar_params_default();
     quern_error err;
-    *out = NULL;
-    if (!qn_field_object(&s->fields, "response_format", &format)) return false;
+    p.kind = kind, p.text = text, p.n_bytes = text != NULL ? strlen(text) : 0;
+    return quern_grammar_create(&a->content, &p, &err) == QUERN_OK ||
+           qn_problem_take(&a->x->problem, field, &err);
+}
+
+static bool read_schema(qn_chat_answer *a, const qn_fields *format)
+{
+    qn_fields named;
+    if (!qn_field_object(format, "json_schema", &named)) return false;
+    const json_t *schema = named.object != NULL ? qn_field(&named, "schema") : NULL;
+    if (schema == NULL) return qn_field_wrong(format, QN_PROBLEM_MISSING, "json_schema", "it has no schema");
+    char *text = json_dumps(schema, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text == NULL) return qn_chat_answer_fail_nomem(a);
+    const bool ok = open_grammar(a, QUERN_GRAMMAR_JSON_SCHEMA, text, "response_format.json_schema.schema");
+    free(text);
+    return ok;
+}
+
+static bool read_format(qn_chat_answer *a)
+{
+    qn_fields format;
+    const char *type = NULL;
+    if (!qn_field_object(&a->fields, "response_format", &format)) return false;
     if (format.object == NULL) return true;
     if (!qn_field_text(&format, "type", &type)) return false;
     if (type == NULL) return qn_field_wrong(&format, QN_PROBLEM_MISSING, "type", "it is missing");
     if (strcmp(type, "text") == 0) return true;
-    if (strcmp(type, "json_object") == 0) {
-        p.kind = QUERN_GRAMMAR_JSON_OBJECT;
-        return quern_grammar_create(out, &p, &err) == QUERN_OK ||
-               qn_problem_take(s->fields.problem, NULL, &err);
-    }
-    if (strcmp(type, "json_schema") != 0)
-        return qn_field_wrong(&format, QN_PROBLEM_WRONG_VALUE, "type",
-                              "'%.40s': text, json_object and json_schema are possible", type);
-    if (!qn_field_object(&format, "json_schema", &schema)) return false;
-    const json_t *rules = qn_field(&schema, "schema");
-    if (rules == NULL) return qn_field_wrong(&format, QN_PROBLEM_MISSING, "json_schema", "it has no schema");
-    char *text = json_dumps(rules, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (text == NULL) return fail_nomem(s);
-    p.kind = QUERN_GRAMMAR_JSON_SCHEMA, p.text = text, p.n_bytes = strlen(text);
-    const quern_status status = quern_grammar_create(out, &p, &err);
-    free(text);
-    return status == QUERN_OK ||
-           qn_problem_take(s->fields.problem, "response_format.json_schema.schema", &err);
+    if (strcmp(type, "json_object") == 0) return open_grammar(a, QUERN_GRAMMAR_JSON_OBJECT, NULL, NULL);
+    if (strcmp(type, "json_schema") == 0) return read_schema(a, &format);
+    return qn_field_wrong(&format, QN_PROBLEM_WRONG_VALUE, "type",
+                          "'%.40s': text, json_object and json_schema are possible", type);
 }
-
-/* Content in a format may stand behind reasoning. A model whose format has no place for that is bound as it
- * is. */
-static bool bind_format(chat_state *s)
-{
-    quern_grammar *content;
-    quern_error err;
-    if (!read_format(s, &content)) return false;
-    if (content == NULL) return true;
-    if (s->tools != NULL) {
-        quern_grammar_destroy(content);
-        return qn_field_wrong(&s->fields, QN_PROBLEM_UNSUPPORTED, "response_format",
-                              "tools and a response format exclude each other");
-    }
-    char *options = chat_options(s, NULL, 0);
-    const quern_status status =
-        options != NULL ? quern_chat_grammar_after_reasoning(&s->grammar, s->model, content, options, &err)
-                        : QUERN_ERR_NOMEM;
-    free(options);
-    if (status == QUERN_ERR_UNSUPPORTED) {
-        s->grammar = content;
-        return true;
-    }
-    quern_grammar_destroy(content);
-    if (options == NULL) return fail_nomem(s);
-    return status == QUERN_OK || qn_problem_take(s->fields.problem, "response_format", &err);
-}
-
-/* A model without a format for calls may still be offered tools; it cannot be made to call one. */
-static bool bind_tools(chat_state *s, json_t *choice)
-{
-    quern_error err;
-    if (s->tools == NULL) return true;
-    char *options = chat_options(s, choice, 0);
-    if (options == NULL) return fail_nomem(s);
-    const quern_status status = quern_chat_grammar(&s->grammar, s->model, options, &err);
-    free(options);
-    const char *word = json_string_value(choice);
-    const bool is_free = choice == NULL || (word != NULL && strcmp(word, "auto") == 0);
-    if (status == QUERN_ERR_UNSUPPORTED && is_free) return true;
-    return status == QUERN_OK || qn_problem_take(s->fields.problem, "tools", &err);
-}
-
-/* ---- the prompt --------------------------------------------------------------------------------- */
 
 /* Variables of the template: what the request says of them, and what stands for it. */
-static json_t *template_options(const chat_state *s)
+static bool read_variables(qn_chat_answer *a)
 {
     qn_fields variables;
-    json_t *options = json_object();
-    if (qn_field_object(&s->fields, "chat_template_kwargs", &variables) && variables.object != NULL)
-        json_object_update(options, (json_t *)variables.object);
     const char *effort = NULL;
-    if (qn_field_text(&s->fields, "reasoning_effort", &effort) && effort != NULL) {
-        json_object_set_new(options, "reasoning_effort", json_string(effort));
-        if (strcmp(effort, "none") == 0) json_object_set_new(options, "enable_thinking", json_false());
-    }
-    json_object_set_new(options, "fallback", json_true());
-    json_object_set_new(options, "add_generation_prompt", json_true());
-    if (s->tools != NULL) json_object_set(options, "tools", s->tools);
-    else json_object_del(options, "tools");
-    return options;
+    if (!qn_field_object(&a->fields, "chat_template_kwargs", &variables) ||
+        !qn_field_text(&a->fields, "reasoning_effort", &effort))
+        return false;
+    a->variables = variables.object != NULL ? json_copy((json_t *)variables.object) : json_object();
+    if (a->variables == NULL) return qn_chat_answer_fail_nomem(a);
+    if (effort != NULL) json_object_set_new(a->variables, "reasoning_effort", json_string(effort));
+    if (effort != NULL && strcmp(effort, "none") == 0)
+        json_object_set_new(a->variables, "enable_thinking", json_false());
+    return true;
 }
 
-static bool render(chat_state *s)
+static bool read_choices(qn_chat_answer *a)
 {
-    quern_error err;
-    json_t *options = template_options(s);
-    char *messages = json_dumps(s->messages, JSON_COMPACT), *text = json_dumps(options, JSON_COMPACT);
-    bool ok = s->fields.problem->kind == QN_PROBLEM_NONE;
-    json_decref(options);
-    if (ok && (messages == NULL || text == NULL)) ok = fail_nomem(s);
-    if (ok && quern_chat_render(s->model, messages, text, &s->prompt, &err) != QUERN_OK)
-        ok = qn_problem_take(s->fields.problem, "messages", &err);
-    free(messages), free(text);
-    if (!ok) return false;
-    return quern_tokenize(s->model, s->prompt, strlen(s->prompt), QUERN_TOKENIZE_PARSE_SPECIAL, &s->tokens,
-                          &s->n_tokens, &err) == QUERN_OK ||
-           qn_problem_take(s->fields.problem, "messages", &err);
+    chat_state *s = a->of_dialect;
+    qn_fields stream_options;
+    if (!qn_field_bool(&a->fields, "stream", &a->streams) ||
+        !qn_field_object(&a->fields, "stream_options", &stream_options) ||
+        !qn_field_bool(&stream_options, "include_usage", &s->includes_usage) ||
+        !qn_field_bool(&a->fields, "return_progress", &s->returns_progress) ||
+        !qn_field_integer(&a->fields, "n", 1, QN_MAX_CHOICES_OF_REQUEST, &a->n) ||
+        !qn_field_bool(&a->fields, "logprobs", &a->wants_log_probs) ||
+        !qn_field_integer(&a->fields, "top_logprobs", 0, QUERN_MAX_TOP_LOG_PROBS, &a->n_top))
+        return false;
+    if (a->n_top > 0 && !a->wants_log_probs)
+        return qn_field_wrong(&a->fields, QN_PROBLEM_WRONG_VALUE, "top_logprobs",
+                              "logprobs must be true for it");
+    return true;
 }
 
-/* ---- the answer --------------------------------------------------------------------------------- */
+/* ---- chunks ------------------------------------------------------------------------------------- */
 
-static void send_chunk(chat_state *s, const chat_choice *c, json_t *delta, const char *finish,
-                       json_t *log_probs)
+/* Takes the choices, an array. */
+static json_t *chunk_of(const qn_chat_answer *a, json_t *choices)
 {
-    json_t *choice =
-        json_pack("{s:I, s:o, s:o, s:s?}", "index", (json_int_t)c->index, "delta", delta, "logprobs",
-                  log_probs != NULL ? log_probs : json_null(), "finish_reason", finish);
-    json_t *chunk = json_pack("{s:s, s:s, s:I, s:s, s:s, s:[o]}", "id", s->id.text, "object",
-                              "chat.completion.chunk", "created", (json_int_t)s->created_s, "model",
-                              s->model_name, "system_fingerprint", "quern-" QUERN_VERSION, "choices", choice);
-    if (s->includes_usage && chunk != NULL) json_object_set_new(chunk, "usage", json_null());
-    qn_stream_json(s->x, NULL, chunk);
+    const chat_state *s = a->of_dialect;
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o}", "id", s->id.text, "object", "chat.completion.chunk",
+                     "created", (json_int_t)s->created_s, "model", a->model_name, "system_fingerprint",
+                     "quern-" QUERN_VERSION, "choices", choices);
 }
 
-/* The log-probabilities that have come with the text, for the next chunk. */
-static json_t *take_log_probs(chat_choice *c)
+/* The log-probabilities that have come; null: none. */
+static json_t *take_log_probs(qn_chat_choice *c)
 {
     json_t *items = c->log_probs;
     c->log_probs = NULL;
-    return items != NULL ? json_pack("{s:o}", "content", items) : NULL;
+    return items != NULL ? json_pack("{s:o}", "content", items) : json_null();
 }
 
-static void begin_stream(qn_exchange *x)
+/* Takes delta. finish may be NULL. */
+static void send_chunk(qn_chat_choice *c, json_t *delta, const char *finish)
 {
-    chat_state *s = x->state;
-    for (int64_t i = 0; i < s->n; i++)
-        send_chunk(s, &s->choices[i], json_pack("{s:s, s:s}", "role", "assistant", "content", ""), NULL,
-                   NULL);
+    const chat_state *s = c->answer->of_dialect;
+    json_t *chunk =
+        chunk_of(c->answer, json_pack("[{s:I, s:o, s:o, s:s?}]", "index", (json_int_t)c->index, "delta",
+                                      delta, "logprobs", take_log_probs(c), "finish_reason", finish));
+    if (s->includes_usage && chunk != NULL) json_object_set_new(chunk, "usage", json_null());
+    qn_stream_json(c->answer->x, NULL, chunk);
 }
 
-static json_t *call_delta(const quern_chat_event *e)
+static void begin_stream(qn_chat_answer *a)
 {
-    if (e->part == QUERN_CHAT_CALL)
-        return json_pack("{s:[{s:i, s:s, s:s, s:{s:s, s:s}}]}", "tool_calls", "index", e->call, "id", e->id,
-                         "type", "function", "function", "name", e->name, "arguments", "");
-    return json_pack("{s:[{s:i, s:{s:o}}]}", "tool_calls", "index", e->call, "function", "arguments",
-                     json_stringn(e->text, e->n_bytes));
+    for (int64_t i = 0; i < a->n; i++)
+        send_chunk(&a->choices[i], json_pack("{s:s, s:s}", "role", "assistant", "content", ""), NULL);
 }
 
-static void send_part(chat_choice *c, const quern_chat_event *e)
+static void send_progress(qn_chat_answer *a, const quern_event *e)
+{
+    const chat_state *s = a->of_dialect;
+    if (!s->returns_progress) return;
+    json_t *chunk = chunk_of(a, json_array());
+    json_object_set_new(
+        chunk, "prompt_progress",
+        json_pack("{s:I, s:I}", "processed", (json_int_t)e->n_done, "total", (json_int_t)e->n_total));
+    qn_stream_json(a->x, NULL, chunk);
+}
+
+static void send_part(qn_chat_choice *c, const quern_chat_event *e)
 {
     json_t *delta = NULL;
     switch (e->part) {
@@ -340,235 +230,99 @@ static void send_part(chat_choice *c, const quern_chat_event *e)
         delta = json_pack("{s:o}", "reasoning_content", json_stringn(e->text, e->n_bytes));
         break;
     case QUERN_CHAT_CALL:
+        delta = json_pack("{s:[{s:i, s:s, s:s, s:{s:s, s:s}}]}", "tool_calls", "index", e->call, "id", e->id,
+                          "type", "function", "function", "name", e->name, "arguments", "");
+        break;
     case QUERN_CHAT_ARGUMENTS:
-        delta = call_delta(e);
+        delta = json_pack("{s:[{s:i, s:{s:o}}]}", "tool_calls", "index", e->call, "function", "arguments",
+                          json_stringn(e->text, e->n_bytes));
         break;
     case QUERN_CHAT_CALL_END:
         return;
     }
-    send_chunk(c->state, c, delta, NULL, take_log_probs(c));
+    send_chunk(c, delta, NULL);
 }
 
-static void keep_part(chat_choice *c, const quern_chat_event *e)
+static void send_end(qn_chat_choice *c)
 {
-    if (e->part == QUERN_CHAT_CONTENT) qn_buffer_append(&c->content, e->text, e->n_bytes);
-    if (e->part == QUERN_CHAT_REASONING) qn_buffer_append(&c->reasoning, e->text, e->n_bytes);
-    if (e->part == QUERN_CHAT_CALL) {
-        if (c->calls == NULL) c->calls = json_array();
-        json_array_append_new(c->calls, json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", e->id, "type", "function",
-                                                  "function", "name", e->name, "arguments", ""));
-    }
-    if (e->part != QUERN_CHAT_ARGUMENTS) return;
-    json_t *function = json_object_get(json_array_get(c->calls, (size_t)e->call), "function"),
-           *so_far = json_object_get(function, "arguments");
-    qn_buffer text = {0};
-    qn_buffer_append(&text, json_string_value(so_far), json_string_length(so_far));
-    qn_buffer_append(&text, e->text, e->n_bytes);
-    if (!text.failed) json_object_set_new(function, "arguments", json_stringn(text.data, text.n_bytes));
-    qn_buffer_deinit(&text);
+    send_chunk(c, json_object(), qn_openai_finish(c->result.finish, c->n_calls > 0));
 }
 
-static bool on_part(void *user, const quern_chat_event *e)
+/* ---- the whole ---------------------------------------------------------------------------------- */
+
+static json_t *usage_of(const qn_chat_answer *a)
 {
-    chat_choice *c = user;
-    if (e->part == QUERN_CHAT_CALL) c->n_calls++;
-    if (c->state->streams) send_part(c, e);
-    else keep_part(c, e);
-    return true;
+    return qn_openai_usage(a->n_tokens, qn_chat_answer_cached(a), qn_chat_answer_generated(a));
 }
 
-static void read_text(chat_choice *c, const quern_event *e)
-{
-    quern_error err;
-    if (c->state->wants_log_probs && e->n_log_probs > 0) {
-        json_t *items = qn_openai_log_probs(c->state->model, e);
-        if (c->log_probs == NULL) c->log_probs = items;
-        else json_array_extend(c->log_probs, items), json_decref(items);
-    }
-    if (e->n_bytes > 0 && quern_chat_reader_push(c->reader, e->text, e->n_bytes, &err) != QUERN_OK)
-        qn_problem_take(&c->state->x->problem, NULL, &err);
-}
-
-static void send_progress(chat_state *s, const quern_event *e)
-{
-    bool wanted = false;
-    if (!qn_field_bool(&s->fields, "return_progress", &wanted) || !wanted || !s->streams) return;
-    json_t *chunk = json_pack("{s:s, s:s, s:I, s:s, s:[], s:{s:I, s:I}}", "id", s->id.text, "object",
-                              "chat.completion.chunk", "created", (json_int_t)s->created_s, "model",
-                              s->model_name, "choices", "prompt_progress", "processed", (json_int_t)e->n_done,
-                              "total", (json_int_t)e->n_total);
-    qn_stream_json(s->x, NULL, chunk);
-}
-
-static void end_choice(chat_choice *c, const quern_event *e)
-{
-    chat_state *s = c->state;
-    quern_error err;
-    c->result = e->result;
-    if (e->kind == QUERN_EVENT_FAILED) {
-        qn_problem_take(&s->x->problem, NULL, e->error);
-        return;
-    }
-    if (quern_chat_reader_finish(c->reader, &err) != QUERN_OK) qn_problem_take(&s->x->problem, NULL, &err);
-    if (s->streams)
-        send_chunk(s, c, json_object(), qn_openai_finish(e->result.finish, c->n_calls > 0),
-                   take_log_probs(c));
-}
-
-static void on_event(qn_exchange *x, const quern_event *e)
-{
-    chat_state *s = x->state;
-    chat_choice *c = &s->choices[e->answer];
-    switch (e->kind) {
-    case QUERN_EVENT_TEXT:
-        read_text(c, e);
-        break;
-    case QUERN_EVENT_PROMPT:
-        send_progress(s, e);
-        break;
-    case QUERN_EVENT_FINISHED:
-    case QUERN_EVENT_FAILED:
-        end_choice(c, e);
-        break;
-    case QUERN_EVENT_NONE:
-    case QUERN_EVENT_QUEUED:
-    case QUERN_EVENT_STARTED:
-        break;
-    }
-}
-
-static json_t *usage_of(const chat_state *s)
-{
-    size_t n_generated = 0;
-    for (int64_t i = 0; i < s->n; i++) n_generated += s->choices[i].result.n_generated;
-    return qn_openai_usage(s->n_tokens, s->choices[0].result.n_cached, n_generated);
-}
-
-static json_t *text_or_null(const qn_buffer *b)
+static json_t *text_of(const qn_buffer *b)
 {
     return b->n_bytes > 0 ? json_stringn(b->data, b->n_bytes) : NULL;
 }
 
-static json_t *choice_object(chat_choice *c)
+static json_t *calls_of(const qn_chat_choice *c)
 {
-    json_t *content = text_or_null(&c->content), *message;
-    if (content == NULL) content = c->calls != NULL ? json_null() : json_string("");
-    message = json_pack("{s:s, s:o, s:o*, s:O*, s:n}", "role", "assistant", "content", content,
-                        "reasoning_content", text_or_null(&c->reasoning), "tool_calls", c->calls, "refusal");
-    json_t *log_probs = take_log_probs(c);
-    return json_pack("{s:I, s:o, s:o, s:s}", "index", (json_int_t)c->index, "message", message, "logprobs",
-                     log_probs != NULL ? log_probs : json_null(), "finish_reason",
-                     qn_openai_finish(c->result.finish, c->n_calls > 0));
-}
-
-static void reply_whole(chat_state *s)
-{
-    json_t *choices = json_array();
-    for (int64_t i = 0; i < s->n; i++) {
-        if (s->choices[i].content.failed || s->choices[i].reasoning.failed) fail_nomem(s);
-        json_array_append_new(choices, choice_object(&s->choices[i]));
+    json_t *calls = c->calls != NULL ? json_array() : NULL;
+    for (size_t i = 0; i < json_array_size(c->calls); i++) {
+        const json_t *call = json_array_get(c->calls, i);
+        json_array_append_new(calls,
+                              json_pack("{s:O, s:s, s:{s:O, s:O}}", "id", json_object_get(call, "id"), "type",
+                                        "function", "function", "name", json_object_get(call, "name"),
+                                        "arguments", json_object_get(call, "arguments")));
     }
-    qn_reply_json(s->x, 200,
-                  json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", s->id.text, "object",
-                            "chat.completion", "created", (json_int_t)s->created_s, "model", s->model_name,
-                            "system_fingerprint", "quern-" QUERN_VERSION, "choices", choices, "usage",
-                            usage_of(s), "timings", qn_openai_timings(&s->choices[0].result)));
+    return calls;
 }
 
-static void end_stream(chat_state *s)
+static json_t *choice_of(qn_chat_choice *c)
 {
-    if (s->x->problem.kind != QN_PROBLEM_NONE) {
-        s->x->route->dialect->write_stream_problem(&s->x->out, &s->x->problem);
+    json_t *content = text_of(&c->content);
+    if (content == NULL) content = c->calls != NULL ? json_null() : json_string("");
+    json_t *message =
+        json_pack("{s:s, s:o, s:o*, s:o*, s:n}", "role", "assistant", "content", content, "reasoning_content",
+                  text_of(&c->reasoning), "tool_calls", calls_of(c), "refusal");
+    return json_pack("{s:I, s:o, s:o, s:s}", "index", (json_int_t)c->index, "message", message, "logprobs",
+                     take_log_probs(c), "finish_reason", qn_openai_finish(c->result.finish, c->n_calls > 0));
+}
+
+static void reply_whole(qn_chat_answer *a)
+{
+    const chat_state *s = a->of_dialect;
+    json_t *choices = json_array();
+    for (int64_t i = 0; i < a->n; i++) json_array_append_new(choices, choice_of(&a->choices[i]));
+    qn_reply_json(a->x, 200,
+                  json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", s->id.text, "object",
+                            "chat.completion", "created", (json_int_t)s->created_s, "model", a->model_name,
+                            "system_fingerprint", "quern-" QUERN_VERSION, "choices", choices, "usage",
+                            usage_of(a), "timings", qn_openai_timings(&a->choices[0].result)));
+}
+
+static void end(qn_chat_answer *a)
+{
+    const chat_state *s = a->of_dialect;
+    if (!a->streams) {
+        reply_whole(a);
         return;
     }
-    json_t *last =
-        json_pack("{s:s, s:s, s:I, s:s, s:[], s:o, s:o}", "id", s->id.text, "object", "chat.completion.chunk",
-                  "created", (json_int_t)s->created_s, "model", s->model_name, "choices", "usage",
-                  usage_of(s), "timings", qn_openai_timings(&s->choices[0].result));
-    if (s->includes_usage) qn_stream_json(s->x, NULL, last);
-    else json_decref(last);
-    qn_buffer_puts(&s->x->out, "data: [DONE]\n\n");
-}
-
-static void end(qn_exchange *x)
-{
-    chat_state *s = x->state;
-    if (s->streams) end_stream(s);
-    else if (x->problem.kind == QN_PROBLEM_NONE) reply_whole(s);
-}
-
-static const qn_answer_writer writer = {begin_stream, on_event, end};
-
-/* ---- the request -------------------------------------------------------------------------------- */
-
-static bool read_request(chat_state *s)
-{
-    qn_fields stream_options;
-    int64_t n_top = 0;
-    s->n = 1;
-    const bool ok = qn_sampling_read(&s->sampling, &s->fields, s->model) &&
-                    qn_field_bool(&s->fields, "stream", &s->streams) &&
-                    qn_field_object(&s->fields, "stream_options", &stream_options) &&
-                    qn_field_bool(&stream_options, "include_usage", &s->includes_usage) &&
-                    qn_field_integer(&s->fields, "n", 1, QN_MAX_CHOICES_OF_REQUEST, &s->n) &&
-                    qn_field_bool(&s->fields, "logprobs", &s->wants_log_probs) &&
-                    qn_field_integer(&s->fields, "top_logprobs", 0, QUERN_MAX_TOP_LOG_PROBS, &n_top) &&
-                    read_messages(s);
-    s->n_top = n_top;
-    if (ok && n_top > 0 && !s->wants_log_probs)
-        return qn_field_wrong(&s->fields, QN_PROBLEM_WRONG_VALUE, "top_logprobs",
-                              "logprobs must be true for it");
-    return ok;
-}
-
-static bool open_readers(chat_state *s, json_t *choice)
-{
-    quern_error err;
-    for (int64_t i = 0; i < s->n; i++) {
-        chat_choice *c = &s->choices[i];
-        c->state = s, c->index = (uint32_t)i;
-        char *options = chat_options(s, choice, qn_random_seed());
-        if (options == NULL) return fail_nomem(s);
-        const quern_status status = quern_chat_reader_create(&c->reader, s->model, options, on_part, c, &err);
-        free(options);
-        if (status != QUERN_OK) return qn_problem_take(s->fields.problem, "tools", &err);
+    if (s->includes_usage) {
+        json_t *last = chunk_of(a, json_array());
+        json_object_set_new(last, "usage", usage_of(a));
+        json_object_set_new(last, "timings", qn_openai_timings(&a->choices[0].result));
+        qn_stream_json(a->x, NULL, last);
     }
-    return true;
+    qn_buffer_puts(&a->x->out, "data: [DONE]\n\n");
 }
 
-static bool submit(chat_state *s)
-{
-    quern_request_params p = quern_request_params_default();
-    p.model = s->model_name;
-    p.prompt = s->tokens, p.n_prompt = s->n_tokens;
-    p.n_answers = (uint32_t)s->n;
-    p.sampler = &s->sampling.params;
-    p.stops = s->sampling.stops, p.n_stops = s->sampling.n_stops;
-    p.max_tokens = s->sampling.max_tokens;
-    p.grammar = s->grammar;
-    p.show_special = true;
-    p.log_probs = s->wants_log_probs, p.n_top_log_probs = (uint32_t)s->n_top;
-    p.priority = QUERN_PRIORITY_INTERACTIVE;
-    s->x->content_type = s->streams ? "text/event-stream; charset=utf-8" : "application/json";
-    return qn_exchange_submit(s->x, &p, &writer, s->streams);
-}
+static const qn_chat_writer writer = {begin_stream, send_progress, send_part, send_end, end};
 
 void qn_openai_chat(qn_exchange *x)
 {
-    json_t *choice = NULL;
-    chat_state *s = qn_calloc(1, sizeof *s);
-    if (s == NULL) {
-        qn_problem_set(&x->problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
-        return;
-    }
-    x->state = s, x->free_state = free_state;
-    s->x = x;
+    qn_chat_answer *a = qn_chat_answer_create(x, &writer, sizeof(chat_state));
+    if (a == NULL) return;
+    chat_state *s = a->of_dialect;
     s->id = qn_openai_make_id("chatcmpl");
     s->created_s = (int64_t)time(NULL);
-    s->root = qn_fields_parse(x->body.n_bytes > 0 ? x->body.data : "", x->body.n_bytes, &x->problem);
-    if (s->root == NULL) return;
-    s->fields = qn_fields_of(s->root, &x->problem);
-    s->model = qn_openai_model(x, &s->fields, &s->model_name);
-    (void)(s->model != NULL && read_request(s) && read_tools(s, &choice) && render(s) && bind_format(s) &&
-           bind_tools(s, choice) && open_readers(s, choice) && submit(s));
+    const bool ok = qn_sampling_read(&a->sampling, &a->fields, a->model) && read_choices(a) &&
+                    read_messages(a) && read_tools(a) && read_format(a) && read_variables(a);
+    x->content_type = a->streams ? "text/event-stream; charset=utf-8" : "application/json";
+    if (ok) (void)qn_chat_answer_submit(a);
 }
