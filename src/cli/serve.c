@@ -66,7 +66,7 @@ static bool open_engine(serve_command *c)
     quern_engine_params p = quern_engine_params_default();
     quern_error err;
     p.n_threads = (int)c->n_threads;
-    p.max_waiting = QN_MAX_WAITING;
+    p.max_waiting = qn_server_limits_default().n_waiting;
     p.max_stall_ms = (uint32_t)c->max_stall_ms;
     p.memory_limit = (uint64_t)c->memory_mb * 1000000;
     p.cache_directory = c->cache_directory;

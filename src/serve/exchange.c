@@ -17,7 +17,7 @@ qn_exchange *qn_exchange_create(qn_server *server, struct MHD_Connection *connec
     if (x == NULL) return NULL;
     x->server = server;
     x->connection = connection;
-    x->body.max_bytes = QN_BODY_BYTES;
+    x->body.max_bytes = server->params.limits.body_bytes;
     atomic_init(&x->holders, 1);
     pthread_mutex_init(&x->mutex, NULL);
     atomic_fetch_add(&server->n_exchanges, 1);
@@ -193,7 +193,8 @@ static void on_event(void *user, quern_request *request, const quern_event *even
     qn_exchange *x = user;
     qn_answer_event *copy = copy_event(event);
     pthread_mutex_lock(&x->mutex);
-    const bool is_lost = copy == NULL || (x->streams && x->queued_bytes > QN_UNREAD_BYTES);
+    const bool is_lost =
+        copy == NULL || (x->streams && x->queued_bytes > x->server->params.limits.unread_bytes);
     if (copy != NULL) {
         *(x->last != NULL ? &x->last->next : &x->first) = copy;
         x->last = copy;

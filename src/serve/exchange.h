@@ -66,6 +66,7 @@ struct qn_exchange {
     qn_connection *link; /* what is watched of its connection */
     const qn_route *route;
     qn_buffer body;
+    size_t n_received; /* bytes of it */
     qn_problem problem;
     bool closes; /* the connection, after the reply */
 

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { N_WORKERS = 2, BLOCK_BYTES = 16 * 1024, DRAIN_TICK_NS = 10000000, LAST_TICKS = 500 };
+enum { N_WORKERS = 2, BLOCK_BYTES = 16 * 1024, DRAIN_TICK_NS = 10000000, LAST_TICKS = 500, PASSED_OVER = 4 };
 
 /* ---- the reply ---------------------------------------------------------------------------------- */
 
@@ -176,9 +176,10 @@ static bool check_framing(qn_exchange *x)
     const size_t n_digits = strspn(length, "0123456789");
     if (n_digits == 0 || length[n_digits] != '\0' || n_digits > 18)
         return qn_problem_set(&x->problem, QN_PROBLEM_MALFORMED, NULL, "Content-Length is no number");
-    if (strtoull(length, NULL, 10) > QN_BODY_BYTES)
-        return qn_problem_set(&x->problem, QN_PROBLEM_TOO_LARGE, NULL, "the body has %s bytes, more than %d",
-                              length, (int)QN_BODY_BYTES);
+    const size_t most = x->server->params.limits.body_bytes;
+    if (strtoull(length, NULL, 10) > most)
+        return qn_problem_set(&x->problem, QN_PROBLEM_TOO_LARGE, NULL, "the body has %s bytes, more than %zu",
+                              length, most);
     return true;
 }
 
@@ -247,20 +248,25 @@ static enum MHD_Result begin(qn_exchange *x, const char *method, const char *url
     return refuse(x);
 }
 
-/* What comes of a body beyond the limit is passed over; then it is refused. */
+/* What comes of a body beyond the limit is passed over, and it is refused at its end; one that has no end in
+ * sight is not read on. */
 static enum MHD_Result receive(qn_exchange *x, const char *bytes, size_t *n_bytes)
 {
+    const size_t most = x->server->params.limits.body_bytes;
+    x->n_received += *n_bytes;
     if (!x->body.failed) qn_buffer_append(&x->body, bytes, *n_bytes);
     *n_bytes = 0;
     qn_watch_turn(x->link, QN_WAITS_FOR_BODY);
-    if (!x->body.over_max) return MHD_YES;
-    return MHD_NO; /* closes: a chunked body that does not end is not read on */
+    return x->n_received / PASSED_OVER <= most ? MHD_YES : MHD_NO;
 }
 
 static enum MHD_Result begin_work(qn_exchange *x)
 {
     qn_watch_turn(x->link, QN_WAITS_FOR_US);
     if (x->body.failed) {
+        if (x->body.over_max)
+            qn_problem_set(&x->problem, QN_PROBLEM_TOO_LARGE, NULL, "the body has %zu bytes, more than %zu",
+                           x->n_received, x->server->params.limits.body_bytes);
         qn_problem_set(&x->problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the body");
         return refuse(x);
     }
@@ -278,8 +284,8 @@ static enum MHD_Result begin_work(qn_exchange *x)
     if (is_taken) qn_exchange_wait(x);
     pthread_mutex_unlock(&x->mutex);
     if (is_taken) return MHD_YES;
-    qn_problem_set(&x->problem, QN_PROBLEM_BUSY, NULL, "%d requests wait already (try again later)",
-                   (int)QN_MAX_WAITING);
+    qn_problem_set(&x->problem, QN_PROBLEM_BUSY, NULL, "%u requests wait already (try again later)",
+                   x->server->params.limits.n_waiting);
     return refuse(x);
 }
 
@@ -376,7 +382,7 @@ static quern_status start_daemon(qn_server *s, quern_error *err)
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_ITC,
         s->params.port, NULL, NULL, handle, s, MHD_OPTION_EXTERNAL_LOGGER, log_line, s, MHD_OPTION_SOCK_ADDR,
         (struct sockaddr *)&address, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)QN_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        s->params.limits.n_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)QN_HEADER_BYTES + BLOCK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, s, MHD_OPTION_URI_LOG_CALLBACK, on_line, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
         s, MHD_OPTION_END);
@@ -395,8 +401,8 @@ quern_status qn_server_create(qn_server **out, const qn_server_params *params, q
     s->engine = params->engine;
     s->params = *params;
     s->started_s = (int64_t)time(NULL);
-    quern_status status = qn_watch_create(&s->watch, err);
-    if (status == QUERN_OK) status = qn_workers_create(&s->workers, N_WORKERS, QN_MAX_WAITING, err);
+    quern_status status = qn_watch_create(&s->watch, &s->params.limits, err);
+    if (status == QUERN_OK) status = qn_workers_create(&s->workers, N_WORKERS, params->limits.n_waiting, err);
     if (status == QUERN_OK) status = start_daemon(s, err);
     if (status == QUERN_OK) return QUERN_OK;
     qn_server_destroy(s, 0);

@@ -3,23 +3,14 @@
 #ifndef QN_SERVE_LIMITS_H
 #define QN_SERVE_LIMITS_H
 
+#include <stddef.h>
+
 enum {
     QN_HEADER_BYTES = 32 * 1024, /* request line and headers */
     QN_MAX_HEADERS = 100,
     QN_URI_BYTES = 8 * 1024,
-    QN_BODY_BYTES = 16 * 1024 * 1024,
     QN_JSON_DEPTH = 128,
-    QN_MAX_CONNECTIONS = 1024,
-    QN_MAX_WAITING = 64, /* requests that wait, in preparation and in the engine */
-
-    QN_HEADER_SECONDS = 10,     /* for request line and headers */
-    QN_BODY_SECONDS = 30,       /* without a byte of the body */
-    QN_IDLE_SECONDS = 60,       /* between two requests */
-    QN_STALL_SECONDS = 30,      /* without reading what is sent */
-    QN_DRAIN_SECONDS = 30,      /* for what runs when the server is asked to end */
-    QN_KEEP_ALIVE_SECONDS = 15, /* a stream on which nothing comes says that it is alive */
-
-    QN_UNREAD_BYTES = 1024 * 1024, /* of a stream that its client does not read; more ends the answer */
+    QN_DRAIN_SECONDS = 30, /* for what runs when the server is asked to end */
 
     QN_MAX_MESSAGES = 4096,
     QN_MAX_TOOLS = 128,
@@ -28,5 +19,31 @@ enum {
     QN_MAX_CHOICES_OF_REQUEST = 16, /* n */
     QN_MAX_LOGIT_BIAS = 1024,
 };
+
+/* What whoever runs the server can set. */
+typedef struct qn_server_limits {
+    size_t body_bytes;
+    size_t unread_bytes; /* of a stream that its client does not read; more ends the answer */
+    unsigned n_connections;
+    unsigned n_waiting; /* requests that wait for a worker */
+    unsigned header_ms; /* for request line and headers */
+    unsigned body_ms;   /* without a byte of the body */
+    unsigned idle_ms;   /* between two requests */
+    unsigned stall_ms;  /* without reading what is sent */
+    unsigned sign_ms;   /* after which a stream on which nothing comes says that it is alive */
+} qn_server_limits;
+
+static inline qn_server_limits qn_server_limits_default(void)
+{
+    return (qn_server_limits){.body_bytes = 16 * 1024 * 1024,
+                              .unread_bytes = 1024 * 1024,
+                              .n_connections = 1024,
+                              .n_waiting = 64,
+                              .header_ms = 10000,
+                              .body_ms = 30000,
+                              .idle_ms = 60000,
+                              .stall_ms = 30000,
+                              .sign_ms = 15000};
+}
 
 #endif

@@ -18,7 +18,7 @@ typedef struct chat_state {
 /* Content in parts: templates expect one text. NULL: problem noted. */
 static json_t *join_parts(const qn_fields *message, const json_t *parts)
 {
-    qn_buffer text = {.max_bytes = QN_BODY_BYTES};
+    qn_buffer text = {0}; /* no longer than the request */
     bool ok = true;
     for (size_t i = 0; i < json_array_size(parts) && ok; i++) {
         qn_fields part;

@@ -3,6 +3,7 @@
 #define QN_SERVE_SERVER_H
 
 #include "quern.h"
+#include "serve/limits.h"
 
 typedef struct qn_server qn_server;
 
@@ -11,6 +12,7 @@ typedef struct qn_server_params {
     uint16_t port;            /* of 127.0.0.1; 0: one that is free */
     const char *const *hosts; /* [n_hosts] that a request may name, beside localhost and addresses */
     size_t n_hosts;
+    qn_server_limits limits;
     quern_log_fn *log; /* or NULL */
     void *log_user;
 } qn_server_params;

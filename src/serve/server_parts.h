@@ -29,7 +29,7 @@ typedef enum qn_waits_for {
 } qn_waits_for;
 
 typedef struct qn_watch qn_watch;
-quern_status qn_watch_create(qn_watch **out, quern_error *err);
+quern_status qn_watch_create(qn_watch **out, const qn_server_limits *limits, quern_error *err);
 void qn_watch_destroy(qn_watch *w); /* NULL is fine; all connections are closed */
 /* NULL: no memory, or the system refuses. */
 qn_connection *qn_watch_add(qn_watch *w, int fd);

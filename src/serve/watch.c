@@ -1,7 +1,6 @@
 /* watch.c: who keeps others waiting, and who is gone (serve/server_parts.h). One thread asks the system which
  * clients have hung up, for nobody polls a connection that is suspended, and shuts those down that are too
- * slow: with their headers, with the body, with reading. The time of a client that sends a byte now and then
- * counts from the beginning where it is told so in serve/limits.h. */
+ * slow: with their headers, with the body, with reading. */
 #include "serve/server_parts.h"
 
 #include "base/alloc.h"
@@ -14,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { TICK_MS = 500, N_EVENTS = 64, NS_PER_S = 1000000000 };
+enum { LONGEST_TICK_MS = 500, TICKS = 4, N_EVENTS = 64, NS_PER_MS = 1000000 };
 
 struct qn_connection {
     qn_connection *before, *behind;
@@ -30,7 +29,8 @@ struct qn_watch {
     pthread_mutex_t mutex; /* for the list */
     qn_connection *first;
     uint64_t n_added;
-    int epoll;
+    qn_server_limits limits;
+    int epoll, tick_ms;
     pthread_t thread;
     atomic_bool ends;
 };
@@ -111,21 +111,21 @@ static void hear_of(qn_watch *w, uint64_t number)
 
 /* ---- who is slow -------------------------------------------------------------------------------- */
 
-static unsigned patience_s(qn_waits_for what)
+static unsigned patience_ms(const qn_server_limits *limits, qn_waits_for what)
 {
     switch (what) {
     case QN_WAITS_FOR_HEADERS:
-        return QN_HEADER_SECONDS;
+        return limits->header_ms;
     case QN_WAITS_FOR_BODY:
-        return QN_BODY_SECONDS;
+        return limits->body_ms;
     case QN_WAITS_FOR_READER:
-        return QN_STALL_SECONDS;
+        return limits->stall_ms;
     case QN_WAITS_FOR_REQUEST:
-        return QN_IDLE_SECONDS;
+        return limits->idle_ms;
     case QN_WAITS_FOR_US:
         break;
     }
-    return QN_KEEP_ALIVE_SECONDS;
+    return limits->sign_ms;
 }
 
 static void give_life_sign(qn_exchange *x)
@@ -150,7 +150,7 @@ static void hurry(qn_watch *w)
         const qn_waits_for what = atomic_load(&c->waits_for);
         const uint64_t since = atomic_load(&c->since_ns);
         abandon_if_gone(c);
-        if (now < since + (uint64_t)patience_s(what) * NS_PER_S) continue;
+        if (now < since + (uint64_t)patience_ms(&w->limits, what) * NS_PER_MS) continue;
         if (what != QN_WAITS_FOR_US) {
             give_up(c);
             continue;
@@ -176,7 +176,7 @@ static void *watch(void *user)
     qn_watch *w = user;
     struct epoll_event events[N_EVENTS];
     while (!atomic_load(&w->ends)) {
-        const int n = epoll_wait(w->epoll, events, N_EVENTS, TICK_MS);
+        const int n = epoll_wait(w->epoll, events, N_EVENTS, w->tick_ms);
         pthread_mutex_lock(&w->mutex);
         for (int i = 0; i < n; i++) hear_of(w, events[i].data.u64);
         pthread_mutex_unlock(&w->mutex);
@@ -185,10 +185,23 @@ static void *watch(void *user)
     return NULL;
 }
 
-quern_status qn_watch_create(qn_watch **out, quern_error *err)
+/* Often enough for the shortest of the times. */
+static int tick_of(const qn_server_limits *limits)
+{
+    unsigned tick = LONGEST_TICK_MS;
+    for (int what = QN_WAITS_FOR_HEADERS; what <= QN_WAITS_FOR_REQUEST; what++) {
+        const unsigned part = patience_ms(limits, (qn_waits_for)what) / TICKS + 1;
+        if (part < tick) tick = part;
+    }
+    return (int)tick;
+}
+
+quern_status qn_watch_create(qn_watch **out, const qn_server_limits *limits, quern_error *err)
 {
     qn_watch *w = *out = qn_calloc(1, sizeof *w);
     if (w == NULL) return qn_fail(err, QUERN_ERR_NOMEM, "server: no memory");
+    w->limits = *limits;
+    w->tick_ms = tick_of(limits);
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     pthread_mutex_init(&w->mutex, NULL);
     if (w->epoll >= 0 && pthread_create(&w->thread, NULL, watch, w) == 0) return QUERN_OK;
