@@ -213,8 +213,9 @@ static void end_choice(qn_chat_choice *c, const quern_event *e)
     if (a->streams && a->writer->ended != NULL) a->writer->ended(c);
 }
 
-static void on_event(qn_exchange *x, const quern_event *e)
+static void on_event(qn_exchange *x, size_t part, const quern_event *e)
 {
+    (void)part;
     qn_chat_answer *a = x->state;
     qn_chat_choice *c = &a->choices[e->answer];
     switch (e->kind) {
@@ -248,7 +249,22 @@ static void on_end(qn_exchange *x)
     else if (a->streams) x->route->dialect->write_stream_problem(&x->out, &x->problem);
 }
 
-static const qn_answer_writer writer = {on_begin, on_event, on_end};
+static void fill(qn_exchange *x, size_t part, quern_request_params *p)
+{
+    const qn_chat_answer *a = x->state;
+    (void)part;
+    p->model = a->model_name;
+    p->prompt = a->tokens, p->n_prompt = a->n_tokens;
+    p->sampler = &a->sampling.params;
+    p->stops = a->sampling.stops, p->n_stops = a->sampling.n_stops;
+    p->max_tokens = a->sampling.max_tokens;
+    p->grammar = a->grammar;
+    p->show_special = true;
+    p->log_probs = a->wants_log_probs, p->n_top_log_probs = (uint32_t)a->n_top;
+    p->priority = QUERN_PRIORITY_INTERACTIVE;
+}
+
+static const qn_answer_writer writer = {fill, on_begin, on_event, on_end};
 
 /* ---- the request -------------------------------------------------------------------------------- */
 
@@ -267,25 +283,10 @@ static bool open_readers(qn_chat_answer *a)
     return true;
 }
 
-static bool submit(qn_chat_answer *a)
-{
-    quern_request_params p = quern_request_params_default();
-    p.model = a->model_name;
-    p.prompt = a->tokens, p.n_prompt = a->n_tokens;
-    p.n_answers = (uint32_t)a->n;
-    p.sampler = &a->sampling.params;
-    p.stops = a->sampling.stops, p.n_stops = a->sampling.n_stops;
-    p.max_tokens = a->sampling.max_tokens;
-    p.grammar = a->grammar;
-    p.show_special = true;
-    p.log_probs = a->wants_log_probs, p.n_top_log_probs = (uint32_t)a->n_top;
-    p.priority = QUERN_PRIORITY_INTERACTIVE;
-    return qn_exchange_submit(a->x, &p, &writer, a->streams);
-}
-
 bool qn_chat_answer_submit(qn_chat_answer *a)
 {
-    return render(a) && bind_content(a) && bind_tools(a) && open_readers(a) && submit(a);
+    return render(a) && bind_content(a) && bind_tools(a) && open_readers(a) &&
+           qn_exchange_want(a->x, 1, (uint32_t)a->n, &writer, a->streams);
 }
 
 size_t qn_chat_answer_generated(const qn_chat_answer *a)

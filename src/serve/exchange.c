@@ -35,6 +35,7 @@ void qn_exchange_let_go(qn_exchange *x)
     }
     if (x->free_state != NULL) x->free_state(x->state);
     qn_buffer_deinit(&x->body), qn_buffer_deinit(&x->out);
+    qn_free(x->parts);
     pthread_mutex_destroy(&x->mutex);
     qn_free(x);
     atomic_fetch_sub(&server->n_exchanges, 1);
@@ -58,9 +59,10 @@ void qn_exchange_abandon(qn_exchange *x)
 {
     pthread_mutex_lock(&x->mutex);
     x->is_gone = true;
-    quern_request *request = x->request;
+    const size_t n_parts = x->n_submitted;
     pthread_mutex_unlock(&x->mutex);
-    if (request != NULL) quern_request_cancel(request);
+    for (size_t i = 0; i < n_parts; i++)
+        if (x->parts[i].request != NULL) quern_request_cancel(x->parts[i].request);
 }
 
 /* ---- replies ------------------------------------------------------------------------------------ */
@@ -190,12 +192,14 @@ static bool ends_answer(const quern_event *e)
  * was sent so far then ends without an end. */
 static void on_event(void *user, quern_request *request, const quern_event *event)
 {
-    qn_exchange *x = user;
+    qn_part *part = user;
+    qn_exchange *x = part->x;
     qn_answer_event *copy = copy_event(event);
     pthread_mutex_lock(&x->mutex);
     const bool is_lost =
         copy == NULL || (x->streams && x->queued_bytes > x->server->params.limits.unread_bytes);
     if (copy != NULL) {
+        copy->part = (size_t)(part - x->parts);
         *(x->last != NULL ? &x->last->next : &x->first) = copy;
         x->last = copy;
         x->queued_bytes += copy->n_bytes;
@@ -220,30 +224,51 @@ qn_answer_event *qn_exchange_next_event(qn_exchange *x)
     return e;
 }
 
-bool qn_exchange_submit(qn_exchange *x, const quern_request_params *params, const qn_answer_writer *writer,
-                        bool streams)
+/* ---- requests ----------------------------------------------------------------------------------- */
+
+enum { AT_ONCE = 16 /* requests of one exchange that are in the engine: others have their turn as well */ };
+
+static bool submit_part(qn_exchange *x, size_t i)
 {
-    quern_request_params p = *params;
+    quern_request_params p = quern_request_params_default();
     quern_request *request;
     quern_error err = {0};
-    const uint32_t n_answers = p.n_answers > 1 ? p.n_answers : 1;
-    p.on_event = on_event, p.user = x;
-    x->writer = writer, x->streams = streams, x->n_open = n_answers;
-    atomic_fetch_add(&x->holders, (int)n_answers);
-    pthread_mutex_lock(&x->mutex);
-    x->phase = QN_PHASE_ANSWERING;
-    pthread_mutex_unlock(&x->mutex);
+    x->writer->fill(x, i, &p);
+    x->parts[i].x = x;
+    p.n_answers = x->n_answers;
+    p.on_event = on_event, p.user = &x->parts[i];
+    atomic_fetch_add(&x->holders, (int)x->n_answers);
     const quern_status s = quern_submit(x->server->engine, &p, &request, &err);
+    if (s != QUERN_OK) {
+        atomic_fetch_sub(&x->holders, (int)x->n_answers); /* the caller is a holder, too */
+        return qn_problem_take(&x->problem, NULL, &err);
+    }
     pthread_mutex_lock(&x->mutex);
-    x->request = s == QUERN_OK ? request : NULL;
-    if (s != QUERN_OK) x->phase = QN_PHASE_WORKING;
-    const bool is_gone = x->is_gone, is_closed = x->is_closed;
-    if (is_closed) x->request = NULL;
+    const bool is_gone = x->is_gone;
+    x->parts[i].request = request;
+    x->n_submitted++;
     pthread_mutex_unlock(&x->mutex);
-    if (s == QUERN_OK && is_closed) quern_request_release(request);
-    else if (s == QUERN_OK && is_gone) quern_request_cancel(request);
-    if (s == QUERN_OK) return true;
-    for (uint32_t i = 0; i < n_answers; i++) qn_exchange_let_go(x); /* the worker holds it as well */
-    x->streams = false;
-    return qn_problem_take(&x->problem, NULL, &err);
+    x->n_open += x->n_answers;
+    if (is_gone) quern_request_cancel(request);
+    return true;
+}
+
+bool qn_exchange_submit(qn_exchange *x)
+{
+    while (x->n_submitted < x->n_parts && x->n_open < AT_ONCE && submit_part(x, x->n_submitted)) continue;
+    if (x->problem.kind == QN_PROBLEM_BUSY && x->n_open > 0) x->problem.kind = QN_PROBLEM_NONE; /* later */
+    if (x->problem.kind == QN_PROBLEM_NONE) return true;
+    x->n_parts = x->n_submitted;
+    return false;
+}
+
+bool qn_exchange_want(qn_exchange *x, size_t n_parts, uint32_t n_answers, const qn_answer_writer *writer,
+                      bool streams)
+{
+    x->parts = qn_calloc(n_parts, sizeof *x->parts);
+    if (x->parts == NULL)
+        return qn_problem_set(&x->problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
+    x->n_parts = n_parts, x->n_answers = n_answers > 1 ? n_answers : 1;
+    x->writer = writer, x->streams = streams;
+    return true;
 }

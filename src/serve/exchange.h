@@ -39,15 +39,26 @@ typedef struct qn_route {
 /* An event of the engine, copied: all it points to is part of it. */
 typedef struct qn_answer_event {
     struct qn_answer_event *next;
+    size_t part;    /* of the exchange, the request that it is about */
     size_t n_bytes; /* that it takes in all */
     quern_event event;
     quern_error error;
 } qn_answer_event;
 
+/* What an exchange asks of the engine: one request, or several of one kind, whose answers are one reply. */
+typedef struct qn_part {
+    qn_exchange *x;
+    quern_request *request; /* NULL: not submitted yet, or not any more */
+} qn_part;
+
 /* What a dialect does with an answer, on the network thread. */
 typedef struct qn_answer_writer {
+    /* Fills in the request of a part, which has the defaults. What it points
+     * to lives as long as x->state. Not on_event. */
+    void (*fill)(qn_exchange *x, size_t part, quern_request_params *params);
     void (*begin)(qn_exchange *x); /* of a stream: before the first event; or NULL */
-    void (*on_event)(qn_exchange *x, const quern_event *event); /* writes to x->out where it streams */
+    void (*on_event)(qn_exchange *x, size_t part,
+                     const quern_event *event); /* writes to x->out where it streams */
     void (*end)(qn_exchange *x); /* all answers have ended: the rest of a stream, or the whole reply */
 } qn_answer_writer;
 
@@ -80,15 +91,16 @@ struct qn_exchange {
     const qn_answer_writer *writer;
     void *state; /* of the dialect */
     void (*free_state)(void *state);
-    quern_request *request;
-    size_t n_open;             /* answers that have not ended; of the network thread */
+    qn_part *parts; /* [n_parts] */
+    size_t n_parts, n_submitted;
+    uint32_t n_answers;        /* of each part */
+    size_t n_open;             /* answers that were submitted and have not ended; of the network thread */
     bool has_begun, has_ended; /* of a stream; of the network thread */
 
     pthread_mutex_t mutex; /* for the rest */
     qn_phase phase;
     bool is_suspended;
     bool is_gone;         /* the client is, or is given up */
-    bool is_closed;       /* the network thread has let go of it */
     bool wants_life_sign; /* nothing has come for a while */
     qn_answer_event *first, *last;
     size_t queued_bytes; /* of these */
@@ -106,10 +118,18 @@ void qn_stream_json(qn_exchange *x, const char *name, json_t *value);
 
 /* ---- answers ------------------------------------------------------------------------------------ */
 
-/* Hands a request to the engine, whose answers go to the writer; x->state is set before. False: the problem
- * is noted. params->on_event is set here. By a worker. */
-bool qn_exchange_submit(qn_exchange *x, const quern_request_params *params, const qn_answer_writer *writer,
-                        bool streams);
+/* Wants n_parts requests of the engine, with n_answers each, whose answers go to the writer; x->state is set
+ * before. By a worker; the network thread goes on. */
+bool qn_exchange_want(qn_exchange *x, size_t n_parts, uint32_t n_answers, const qn_answer_writer *writer,
+                      bool streams);
+/* Hands those to the engine that it has room for: some now, the others as these end. False: the problem is
+ * noted, and nothing comes of the rest. By the network thread. */
+bool qn_exchange_submit(qn_exchange *x);
+/* Whether nothing more comes. */
+static inline bool qn_exchange_has_ended(const qn_exchange *x)
+{
+    return x->n_open == 0 && x->n_submitted == x->n_parts;
+}
 
 /* ---- life --------------------------------------------------------------------------------------- */
 

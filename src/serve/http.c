@@ -73,19 +73,27 @@ static enum MHD_Result refuse(qn_exchange *x)
 
 /* ---- an answer that comes ----------------------------------------------------------------------- */
 
+static bool ends_answer(const quern_event *e)
+{
+    return e->kind == QUERN_EVENT_FINISHED || e->kind == QUERN_EVENT_FAILED;
+}
+
 /* Hands events on to the dialect as long as there are some, and nothing is to be sent. */
 static void write_events(qn_exchange *x)
 {
     if (x->streams && !x->has_begun && x->writer->begin != NULL) x->writer->begin(x);
     x->has_begun = true;
-    while (x->n_open > 0 && x->n_sent == x->out.n_bytes) {
+    while (!qn_exchange_has_ended(x) && (!x->streams || x->n_sent == x->out.n_bytes)) {
         qn_answer_event *e = qn_exchange_next_event(x);
         if (e == NULL) return;
-        const bool ends = e->event.kind == QUERN_EVENT_FINISHED || e->event.kind == QUERN_EVENT_FAILED;
-        if (x->n_sent == x->out.n_bytes && x->streams) qn_buffer_clear(&x->out), x->n_sent = 0;
-        x->writer->on_event(x, &e->event);
+        if (x->streams) qn_buffer_clear(&x->out), x->n_sent = 0;
+        x->writer->on_event(x, e->part, &e->event);
+        if (ends_answer(&e->event)) {
+            x->n_open--;
+            qn_exchange_submit(x);
+        }
         qn_free(e);
-        if (ends && --x->n_open == 0) x->writer->end(x);
+        if (qn_exchange_has_ended(x)) x->writer->end(x);
     }
 }
 
@@ -118,7 +126,7 @@ static ssize_t read_stream(void *user, uint64_t position, char *to, size_t most)
             qn_watch_turn(x->link, QN_WAITS_FOR_READER);
             return (ssize_t)n;
         }
-        if (x->n_open == 0) return MHD_CONTENT_READER_END_OF_STREAM;
+        if (qn_exchange_has_ended(x)) return MHD_CONTENT_READER_END_OF_STREAM;
         if (has_something(x)) continue;
         qn_watch_turn(x->link, QN_WAITS_FOR_US);
         return 0;
@@ -127,6 +135,7 @@ static ssize_t read_stream(void *user, uint64_t position, char *to, size_t most)
 
 static enum MHD_Result go_on_answering(qn_exchange *x)
 {
+    if (x->n_submitted == 0 && !qn_exchange_submit(x)) return refuse(x);
     if (x->streams) {
         x->status = MHD_HTTP_OK;
         return send_response(
@@ -134,7 +143,7 @@ static enum MHD_Result go_on_answering(qn_exchange *x)
     }
     do {
         write_events(x);
-        if (x->n_open == 0) return x->problem.kind != QN_PROBLEM_NONE ? refuse(x) : send_reply(x);
+        if (qn_exchange_has_ended(x)) return x->problem.kind != QN_PROBLEM_NONE ? refuse(x) : send_reply(x);
     } while (has_something(x));
     return MHD_YES;
 }
@@ -353,11 +362,9 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     qn_watch_assign(s->watch, x->link, NULL);
     qn_watch_turn(x->link, QN_WAITS_FOR_REQUEST);
     pthread_mutex_lock(&x->mutex);
-    quern_request *request = x->request;
-    x->request = NULL;
-    x->is_gone = x->is_closed = true;
+    x->is_gone = true;
     pthread_mutex_unlock(&x->mutex);
-    quern_request_release(request);
+    for (size_t i = 0; i < x->n_submitted; i++) quern_request_release(x->parts[i].request);
     qn_exchange_let_go(x);
 }
 

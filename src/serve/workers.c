@@ -30,13 +30,11 @@ static qn_exchange *next_of(qn_workers *w)
     return x;
 }
 
-/* The handler has set a reply, or the engine has a request: then the phase is theirs already. */
 static void work_on(qn_exchange *x)
 {
     x->route->handle(x);
-    if (x->problem.kind != QN_PROBLEM_NONE) qn_reply_problem(x);
     pthread_mutex_lock(&x->mutex);
-    if (x->phase == QN_PHASE_WORKING) x->phase = QN_PHASE_REPLYING;
+    x->phase = x->n_parts > 0 && x->problem.kind == QN_PROBLEM_NONE ? QN_PHASE_ANSWERING : QN_PHASE_REPLYING;
     qn_exchange_wake(x);
     pthread_mutex_unlock(&x->mutex);
     qn_exchange_let_go(x);
