@@ -92,8 +92,11 @@ static int serve(serve_command *c)
     qn_server *server;
     quern_error err;
     sigset_t signals;
-    const qn_server_params params = {
-        .engine = c->engine, .port = (uint16_t)c->port, .hosts = c->hosts.items, .n_hosts = c->hosts.n_items};
+    const qn_server_params params = {.engine = c->engine,
+                                     .port = (uint16_t)c->port,
+                                     .hosts = c->hosts.items,
+                                     .n_hosts = c->hosts.n_items,
+                                     .limits = qn_server_limits_default()};
     sigemptyset(&signals), sigaddset(&signals, SIGTERM), sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     if (qn_server_create(&server, &params, &err) != QUERN_OK) return qn_cli_fail(&err);

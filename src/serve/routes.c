@@ -7,5 +7,8 @@ const qn_route qn_routes[] = {
     {"GET", "/health", qn_native_health, false, &qn_openai_dialect},
     {"GET", "/v1/models", qn_openai_models, false, &qn_openai_dialect},
     {"POST", "/v1/chat/completions", qn_openai_chat, true, &qn_openai_dialect},
+    {"POST", "/v1/completions", qn_openai_completions, true, &qn_openai_dialect},
+    {"POST", "/v1/embeddings", qn_openai_embeddings, true, &qn_openai_dialect},
+    {"POST", "/v1/rerank", qn_openai_rerank, true, &qn_openai_dialect},
 };
 const size_t qn_n_routes = sizeof qn_routes / sizeof *qn_routes;
