@@ -67,7 +67,7 @@ static json_t *template_options(const qn_chat_answer *a)
     return options;
 }
 
-static bool render(qn_chat_answer *a)
+bool qn_chat_answer_render(qn_chat_answer *a)
 {
     quern_error err;
     json_t *options = template_options(a);
@@ -285,7 +285,7 @@ static bool open_readers(qn_chat_answer *a)
 
 bool qn_chat_answer_submit(qn_chat_answer *a)
 {
-    return render(a) && bind_content(a) && bind_tools(a) && open_readers(a) &&
+    return qn_chat_answer_render(a) && bind_content(a) && bind_tools(a) && open_readers(a) &&
            qn_exchange_want(a->x, 1, (uint32_t)a->n, &writer, a->streams);
 }
 

@@ -66,7 +66,9 @@ qn_chat_answer *qn_chat_answer_create(qn_exchange *x, const qn_chat_writer *writ
 /* A message in the form of templates; takes its parts, and nothing where one is NULL. False: problem noted.
  */
 bool qn_chat_answer_add_message(qn_chat_answer *a, json_t *message);
-/* Renders, binds, submits. */
+/* Renders the prompt: then a->n_tokens is known. */
+bool qn_chat_answer_render(qn_chat_answer *a);
+/* Renders, binds, and wants the answers of the engine. */
 bool qn_chat_answer_submit(qn_chat_answer *a);
 /* False, and the problem that there is no memory. */
 bool qn_chat_answer_fail_nomem(qn_chat_answer *a);

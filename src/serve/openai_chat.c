@@ -321,7 +321,7 @@ void qn_openai_chat(qn_exchange *x)
     chat_state *s = a->of_dialect;
     s->id = qn_openai_make_id("chatcmpl");
     s->created_s = (int64_t)time(NULL);
-    const bool ok = qn_sampling_read(&a->sampling, &a->fields, a->model) && read_choices(a) &&
+    const bool ok = qn_sampling_read(&a->sampling, &a->fields, a->model, "stop") && read_choices(a) &&
                     read_messages(a) && read_tools(a) && read_format(a) && read_variables(a);
     x->content_type = a->streams ? "text/event-stream; charset=utf-8" : "application/json";
     if (ok) (void)qn_chat_answer_submit(a);

@@ -397,8 +397,8 @@ void qn_openai_completions(qn_exchange *x)
     if (s->root == NULL) return;
     s->fields = qn_fields_of(s->root, &x->problem);
     s->model = qn_openai_model(x, &s->fields, &s->model_name);
-    if (s->model == NULL || !read_options(s) || !qn_sampling_read(&s->sampling, &s->fields, s->model) ||
-        !read_prompts(s))
+    if (s->model == NULL || !read_options(s) ||
+        !qn_sampling_read(&s->sampling, &s->fields, s->model, "stop") || !read_prompts(s))
         return;
     s->choices = qn_calloc(s->n_prompts * (size_t)s->n, sizeof *s->choices);
     if (s->choices == NULL) {

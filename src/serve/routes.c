@@ -1,4 +1,5 @@
 /* routes.c: which function answers what. */
+#include "serve/anthropic.h"
 #include "serve/native.h"
 #include "serve/openai.h"
 #include "serve/server_parts.h"
@@ -10,5 +11,7 @@ const qn_route qn_routes[] = {
     {"POST", "/v1/completions", qn_openai_completions, true, &qn_openai_dialect},
     {"POST", "/v1/embeddings", qn_openai_embeddings, true, &qn_openai_dialect},
     {"POST", "/v1/rerank", qn_openai_rerank, true, &qn_openai_dialect},
+    {"POST", "/v1/messages", qn_anthropic_messages, true, &qn_anthropic_dialect},
+    {"POST", "/v1/messages/count_tokens", qn_anthropic_count_tokens, true, &qn_anthropic_dialect},
 };
 const size_t qn_n_routes = sizeof qn_routes / sizeof *qn_routes;

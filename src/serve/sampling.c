@@ -130,7 +130,7 @@ static bool read_max_tokens(qn_sampling *s, const qn_fields *f)
     return true;
 }
 
-bool qn_sampling_read(qn_sampling *s, const qn_fields *f, const quern_model *model)
+bool qn_sampling_read(qn_sampling *s, const qn_fields *f, const quern_model *model, const char *stop)
 {
     quern_model_info info;
     quern_model_get_info(model, &info);
@@ -138,5 +138,5 @@ bool qn_sampling_read(qn_sampling *s, const qn_fields *f, const quern_model *mod
     s->n_stops = s->max_tokens = 0;
     return read_filters(&s->params, f) && read_penalties(s, f) && read_mirostat(&s->params, f) &&
            read_seed(s, f) && read_bias(s, f, info.n_vocab) && read_max_tokens(s, f) &&
-           read_texts(f, "stop", QN_MAX_STOPS_OF_REQUEST, QN_STOP_BYTES, s->stops, &s->n_stops);
+           read_texts(f, stop, QN_MAX_STOPS_OF_REQUEST, QN_STOP_BYTES, s->stops, &s->n_stops);
 }

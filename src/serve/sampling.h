@@ -15,7 +15,8 @@ typedef struct qn_sampling {
     size_t max_tokens; /* 0: none was given */
 } qn_sampling;
 
-/* Fills it with what the request says, and the defaults. The JSON must live as long. */
-bool qn_sampling_read(qn_sampling *s, const qn_fields *f, const quern_model *model);
+/* Fills it with what the request says, and the defaults. stop: what the dialect calls the texts that end an
+ * answer. The JSON must live as long. */
+bool qn_sampling_read(qn_sampling *s, const qn_fields *f, const quern_model *model, const char *stop);
 
 #endif
