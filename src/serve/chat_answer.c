@@ -67,21 +67,32 @@ static json_t *template_options(const qn_chat_answer *a)
     return options;
 }
 
-bool qn_chat_answer_render(qn_chat_answer *a)
+/* The conversation as the template writes it. Owned by the caller (quern_free); NULL: problem noted. */
+static char *render_messages(qn_chat_answer *a)
 {
     quern_error err;
     json_t *options = template_options(a);
-    char *messages = json_dumps(a->messages, JSON_COMPACT), *text = json_dumps(options, JSON_COMPACT);
-    bool ok = messages != NULL && text != NULL;
+    char *messages = json_dumps(a->messages, JSON_COMPACT), *text = json_dumps(options, JSON_COMPACT),
+         *prompt = NULL;
     json_decref(options);
-    if (!ok) qn_chat_answer_fail_nomem(a);
-    if (ok && quern_chat_render(a->model, messages, text, &a->prompt, &err) != QUERN_OK)
-        ok = qn_problem_take(&a->x->problem, "messages", &err);
+    if (messages == NULL || text == NULL) qn_chat_answer_fail_nomem(a);
+    else if (quern_chat_render(a->model, messages, text, &prompt, &err) != QUERN_OK)
+        qn_problem_take(&a->x->problem, "messages", &err);
     free(messages), free(text);
-    if (!ok) return false;
-    return quern_tokenize(a->model, a->prompt, strlen(a->prompt), QUERN_TOKENIZE_PARSE_SPECIAL, &a->tokens,
-                          &a->n_tokens, &err) == QUERN_OK ||
-           qn_problem_take(&a->x->problem, "messages", &err);
+    return prompt;
+}
+
+bool qn_chat_answer_render(qn_chat_answer *a)
+{
+    quern_error err;
+    const unsigned flags = QUERN_TOKENIZE_PARSE_SPECIAL | (a->raw != NULL ? QUERN_TOKENIZE_ADD_SPECIAL : 0);
+    a->prompt = a->raw != NULL ? qn_strdup(a->raw) : render_messages(a);
+    if (a->prompt == NULL) return qn_chat_answer_fail_nomem(a);
+    if (quern_tokenize(a->model, a->prompt, strlen(a->prompt), flags, &a->tokens, &a->n_tokens, &err) !=
+        QUERN_OK)
+        return qn_problem_take(&a->x->problem, "messages", &err);
+    return a->n_tokens > 0 ||
+           qn_problem_set(&a->x->problem, QN_PROBLEM_WRONG_VALUE, NULL, "the prompt is empty");
 }
 
 /* ---- what answers are bound to ------------------------------------------------------------------ */
@@ -156,33 +167,17 @@ static void add_arguments(qn_chat_choice *c, const quern_chat_event *e)
     qn_buffer_deinit(&text);
 }
 
-static void keep_part(qn_chat_choice *c, const quern_chat_event *e)
-{
-    switch (e->part) {
-    case QUERN_CHAT_CONTENT:
-        qn_buffer_append(&c->content, e->text, e->n_bytes);
-        break;
-    case QUERN_CHAT_REASONING:
-        qn_buffer_append(&c->reasoning, e->text, e->n_bytes);
-        break;
-    case QUERN_CHAT_CALL:
-        add_call(c, e);
-        break;
-    case QUERN_CHAT_ARGUMENTS:
-        add_arguments(c, e);
-        break;
-    case QUERN_CHAT_CALL_END:
-        break;
-    }
-    if (c->content.failed || c->reasoning.failed) qn_chat_answer_fail_nomem(c->answer);
-}
-
 static bool on_part(void *user, const quern_chat_event *e)
 {
     qn_chat_choice *c = user;
-    if (e->part == QUERN_CHAT_CALL) c->n_calls++;
-    if (!c->answer->streams) keep_part(c, e);
-    else if (c->answer->writer->part != NULL) c->answer->writer->part(c, e);
+    qn_chat_answer *a = c->answer;
+    if (e->part == QUERN_CHAT_CALL) c->n_calls++, add_call(c, e);
+    if (e->part == QUERN_CHAT_ARGUMENTS) add_arguments(c, e);
+    if (a->streams && a->writer->part != NULL) a->writer->part(c, e);
+    if (a->streams) return true;
+    if (e->part == QUERN_CHAT_CONTENT) qn_buffer_append(&c->content, e->text, e->n_bytes);
+    if (e->part == QUERN_CHAT_REASONING) qn_buffer_append(&c->reasoning, e->text, e->n_bytes);
+    if (c->content.failed || c->reasoning.failed) qn_chat_answer_fail_nomem(a);
     return true;
 }
 
@@ -260,6 +255,7 @@ static void fill(qn_exchange *x, size_t part, quern_request_params *p)
     p->max_tokens = a->sampling.max_tokens;
     p->grammar = a->grammar;
     p->show_special = true;
+    p->continues_prompt = a->raw != NULL;
     p->log_probs = a->wants_log_probs, p->n_top_log_probs = (uint32_t)a->n_top;
     p->priority = QUERN_PRIORITY_INTERACTIVE;
 }

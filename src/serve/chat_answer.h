@@ -18,7 +18,7 @@ typedef struct qn_chat_choice {
     quern_chat_reader *reader;
     size_t n_calls;
     qn_buffer content, reasoning; /* where answers are kept: all of it */
-    json_t *calls;                /* likewise: {"id", "name", "arguments"}; NULL: none */
+    json_t *calls;                /* so far: {"id", "name", "arguments"}; NULL: none */
     json_t *log_probs;            /* of OpenAI's items, that were not taken yet; or NULL */
     bool has_ended;
     quern_request_result result;
@@ -42,11 +42,12 @@ struct qn_chat_answer {
     const char *model_name;   /* borrowed from the engine */
 
     /* What is asked; filled in by the dialect. */
-    json_t *messages;       /* as templates want them: OpenAI's form, contents are texts */
-    json_t *tools;          /* OpenAI's form; NULL: none */
-    json_t *choice;         /* of a tool: as tool_choice of quern_chat_grammar; NULL: auto */
-    bool one_call;          /* no parallel calls */
-    json_t *variables;      /* of the template; or NULL */
+    json_t *messages;  /* as templates want them: OpenAI's form, contents are texts */
+    json_t *tools;     /* OpenAI's form; NULL: none */
+    json_t *choice;    /* of a tool: as tool_choice of quern_chat_grammar; NULL: auto */
+    bool one_call;     /* no parallel calls */
+    json_t *variables; /* of the template; or NULL */
+    const char *raw;   /* the prompt as it stands, in place of messages and template; borrowed; or NULL */
     quern_grammar *content; /* the language of the content, or NULL */
     qn_sampling sampling;
     int64_t n, n_top;

@@ -40,12 +40,23 @@ const qn_dialect qn_openai_dialect = {write_problem, write_stream_problem};
 
 /* ---- what replies have in common ---------------------------------------------------------------- */
 
+/* Clients of Ollama say "NAME:latest" for what is called NAME. */
+static const quern_model *without_latest(quern_engine *engine, const char *name)
+{
+    char plain[256];
+    const char *colon = name != NULL ? strrchr(name, ':') : NULL;
+    if (colon == NULL || strcmp(colon, ":latest") != 0) return NULL;
+    snprintf(plain, sizeof plain, "%.*s", (int)(colon - name), name);
+    return quern_engine_model(engine, plain);
+}
+
 const quern_model *qn_openai_model(qn_exchange *x, const qn_fields *f, const char **name)
 {
     const char *wanted = NULL;
     quern_engine_model_info info;
     if (!qn_field_text(f, "model", &wanted)) return NULL;
     const quern_model *model = quern_engine_model(x->server->engine, wanted);
+    if (model == NULL) model = without_latest(x->server->engine, wanted);
     if (model == NULL) {
         qn_field_wrong(f, QN_PROBLEM_NO_MODEL, "model",
                        "there is no model '%.100s' (GET /v1/models lists them)",

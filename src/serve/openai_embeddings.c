@@ -245,6 +245,33 @@ void qn_openai_embeddings(qn_exchange *x)
     if (read_input(s)) (void)qn_exchange_want(x, s->n_texts, 1, &embeddings_writer, false);
 }
 
+/* Ollama's form of the same: vectors alone, and texts that are too long are cut unless that is forbidden. */
+static void end_for_ollama(qn_exchange *x)
+{
+    embed_state *s = x->state;
+    if (x->problem.kind != QN_PROBLEM_NONE) return;
+    json_t *vectors = json_array();
+    for (size_t i = 0; i < s->n_texts; i++) json_array_append_new(vectors, vector_of(s, &s->texts[i]));
+    qn_reply_json(x, 200,
+                  json_pack("{s:s, s:o, s:I}", "model", s->model_name, "embeddings", vectors,
+                            "prompt_eval_count", (json_int_t)count_tokens(s)));
+}
+
+static const qn_answer_writer ollama_writer = {fill, NULL, on_event, end_for_ollama};
+
+void qn_openai_embed_for_ollama(qn_exchange *x)
+{
+    quern_model_info info;
+    embed_state *s = create(x);
+    if (s == NULL) return;
+    s->truncates = true;
+    quern_model_get_info(s->model, &info);
+    if (qn_field_bool(&s->fields, "truncate", &s->truncates) &&
+        qn_field_integer(&s->fields, "dimensions", 1, (int64_t)info.n_embd, &s->n_dimensions) &&
+        read_input(s))
+        (void)qn_exchange_want(x, s->n_texts, 1, &ollama_writer, false);
+}
+
 /* ---- scores ------------------------------------------------------------------------------------- */
 
 static const char *document_text(const json_t *document)

@@ -1,6 +1,7 @@
 /* routes.c: which function answers what. */
 #include "serve/anthropic.h"
 #include "serve/native.h"
+#include "serve/ollama.h"
 #include "serve/openai.h"
 #include "serve/server_parts.h"
 
@@ -13,5 +14,12 @@ const qn_route qn_routes[] = {
     {"POST", "/v1/rerank", qn_openai_rerank, true, &qn_openai_dialect},
     {"POST", "/v1/messages", qn_anthropic_messages, true, &qn_anthropic_dialect},
     {"POST", "/v1/messages/count_tokens", qn_anthropic_count_tokens, true, &qn_anthropic_dialect},
+    {"POST", "/api/chat", qn_ollama_chat, true, &qn_ollama_dialect},
+    {"POST", "/api/generate", qn_ollama_generate, true, &qn_ollama_dialect},
+    {"POST", "/api/embed", qn_ollama_embed, true, &qn_ollama_dialect},
+    {"POST", "/api/show", qn_ollama_show, true, &qn_ollama_dialect},
+    {"GET", "/api/tags", qn_ollama_tags, false, &qn_ollama_dialect},
+    {"GET", "/api/ps", qn_ollama_ps, false, &qn_ollama_dialect},
+    {"GET", "/api/version", qn_ollama_version, false, &qn_ollama_dialect},
 };
 const size_t qn_n_routes = sizeof qn_routes / sizeof *qn_routes;
