@@ -3,6 +3,7 @@
 #include "serve/server_parts.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "serve/limits.h"
 
@@ -408,6 +409,7 @@ quern_status qn_server_create(qn_server **out, const qn_server_params *params, q
     s->engine = params->engine;
     s->params = *params;
     s->started_s = (int64_t)time(NULL);
+    s->step_seen_ns = qn_clock_ns();
     quern_status status = qn_watch_create(&s->watch, &s->params.limits, err);
     if (status == QUERN_OK) status = qn_workers_create(&s->workers, N_WORKERS, params->limits.n_waiting, err);
     if (status == QUERN_OK) status = start_daemon(s, err);

@@ -1,11 +1,146 @@
 /* native.c: see native.h. */
 #include "serve/native.h"
 
+#include "base/clock.h"
+#include "serve/fields.h"
+#include "serve/openai.h"
 #include "serve/server_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- how it is ---------------------------------------------------------------------------------- */
+
+enum { STUCK_MS = 30000 }; /* a step takes no longer, on any machine and model that is of use */
+
+/* Whether the engine has work and makes no step. Noted by the network thread alone. */
+static bool is_stuck(qn_server *s)
+{
+    quern_engine_metrics m;
+    const uint64_t now = qn_clock_ns();
+    quern_engine_get_metrics(s->engine, &m);
+    if (m.n_steps != s->n_steps_seen || m.n_begun == 0) s->n_steps_seen = m.n_steps, s->step_seen_ns = now;
+    return now - s->step_seen_ns > (uint64_t)STUCK_MS * 1000000;
+}
 
 void qn_native_health(qn_exchange *x)
 {
     if (atomic_load(&x->server->is_draining))
         qn_problem_set(&x->problem, QN_PROBLEM_UNAVAILABLE, NULL, "the server is being stopped");
+    else if (is_stuck(x->server))
+        qn_problem_set(&x->problem, QN_PROBLEM_UNAVAILABLE, NULL, "no step was made for %d s",
+                       STUCK_MS / 1000);
     else qn_reply_json(x, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+void qn_native_props(qn_exchange *x)
+{
+    json_t *models = json_array();
+    quern_engine_model_info info;
+    for (size_t i = 0; quern_engine_get_model(x->server->engine, i, &info); i++) {
+        quern_model_info about;
+        quern_model_get_info(quern_engine_model(x->server->engine, info.name), &about);
+        json_array_append_new(models, json_pack("{s:s, s:I, s:b, s:b, s:s}", "name", info.name, "n_ctx",
+                                                (json_int_t)info.full_n_ctx, "has_chat_template",
+                                                (int)about.has_chat_template, "reasons", (int)about.reasons,
+                                                "instruction_set", about.instruction_set));
+    }
+    qn_reply_json(x, 200,
+                  json_pack("{s:s, s:s, s:o}", "version", quern_version(), "build", quern_build_info(),
+                            "models", models));
+}
+
+void qn_native_slots(qn_exchange *x)
+{
+    json_t *models = json_array();
+    quern_engine_model_info info;
+    for (size_t i = 0; quern_engine_get_model(x->server->engine, i, &info); i++)
+        json_array_append_new(models,
+                              json_pack("{s:s, s:I, s:I}", "model", info.name, "running",
+                                        (json_int_t)info.n_running, "waiting", (json_int_t)info.n_waiting));
+    qn_reply_json(x, 200, models);
+}
+
+/* ---- tokens and templates ----------------------------------------------------------------------- */
+
+/* The request and its model; the root is to be freed. NULL: problem noted. */
+static json_t *read_request(qn_exchange *x, qn_fields *f, const quern_model **model)
+{
+    const char *name = NULL;
+    json_t *root = qn_fields_parse(x->body.n_bytes > 0 ? x->body.data : "", x->body.n_bytes, &x->problem);
+    if (root == NULL) return NULL;
+    *f = qn_fields_of(root, &x->problem);
+    *model = qn_openai_model(x, f, &name);
+    if (*model != NULL) return root;
+    json_decref(root);
+    return NULL;
+}
+
+static void tokenize(qn_exchange *x, const qn_fields *f, const quern_model *model)
+{
+    const char *text = NULL;
+    bool adds = false, parses = true;
+    quern_token *tokens;
+    size_t n_tokens;
+    quern_error err;
+    if (!qn_field_text(f, "content", &text) || !qn_field_bool(f, "add_special", &adds) ||
+        !qn_field_bool(f, "parse_special", &parses))
+        return;
+    if (text == NULL) {
+        qn_field_wrong(f, QN_PROBLEM_MISSING, "content", "it is missing");
+        return;
+    }
+    const unsigned flags = (adds ? (unsigned)QUERN_TOKENIZE_ADD_SPECIAL : 0u) |
+                           (parses ? (unsigned)QUERN_TOKENIZE_PARSE_SPECIAL : 0u);
+    if (quern_tokenize(model, text, strlen(text), flags, &tokens, &n_tokens, &err) != QUERN_OK) {
+        qn_problem_take(&x->problem, "content", &err);
+        return;
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < n_tokens; i++) json_array_append_new(list, json_integer(tokens[i]));
+    quern_free(tokens);
+    qn_reply_json(x, 200, json_pack("{s:o}", "tokens", list));
+}
+
+void qn_native_tokenize(qn_exchange *x)
+{
+    qn_fields f;
+    const quern_model *model;
+    json_t *root = read_request(x, &f, &model);
+    if (root == NULL) return;
+    tokenize(x, &f, model);
+    json_decref(root);
+}
+
+static void detokenize(qn_exchange *x, const qn_fields *f, const quern_model *model)
+{
+    quern_token *tokens;
+    size_t n_tokens, n_bytes;
+    char *text;
+    quern_error err;
+    if (!qn_openai_read_tokens(f, "tokens", qn_field(f, "tokens"), model, &tokens, &n_tokens)) return;
+    const quern_status s = quern_detokenize(model, tokens, n_tokens, false, true, &text, &n_bytes, &err);
+    quern_free(tokens);
+    if (s != QUERN_OK) qn_problem_take(&x->problem, "tokens", &err);
+    if (s != QUERN_OK) return;
+    qn_reply_json(x, 200, json_pack("{s:o}", "content", json_stringn(text, n_bytes)));
+    quern_free(text);
+}
+
+void qn_native_detokenize(qn_exchange *x)
+{
+    qn_fields f;
+    const quern_model *model;
+    json_t *root = read_request(x, &f, &model);
+    if (root == NULL) return;
+    detokenize(x, &f, model);
+    json_decref(root);
+}
+
+void qn_native_apply_template(qn_exchange *x)
+{
+    char *prompt = qn_openai_render(x); /* as for a chat completion */
+    if (prompt == NULL) return;
+    qn_reply_json(x, 200, json_pack("{s:s}", "prompt", prompt));
+    quern_free(prompt);
 }

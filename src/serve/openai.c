@@ -1,6 +1,7 @@
 /* openai.c: see openai.h. */
 #include "serve/openai.h"
 
+#include "base/alloc.h"
 #include "base/random.h"
 #include "base/utf8.h"
 #include "chat/json_text.h"
@@ -66,6 +67,30 @@ const quern_model *qn_openai_model(qn_exchange *x, const qn_fields *f, const cha
     for (size_t i = 0; quern_engine_get_model(x->server->engine, i, &info); i++)
         if (quern_engine_model(x->server->engine, info.name) == model) *name = info.name;
     return model;
+}
+
+bool qn_openai_read_tokens(const qn_fields *f, const char *name, const json_t *list, const quern_model *model,
+                           quern_token **tokens, size_t *n_tokens)
+{
+    quern_model_info info;
+    quern_model_get_info(model, &info);
+    *tokens = NULL, *n_tokens = 0;
+    if (!json_is_array(list))
+        return qn_field_wrong(f, QN_PROBLEM_WRONG_TYPE, name, "an array of tokens is expected");
+    quern_token *read = qn_calloc(json_array_size(list), sizeof *read);
+    if (read == NULL) return qn_field_wrong(f, QN_PROBLEM_NO_MEMORY, name, "no memory for its tokens");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        const json_int_t id = json_integer_value(item);
+        if (!json_is_integer(item) || id < 0 || id >= (json_int_t)info.n_vocab) {
+            qn_free(read);
+            return qn_field_wrong(f, QN_PROBLEM_WRONG_VALUE, name,
+                                  "item %zu is no token of the vocabulary of %u", i, info.n_vocab);
+        }
+        read[i] = (quern_token)id;
+    }
+    *tokens = read, *n_tokens = json_array_size(list);
+    return true;
 }
 
 qn_openai_id qn_openai_make_id(const char *prefix)

@@ -10,6 +10,10 @@ extern const qn_dialect qn_openai_dialect;
 /* The model that a request names; without a name the first one. NULL: problem noted. */
 const quern_model *qn_openai_model(qn_exchange *x, const qn_fields *f, const char **name);
 
+/* A list of token ids; owned by the caller (quern_free). False: problem noted. */
+bool qn_openai_read_tokens(const qn_fields *f, const char *name, const json_t *list, const quern_model *model,
+                           quern_token **tokens, size_t *n_tokens);
+
 /* "PREFIX-" and 24 digits that nobody else has. */
 typedef struct qn_openai_id {
     char text[48];

@@ -314,15 +314,32 @@ static void end(qn_chat_answer *a)
 
 static const qn_chat_writer writer = {begin_stream, send_progress, send_part, send_end, end};
 
-void qn_openai_chat(qn_exchange *x)
+/* Reads all of the request. NULL: problem noted. */
+static qn_chat_answer *read_request(qn_exchange *x)
 {
     qn_chat_answer *a = qn_chat_answer_create(x, &writer, sizeof(chat_state));
+    if (a == NULL) return NULL;
+    const bool ok = qn_sampling_read(&a->sampling, &a->fields, a->model, "stop") && read_choices(a) &&
+                    read_messages(a) && read_tools(a) && read_format(a) && read_variables(a);
+    return ok ? a : NULL;
+}
+
+void qn_openai_chat(qn_exchange *x)
+{
+    qn_chat_answer *a = read_request(x);
     if (a == NULL) return;
     chat_state *s = a->of_dialect;
     s->id = qn_openai_make_id("chatcmpl");
     s->created_s = (int64_t)time(NULL);
-    const bool ok = qn_sampling_read(&a->sampling, &a->fields, a->model, "stop") && read_choices(a) &&
-                    read_messages(a) && read_tools(a) && read_format(a) && read_variables(a);
     x->content_type = a->streams ? "text/event-stream; charset=utf-8" : "application/json";
-    if (ok) (void)qn_chat_answer_submit(a);
+    (void)qn_chat_answer_submit(a);
+}
+
+char *qn_openai_render(qn_exchange *x)
+{
+    qn_chat_answer *a = read_request(x);
+    if (a == NULL || !qn_chat_answer_render(a)) return NULL;
+    char *prompt = a->prompt;
+    a->prompt = NULL;
+    return prompt;
 }

@@ -85,19 +85,8 @@ static bool add_text(completion_state *s, const char *text)
 static bool add_tokens(completion_state *s, const json_t *list)
 {
     completion_prompt *p = &s->prompts[s->n_prompts++];
-    quern_model_info info;
     quern_error err;
-    quern_model_get_info(s->model, &info);
-    p->tokens = qn_calloc(json_array_size(list), sizeof *p->tokens);
-    if (p->tokens == NULL) return fail_nomem(s);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *item = json_array_get(list, i);
-        const json_int_t id = json_integer_value(item);
-        if (!json_is_integer(item) || id < 0 || id >= (json_int_t)info.n_vocab)
-            return qn_field_wrong(&s->fields, QN_PROBLEM_WRONG_VALUE, "prompt",
-                                  "item %zu is no token of the vocabulary of %u", i, info.n_vocab);
-        p->tokens[p->n_tokens++] = (quern_token)id;
-    }
+    if (!qn_openai_read_tokens(&s->fields, "prompt", list, s->model, &p->tokens, &p->n_tokens)) return false;
     return quern_detokenize(s->model, p->tokens, p->n_tokens, false, true, &p->text, NULL, &err) ==
                QUERN_OK ||
            qn_problem_take(s->fields.problem, "prompt", &err);

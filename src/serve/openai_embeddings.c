@@ -179,30 +179,13 @@ static void end_embeddings(qn_exchange *x)
 
 static const qn_answer_writer embeddings_writer = {fill, NULL, on_event, end_embeddings};
 
-static bool read_tokens(embed_state *s, size_t i, const json_t *list)
-{
-    embed_text *t = &s->texts[i];
-    quern_model_info info;
-    quern_model_get_info(s->model, &info);
-    t->tokens = qn_calloc(json_array_size(list), sizeof *t->tokens);
-    if (t->tokens == NULL) return fail_nomem(s);
-    for (size_t k = 0; k < json_array_size(list); k++) {
-        const json_t *item = json_array_get(list, k);
-        const json_int_t id = json_integer_value(item);
-        if (!json_is_integer(item) || id < 0 || id >= (json_int_t)info.n_vocab)
-            return qn_field_wrong(&s->fields, QN_PROBLEM_WRONG_VALUE, "input",
-                                  "item %zu is no token of the vocabulary of %u", k, info.n_vocab);
-        t->tokens[t->n_tokens++] = (quern_token)id;
-    }
-    return true;
-}
-
 static bool read_text(embed_state *s, size_t i, const json_t *item)
 {
     embed_text *t = &s->texts[i];
     quern_error err;
     bool ok = true;
-    if (json_is_array(item)) ok = read_tokens(s, i, item);
+    if (json_is_array(item))
+        ok = qn_openai_read_tokens(&s->fields, "input", item, s->model, &t->tokens, &t->n_tokens);
     else if (!json_is_string(item))
         return qn_field_wrong(&s->fields, QN_PROBLEM_WRONG_TYPE, "input",
                               "a string, tokens, or an array of either is expected");

@@ -7,6 +7,12 @@
 
 const qn_route qn_routes[] = {
     {"GET", "/health", qn_native_health, false, &qn_openai_dialect},
+    {"GET", "/metrics", qn_native_metrics, false, &qn_openai_dialect},
+    {"GET", "/props", qn_native_props, false, &qn_openai_dialect},
+    {"GET", "/slots", qn_native_slots, false, &qn_openai_dialect},
+    {"POST", "/tokenize", qn_native_tokenize, true, &qn_openai_dialect},
+    {"POST", "/detokenize", qn_native_detokenize, true, &qn_openai_dialect},
+    {"POST", "/apply-template", qn_native_apply_template, true, &qn_openai_dialect},
     {"GET", "/v1/models", qn_openai_models, false, &qn_openai_dialect},
     {"POST", "/v1/chat/completions", qn_openai_chat, true, &qn_openai_dialect},
     {"POST", "/v1/completions", qn_openai_completions, true, &qn_openai_dialect},

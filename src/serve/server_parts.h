@@ -53,6 +53,7 @@ struct qn_server {
     atomic_bool is_draining;
     atomic_size_t n_exchanges;
     int64_t started_s;
+    uint64_t n_steps_seen, step_seen_ns; /* of the engine, when its health was asked for */
 };
 
 extern const qn_route qn_routes[];
