@@ -27,8 +27,10 @@ json_t *qn_openai_timings(const quern_request_result *result);
 /* The items of logprobs.content; NULL: no memory. */
 json_t *qn_openai_log_probs(const quern_model *model, const quern_event *event);
 
-void qn_openai_models(qn_exchange *x);           /* GET /v1/models */
-void qn_openai_chat(qn_exchange *x);             /* POST /v1/chat/completions */
+void qn_openai_models(qn_exchange *x); /* GET /v1/models */
+void qn_openai_chat(qn_exchange *x);   /* POST /v1/chat/completions */
+/* The prompt of such a request; owned by the caller (quern_free). NULL: problem noted. */
+char *qn_openai_render(qn_exchange *x);
 void qn_openai_completions(qn_exchange *x);      /* POST /v1/completions */
 void qn_openai_embeddings(qn_exchange *x);       /* POST /v1/embeddings */
 void qn_openai_embed_for_ollama(qn_exchange *x); /* POST /api/embed: the same in Ollama's form */
