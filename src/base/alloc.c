@@ -125,6 +125,12 @@ void *qn_alloc_pages(size_t n_bytes)
     return counted(start);
 }
 
+void qn_touch_pages(void *p, size_t n_bytes)
+{
+    volatile char *bytes = p;
+    for (size_t i = 0; i < n_bytes; i += PAGE) bytes[i] = bytes[i];
+}
+
 void qn_free_pages(void *p, size_t n_bytes)
 {
     if (p == NULL) return;

@@ -130,6 +130,11 @@ quern_status qn_kv_cache_create(qn_kv_cache **out, const qn_program *p, const qn
     return QUERN_OK;
 }
 
+void qn_kv_cache_touch(qn_kv_cache *c)
+{
+    qn_touch_pages(c->arena.base, c->arena.size);
+}
+
 void qn_kv_cache_destroy(qn_kv_cache *c)
 {
     if (c == NULL) return;

@@ -39,7 +39,9 @@ size_t qn_kv_cache_bytes(const qn_program *p, const qn_kv_cache_params *params);
 quern_status qn_kv_cache_create(qn_kv_cache **out, const qn_program *p, const qn_kv_cache_params *params,
                                 quern_error *err);
 size_t qn_kv_cache_taken_bytes(const qn_kv_cache *c); /* what it really took */
-void qn_kv_cache_destroy(qn_kv_cache *c);             /* NULL is fine */
+/* Has the system give all of it now, and not in the steps that use it first. */
+void qn_kv_cache_touch(qn_kv_cache *c);
+void qn_kv_cache_destroy(qn_kv_cache *c); /* NULL is fine */
 
 const qn_kv_memory *qn_kv_cache_memory(const qn_kv_cache *c, size_t group);
 

@@ -127,6 +127,7 @@ quern_status qn_draft_model_create(qn_draft_model **out, const qn_draft_model_pa
             s = qn_fail(err, QUERN_ERR_NOMEM, "draft model: no memory");
     }
     if (s == QUERN_OK) s = qn_kv_cache_create(&d->cache, &p->model->program, &d->setup.cache, err);
+    if (s == QUERN_OK) qn_kv_cache_touch(d->cache);
     if (s == QUERN_OK)
         s = qn_cpu_create(&d->cpu, &p->model->program, p->model->kernels, &d->setup.device, err);
     if (s != QUERN_OK) qn_draft_model_destroy(d), *out = NULL;

@@ -133,6 +133,7 @@ static quern_status take_memory(qn_runner *r, const quern_model *draft_model, qu
         if (r->makes_guesses) s = qn_lookup_index_create(&r->slots[i].text, &lookup, err);
     }
     if (s == QUERN_OK) s = qn_kv_cache_create(&r->cache, &r->model->program, &r->setup.cache, err);
+    if (s == QUERN_OK) qn_kv_cache_touch(r->cache);
     if (s == QUERN_OK) s = qn_prefix_tree_create(&r->tree, r->cache, NULL, NULL, err);
     if (s == QUERN_OK)
         s = qn_cpu_create(&r->cpu, &r->model->program, r->model->kernels, &r->setup.device, err);

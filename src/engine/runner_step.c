@@ -19,6 +19,7 @@ enum {
     IDLE_BUDGET = 4,  /* times the budget, if nobody streams: a step in which nothing can be canceled */
     PROMPT_BATCH = 8, /* tokens of a prompt cost what one token of an answer costs */
     FAR = 4096,       /* positions, where looking back is felt */
+    SCATTER = 8,      /* steps take up to an eighth longer than expected: that is kept free of the budget */
     LEAST_SHARE = 10, /* a step may take a tenth longer than its streams do, whatever the budget */
 };
 
@@ -143,15 +144,17 @@ static bool will_be_known(const qn_runner *r, const qn_slot *s)
     return false;
 }
 
-static void add_prompts(qn_runner *r, uint64_t budget_ns, bool others_stream)
+/* start: of the step; pages that were copied for a prompt have taken some of its time. */
+static void add_prompts(qn_runner *r, uint64_t start_ns, uint64_t budget_ns, bool others_stream)
 {
     const bool nobody_waits = r->batch.n_tokens == 0 && !others_stream;
     /* where a step without prompts takes longer than all may, prompts still go on, slowly */
     const double plain_ns = qn_step_pace_expect(&r->pace, &r->shape);
     const uint64_t least_budget = (uint64_t)(plain_ns + plain_ns / LEAST_SHARE),
-                   budget = nobody_waits               ? budget_ns * IDLE_BUDGET
-                            : budget_ns > least_budget ? budget_ns
-                                                       : least_budget;
+                   most_budget = budget_ns - budget_ns / SCATTER,
+                   budget = nobody_waits                 ? budget_ns * IDLE_BUDGET
+                            : most_budget > least_budget ? most_budget
+                                                         : least_budget;
     bool has_prompt = false;
     for (size_t i = 0; i < r->n_active && !is_full(r);) {
         qn_slot *s = r->by_turn[i];
@@ -170,7 +173,9 @@ static void add_prompts(qn_runner *r, uint64_t budget_ns, bool others_stream)
                      least = r->batch.n_tokens == 0 || i == 0 ? piece
                              : !has_prompt && !whole          ? 1
                                                               : 0,
-                     n = qn_step_pace_fit(&r->pace, &r->shape, qn_slot_length(r, s), least, most, budget);
+                     gone = qn_clock_ns() - start_ns,
+                     n = qn_step_pace_fit(&r->pace, &r->shape, qn_slot_length(r, s), least, most,
+                                          gone < budget ? budget - gone : 0);
         if (n == 0 || (whole && n < most)) break;
         has_prompt = true;
         if (qn_slot_make_room(r, s, n)) add_to_step(r, s, n);
@@ -370,8 +375,7 @@ uint64_t qn_runner_step(qn_runner *r, uint64_t budget_ns, bool others_stream)
     begin_step(r);
     qn_runner_guess(r, budget_ns);
     add_streams(r);
-    const uint64_t gone = qn_clock_ns() - start;
-    add_prompts(r, gone < budget_ns ? budget_ns - gone : 0, others_stream);
+    add_prompts(r, start, budget_ns, others_stream);
     if (r->batch.n_tokens == 0) return qn_clock_ns() - start;
     qn_metrics_turn_to(m, QN_PURPOSE_MODEL);
     const uint64_t ready = qn_clock_ns();

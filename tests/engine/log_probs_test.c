@@ -332,7 +332,8 @@ static void a_request_survives_each_failing_allocation(void **state)
         qn_alloc_fail_at(-1);
         if (s == QUERN_OK) {
             quern_request_release(r);
-            assert_true(!has_failed && k > 20);
+            if (has_failed) continue; /* the engine's thread, which has begun with it, met the failure */
+            assert_true(k > 20);
             break;
         }
         assert_int_equal(s, QUERN_ERR_NOMEM);
