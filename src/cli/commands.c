@@ -1,6 +1,8 @@
 /* commands.c: the table of commands. */
 #include "cli/cli.h"
 
+#include <quern_build_options.h> /* written by src/meson.build: what was found */
+
 #include <string.h>
 
 const qn_command qn_commands[] = {
@@ -12,7 +14,7 @@ const qn_command qn_commands[] = {
      "  quern run model.gguf                       chat; /help lists what can be typed\n"
      "  cat notes.txt | quern run smollm2 \"Summarize this:\"",
      qn_cli_run},
-#ifdef QUERN_HAVE_SERVER
+#if QUERN_HAVE_SERVER
     {"serve", "MODEL...", "Answers programs over HTTP: clients of OpenAI's API.",
      "Clients call a model by the name that is given here, without the directory and .gguf of a file.\n"
      "SIGTERM and Ctrl-C let running answers end.\n"

@@ -23,9 +23,14 @@
 #else
 #define LINEEDIT "no (built without libedit)"
 #endif
+#if QUERN_HAVE_SERVER
+#define SERVER "yes (libmicrohttpd)"
+#else
+#define SERVER "no (built without libmicrohttpd)"
+#endif
 
 const char *quern_build_info(void)
 {
     return "compiler: " COMPILER "\ninstruction sets: " SETS "\npull: " STORE "\nline editing: " LINEEDIT
-           "\n";
+           "\nserver: " SERVER "\n";
 }
