@@ -41,15 +41,14 @@ static bool model_params(const serve_command *c, quern_engine_model_params *p)
     return qn_cli_kv_type(c->type_k, &p->type_k) && qn_cli_kv_type(c->type_v, &p->type_v);
 }
 
-static bool add_model(serve_command *c, const char *model)
+static bool add_model(serve_command *c, const char *model, const char *path)
 {
     quern_model_params opened;
     quern_engine_model_params params;
     quern_error err;
     char name[256];
     qn_progress progress = {.label = "loading"};
-    char *path = c->paths[c->n_models++] = qn_cli_model_path(model, true);
-    if (path == NULL || !qn_cli_model_params(&opened, (int)c->n_threads, &c->pack, &progress)) return false;
+    if (!qn_cli_model_params(&opened, (int)c->n_threads, &c->pack, &progress)) return false;
     opened.progress = NULL; /* it is called again when the model is loaded anew, from another thread */
     if (!model_params(c, &params)) return false;
     name_of(model, name, sizeof name);
@@ -87,22 +86,19 @@ static void wait_for_end(const sigset_t *signals)
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
 }
 
-static int serve(serve_command *c)
+static int serve(serve_command *c, const sigset_t *signals)
 {
     qn_server *server;
     quern_error err;
-    sigset_t signals;
     const qn_server_params params = {.engine = c->engine,
                                      .port = (uint16_t)c->port,
                                      .hosts = c->hosts.items,
                                      .n_hosts = c->hosts.n_items,
                                      .limits = qn_server_limits_default()};
-    sigemptyset(&signals), sigaddset(&signals, SIGTERM), sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     if (qn_server_create(&server, &params, &err) != QUERN_OK) return qn_cli_fail(&err);
     fprintf(stderr, "quern: listening on http://127.0.0.1:%u (OpenAI: base URL http://127.0.0.1:%u/v1)\n",
             qn_server_port(server), qn_server_port(server));
-    wait_for_end(&signals);
+    wait_for_end(signals);
     qn_server_destroy(server, QN_DRAIN_SECONDS);
     return QN_EXIT_OK;
 }
@@ -149,9 +145,16 @@ int qn_cli_serve(int argc, char **argv)
                        .max_stall_ms = 100};
     int code = parse(&c, &argc, argv);
     if (code >= 0) return code;
-    bool ok = open_engine(&c);
-    for (int i = 1; i < argc && ok; i++) ok = add_model(&c, argv[i]);
-    code = ok ? serve(&c) : QN_EXIT_FAILURE;
+    bool ok = true;
+    for (int i = 1; i < argc && ok; i++)
+        ok = (c.paths[c.n_models++] = qn_cli_model_path(argv[i], true)) != NULL;
+    /* in no thread of the engine either: the system would give the signal to one of those */
+    sigset_t signals;
+    sigemptyset(&signals), sigaddset(&signals, SIGTERM), sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    ok = ok && open_engine(&c);
+    for (int i = 1; i < argc && ok; i++) ok = add_model(&c, argv[i], c.paths[i - 1]);
+    code = ok ? serve(&c, &signals) : QN_EXIT_FAILURE;
     quern_engine_destroy(c.engine);
     for (size_t i = 0; i < c.n_models; i++) quern_free(c.paths[i]);
     return code;

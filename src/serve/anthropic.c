@@ -48,7 +48,8 @@ static void write_stream_problem(qn_buffer *out, const qn_problem *p)
     qn_buffer_puts(out, "\n\n");
 }
 
-const qn_dialect qn_anthropic_dialect = {write_problem, write_stream_problem};
+const qn_dialect qn_anthropic_dialect = {write_problem, write_stream_problem,
+                                         "event: ping\ndata: {\"type\":\"ping\"}\n\n"};
 
 /* ---- messages ----------------------------------------------------------------------------------- */
 

@@ -37,7 +37,7 @@ qn_chat_answer *qn_chat_answer_create(qn_exchange *x, const qn_chat_writer *writ
     a->of_dialect = qn_calloc(1, dialect_bytes);
     a->messages = json_array();
     if (a->of_dialect == NULL || a->messages == NULL) return qn_chat_answer_fail_nomem(a), NULL;
-    a->root = qn_fields_parse(x->body.n_bytes > 0 ? x->body.data : "", x->body.n_bytes, &x->problem);
+    a->root = qn_exchange_parse(x);
     if (a->root == NULL) return NULL;
     a->fields = qn_fields_of(a->root, &x->problem);
     a->model = qn_openai_model(x, &a->fields, &a->model_name);
@@ -101,7 +101,9 @@ bool qn_chat_answer_render(qn_chat_answer *a)
  * and the problem noted. */
 static char *chat_options(qn_chat_answer *a, uint64_t id_seed)
 {
-    json_t *options = json_pack("{s:O*, s:O*, s:b, s:s, s:I}", "tools", a->tools, "tool_choice",
+    json_t *tools =
+        a->tools != NULL ? json_incref(a->tools) : json_array(); /* none: then nothing is a call */
+    json_t *options = json_pack("{s:o, s:O*, s:b, s:s, s:I}", "tools", tools, "tool_choice",
                                 a->tools != NULL ? a->choice : NULL, "parallel_tool_calls", (int)!a->one_call,
                                 "prompt", a->prompt, "id_seed", (json_int_t)(id_seed >> 1));
     char *text = options != NULL ? json_dumps(options, JSON_COMPACT) : NULL;

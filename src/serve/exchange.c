@@ -2,6 +2,7 @@
 #include "serve/exchange.h"
 
 #include "base/alloc.h"
+#include "serve/fields.h"
 #include "serve/limits.h"
 #include "serve/server_parts.h"
 
@@ -55,14 +56,29 @@ void qn_exchange_wake(qn_exchange *x)
     MHD_resume_connection(x->connection);
 }
 
-void qn_exchange_abandon(qn_exchange *x)
+void qn_exchange_cancel(qn_exchange *x)
 {
     pthread_mutex_lock(&x->mutex);
-    x->is_gone = true;
     const size_t n_parts = x->n_submitted;
     pthread_mutex_unlock(&x->mutex);
     for (size_t i = 0; i < n_parts; i++)
         if (x->parts[i].request != NULL) quern_request_cancel(x->parts[i].request);
+}
+
+void qn_exchange_abandon(qn_exchange *x)
+{
+    pthread_mutex_lock(&x->mutex);
+    x->is_gone = true;
+    if (x->phase != QN_PHASE_WORKING) qn_exchange_wake(x); /* else when the worker is done */
+    pthread_mutex_unlock(&x->mutex);
+    qn_exchange_cancel(x);
+}
+
+json_t *qn_exchange_parse(qn_exchange *x)
+{
+    json_t *root = qn_fields_parse(x->body.n_bytes > 0 ? x->body.data : "", x->body.n_bytes, &x->problem);
+    qn_buffer_deinit(&x->body);
+    return root;
 }
 
 /* ---- replies ------------------------------------------------------------------------------------ */
@@ -255,10 +271,12 @@ static bool submit_part(qn_exchange *x, size_t i)
 
 bool qn_exchange_submit(qn_exchange *x)
 {
-    while (x->n_submitted < x->n_parts && x->n_open < AT_ONCE && submit_part(x, x->n_submitted)) continue;
+    while (x->problem.kind == QN_PROBLEM_NONE && x->n_submitted < x->n_parts && x->n_open < AT_ONCE)
+        submit_part(x, x->n_submitted);
     if (x->problem.kind == QN_PROBLEM_BUSY && x->n_open > 0) x->problem.kind = QN_PROBLEM_NONE; /* later */
     if (x->problem.kind == QN_PROBLEM_NONE) return true;
     x->n_parts = x->n_submitted;
+    qn_exchange_cancel(x);
     return false;
 }
 

@@ -25,6 +25,7 @@ struct MHD_Connection;
 typedef struct qn_dialect {
     void (*write_problem)(qn_buffer *out, const qn_problem *problem);        /* the body of a reply */
     void (*write_stream_problem)(qn_buffer *out, const qn_problem *problem); /* in a stream that has begun */
+    const char *life_sign; /* what is sent on a stream on which nothing comes; NULL: nothing can be */
 } qn_dialect;
 
 typedef void qn_handle_fn(qn_exchange *x);
@@ -106,6 +107,11 @@ struct qn_exchange {
     size_t queued_bytes; /* of these */
 };
 
+/* The body as JSON; then it is not needed any more. To be freed with json_decref; NULL: problem noted. By a
+ * worker.
+ */
+json_t *qn_exchange_parse(qn_exchange *x);
+
 /* ---- replies ------------------------------------------------------------------------------------ */
 
 /* Takes the value; a problem where it is NULL. */
@@ -141,6 +147,8 @@ void qn_exchange_let_go(qn_exchange *x);
 void qn_exchange_wait(qn_exchange *x);
 /* There is: with the mutex, by any thread. */
 void qn_exchange_wake(qn_exchange *x);
+/* Whatever the engine does for it ends; by the network thread, or as below. */
+void qn_exchange_cancel(qn_exchange *x);
 /* The client is gone: whatever is done for it ends. The connection must not be closing meanwhile. */
 void qn_exchange_abandon(qn_exchange *x);
 /* The next event; NULL: none now. The caller frees it with qn_free. By the network thread. */

@@ -10,31 +10,33 @@
 
 /* ---- the body ----------------------------------------------------------------------------------- */
 
-/* The library that parses counts depth only against a limit of its own, on the stack: so it is counted first.
+/* The library that parses has its limit of depth on the stack, and none of values: so both are counted first.
  */
-static bool is_too_deep(const char *body, size_t n_bytes)
+static bool check_size(const char *body, size_t n_bytes, qn_problem *problem)
 {
-    size_t depth = 0;
+    size_t depth = 0, n_values = 1;
     bool in_string = false;
     for (size_t i = 0; i < n_bytes; i++) {
         const char c = body[i];
         if (in_string && c == '\\') i++;
         else if (c == '"') in_string = !in_string;
-        else if (!in_string && (c == '[' || c == '{')) depth++;
-        else if (!in_string && (c == ']' || c == '}') && depth > 0) depth--;
-        if (depth > QN_JSON_DEPTH) return true;
+        else if (in_string) continue;
+        else if (c == '[' || c == '{') depth++, n_values++;
+        else if ((c == ']' || c == '}') && depth > 0) depth--;
+        else if (c == ',') n_values++;
+        if (depth > QN_JSON_DEPTH)
+            return qn_problem_set(problem, QN_PROBLEM_MALFORMED, NULL, "the body is nested more than %d deep",
+                                  (int)QN_JSON_DEPTH);
     }
-    return false;
+    if (n_values <= QN_JSON_VALUES) return true;
+    return qn_problem_set(problem, QN_PROBLEM_MALFORMED, NULL, "the body has %zu values, more than %d",
+                          n_values, (int)QN_JSON_VALUES);
 }
 
 json_t *qn_fields_parse(const char *body, size_t n_bytes, qn_problem *problem)
 {
     json_error_t where;
-    if (is_too_deep(body, n_bytes)) {
-        qn_problem_set(problem, QN_PROBLEM_MALFORMED, NULL, "the body is nested more than %d deep",
-                       (int)QN_JSON_DEPTH);
-        return NULL;
-    }
+    if (!check_size(body, n_bytes, problem)) return NULL;
     json_t *root = json_loadb(body, n_bytes, 0, &where);
     if (root == NULL)
         qn_problem_set(problem, QN_PROBLEM_MALFORMED, NULL, "the body is no JSON: line %d, column %d: %s",

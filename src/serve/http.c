@@ -15,10 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { N_WORKERS = 2, BLOCK_BYTES = 16 * 1024, DRAIN_TICK_NS = 10000000, LAST_TICKS = 500, PASSED_OVER = 4 };
+enum { N_WORKERS = 2, BLOCK_BYTES = 16 * 1024, DRAIN_TICK_NS = 10000000, PASSED_OVER = 4 };
 
 /* ---- the reply ---------------------------------------------------------------------------------- */
 
@@ -40,13 +41,13 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
     MHD_add_response_header(response, name, value); /* without memory the header is missing */
 }
 
-static enum MHD_Result send_response(qn_exchange *x, struct MHD_Response *response)
+static enum MHD_Result send_response(qn_exchange *x, struct MHD_Response *response, bool streams)
 {
     if (response == NULL) return MHD_NO;
     add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, x->content_type);
     if (x->extra_name[0] != '\0') add_header(response, x->extra_name, x->extra_value);
-    if (x->streams) add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
-    if (x->streams) add_header(response, "X-Accel-Buffering", "no"); /* proxies hand pieces on at once */
+    if (streams) add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+    if (streams) add_header(response, "X-Accel-Buffering", "no"); /* proxies hand pieces on at once */
     if (x->closes) add_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     qn_watch_turn(x->link, QN_WAITS_FOR_READER);
     const enum MHD_Result ok = MHD_queue_response(x->connection, (unsigned)x->status, response);
@@ -56,14 +57,14 @@ static enum MHD_Result send_response(qn_exchange *x, struct MHD_Response *respon
 
 static enum MHD_Result send_reply(qn_exchange *x)
 {
-    x->streams = false;
     x->n_sent = 0;
-    return send_response(x,
-                         MHD_create_response_from_callback(x->out.n_bytes, BLOCK_BYTES, read_reply, x, NULL));
+    return send_response(
+        x, MHD_create_response_from_callback(x->out.n_bytes, BLOCK_BYTES, read_reply, x, NULL), false);
 }
 
 static enum MHD_Result refuse(qn_exchange *x)
 {
+    qn_exchange_cancel(x); /* what else runs for it */
     qn_reply_problem(x);
     if (x->problem.kind == QN_PROBLEM_BUSY) {
         snprintf(x->extra_name, sizeof x->extra_name, "Retry-After");
@@ -98,17 +99,27 @@ static void write_events(qn_exchange *x)
     }
 }
 
+static bool is_gone(qn_exchange *x)
+{
+    pthread_mutex_lock(&x->mutex);
+    const bool is_gone = x->is_gone;
+    pthread_mutex_unlock(&x->mutex);
+    return is_gone;
+}
+
 /* False: nothing is there, and the connection is suspended until something is. */
 static bool has_something(qn_exchange *x)
 {
+    const char *sign = x->route->dialect->life_sign;
     pthread_mutex_lock(&x->mutex);
-    const bool has_event = x->first != NULL, gives_sign = x->wants_life_sign && x->streams;
+    const bool has_event = x->first != NULL || x->is_gone,
+               gives_sign = !has_event && x->wants_life_sign && x->streams && sign != NULL;
     x->wants_life_sign = false;
     if (!has_event && !gives_sign) qn_exchange_wait(x);
     pthread_mutex_unlock(&x->mutex);
-    if (!has_event && gives_sign) {
+    if (gives_sign) {
         qn_buffer_clear(&x->out), x->n_sent = 0;
-        qn_buffer_puts(&x->out, ": still working\n\n"); /* a comment: clients pass over it */
+        qn_buffer_puts(&x->out, sign);
     }
     return has_event || gives_sign;
 }
@@ -119,7 +130,7 @@ static ssize_t read_stream(void *user, uint64_t position, char *to, size_t most)
     (void)position;
     for (;;) {
         write_events(x);
-        if (x->out.failed) return MHD_CONTENT_READER_END_WITH_ERROR;
+        if (x->out.failed || is_gone(x)) return MHD_CONTENT_READER_END_WITH_ERROR;
         const size_t left = x->out.n_bytes - x->n_sent, n = left < most ? left : most;
         if (n > 0) {
             memcpy(to, x->out.data + x->n_sent, n);
@@ -140,9 +151,10 @@ static enum MHD_Result go_on_answering(qn_exchange *x)
     if (x->streams) {
         x->status = MHD_HTTP_OK;
         return send_response(
-            x, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, x, NULL));
+            x, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, x, NULL), true);
     }
     do {
+        if (is_gone(x)) return MHD_NO;
         write_events(x);
         if (qn_exchange_has_ended(x)) return x->problem.kind != QN_PROBLEM_NONE ? refuse(x) : send_reply(x);
     } while (has_something(x));
@@ -158,25 +170,26 @@ static const char *header(qn_exchange *x, const char *name)
 
 static enum MHD_Result count_header(void *user, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-    size_t *n = user; /* [0] all, [1] Content-Length, [2] Host */
+    size_t *n = user; /* [0] all, [1] Content-Length, [2] Host, [3] Transfer-Encoding */
     (void)kind, (void)value;
     n[0]++;
     n[1] += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
     n[2] += strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0;
+    n[3] += strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
     return MHD_YES;
 }
 
 /* Two ways to tell the length, or two lengths, are how requests are smuggled past a proxy. */
 static bool check_framing(qn_exchange *x)
 {
-    size_t n[3] = {0};
+    size_t n[4] = {0};
     const char *coding = header(x, MHD_HTTP_HEADER_TRANSFER_ENCODING),
                *length = header(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
     MHD_get_connection_values(x->connection, MHD_HEADER_KIND, count_header, n);
     if (n[0] > QN_MAX_HEADERS)
         return qn_problem_set(&x->problem, QN_PROBLEM_TOO_MANY_HEADERS, NULL, "%zu headers, more than %d",
                               n[0], (int)QN_MAX_HEADERS);
-    if ((coding != NULL && length != NULL) || n[1] > 1 || n[2] > 1)
+    if ((coding != NULL && length != NULL) || n[1] > 1 || n[2] > 1 || n[3] > 1)
         return qn_problem_set(&x->problem, QN_PROBLEM_MALFORMED, NULL,
                               "there may be one Host, and either one Content-Length or Transfer-Encoding");
     if (coding != NULL && strcasecmp(coding, "chunked") != 0)
@@ -201,25 +214,36 @@ static bool is_listed(const qn_server *s, const char *host, size_t n_bytes)
     return n_bytes == 9 && strncasecmp(host, "localhost", 9) == 0;
 }
 
-/* A page of another host that a browser shows could make its name point here (DNS rebinding): then its
- * requests name that host. Names of which nobody said that they are this machine's are refused. */
-static bool check_host(qn_exchange *x)
+/* Whether a name, with or without a port, is this machine's: an address, or one that somebody said is. */
+static bool is_known(const qn_server *s, const char *host)
 {
-    const char *host = header(x, MHD_HTTP_HEADER_HOST);
     char address[64];
     unsigned char bytes[sizeof(struct in6_addr)];
-    if (host == NULL) return true; /* no browser */
     const bool in_brackets = host[0] == '[';
-    const size_t n_bytes = in_brackets ? strcspn(host + 1, "]") : strcspn(host, ":");
     const char *begin = host + in_brackets;
-    if (is_listed(x->server, begin, n_bytes)) return true;
-    if (n_bytes < sizeof address) {
-        memcpy(address, begin, n_bytes);
-        address[n_bytes] = '\0';
-        if (inet_pton(in_brackets ? AF_INET6 : AF_INET, address, bytes) == 1) return true;
-    }
-    return qn_problem_set(&x->problem, QN_PROBLEM_FORBIDDEN, NULL,
-                          "the host '%.100s' is not known here (allow it with --allow-host)", host);
+    const size_t n_bytes = strcspn(begin, in_brackets ? "]" : ":");
+    if (is_listed(s, begin, n_bytes)) return true;
+    if (n_bytes >= sizeof address) return false;
+    memcpy(address, begin, n_bytes);
+    address[n_bytes] = '\0';
+    return inet_pton(in_brackets ? AF_INET6 : AF_INET, address, bytes) == 1;
+}
+
+/* A page of another host that a browser shows could make its name point here (DNS rebinding): then its
+ * requests name that host. Or it asks without being allowed to read the answer: then they name it as their
+ * origin. */
+static bool check_host(qn_exchange *x)
+{
+    const char *host = header(x, MHD_HTTP_HEADER_HOST), *origin = header(x, MHD_HTTP_HEADER_ORIGIN);
+    if (host != NULL && !is_known(x->server, host))
+        return qn_problem_set(&x->problem, QN_PROBLEM_FORBIDDEN, NULL,
+                              "the host '%.100s' is not known here (allow it with --allow-host)", host);
+    const char *place = origin != NULL ? strstr(origin, "://") : NULL;
+    if (origin != NULL && (place == NULL || !is_known(x->server, place + 3)))
+        return qn_problem_set(&x->problem, QN_PROBLEM_FORBIDDEN, NULL,
+                              "pages of '%.100s' may not ask here (allow the host with --allow-host)",
+                              origin);
+    return true;
 }
 
 /* The route, or why there is none; a problem has the shape of OpenAI's then. */
@@ -312,7 +336,10 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
     const qn_phase phase = x->phase;
     pthread_mutex_unlock(&x->mutex);
     if (phase == QN_PHASE_RECEIVING) return begin_work(x);
+    if (is_gone(x)) return MHD_NO;
     if (phase == QN_PHASE_ANSWERING) return go_on_answering(x);
+    if (x->status == 0)
+        qn_problem_set(&x->problem, QN_PROBLEM_INTERNAL, NULL, "the request was not answered");
     return x->problem.kind != QN_PROBLEM_NONE ? refuse(x) : send_reply(x);
 }
 
@@ -337,6 +364,8 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     *context = qn_watch_add(s->watch, info->connect_fd);
+    if (*context == NULL)
+        shutdown(info->connect_fd, SHUT_RDWR); /* nobody would see that it is slow, or gone */
 }
 
 /* A first line has come. */
@@ -441,7 +470,7 @@ void qn_server_destroy(qn_server *s, unsigned drain_seconds)
         qn_watch_close(s->watch, false);
         wait_for_exchanges(s, drain_seconds * (uint64_t)(1000000000 / DRAIN_TICK_NS));
         qn_watch_close(s->watch, true);
-        wait_for_exchanges(s, LAST_TICKS);
+        wait_for_exchanges(s, UINT64_MAX); /* all have been canceled: they end with the step in hand */
         MHD_stop_daemon(s->daemon);
     }
     qn_workers_destroy(s->workers);

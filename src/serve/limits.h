@@ -10,7 +10,8 @@ enum {
     QN_MAX_HEADERS = 100,
     QN_URI_BYTES = 8 * 1024,
     QN_JSON_DEPTH = 128,
-    QN_DRAIN_SECONDS = 30, /* for what runs when the server is asked to end */
+    QN_JSON_VALUES = 1000000, /* each takes many times its bytes */
+    QN_DRAIN_SECONDS = 30,    /* for what runs when the server is asked to end */
 
     QN_MAX_MESSAGES = 4096,
     QN_MAX_TOOLS = 128,

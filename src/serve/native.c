@@ -19,7 +19,9 @@ static bool is_stuck(qn_server *s)
     quern_engine_metrics m;
     const uint64_t now = qn_clock_ns();
     quern_engine_get_metrics(s->engine, &m);
-    if (m.n_steps != s->n_steps_seen || m.n_begun == 0) s->n_steps_seen = m.n_steps, s->step_seen_ns = now;
+    if (m.n_steps != s->n_steps_seen || m.n_begun == 0 || !s->was_busy)
+        s->n_steps_seen = m.n_steps, s->step_seen_ns = now;
+    s->was_busy = m.n_begun > 0;
     return now - s->step_seen_ns > (uint64_t)STUCK_MS * 1000000;
 }
 
@@ -67,7 +69,7 @@ void qn_native_slots(qn_exchange *x)
 static json_t *read_request(qn_exchange *x, qn_fields *f, const quern_model **model)
 {
     const char *name = NULL;
-    json_t *root = qn_fields_parse(x->body.n_bytes > 0 ? x->body.data : "", x->body.n_bytes, &x->problem);
+    json_t *root = qn_exchange_parse(x);
     if (root == NULL) return NULL;
     *f = qn_fields_of(root, &x->problem);
     *model = qn_openai_model(x, f, &name);
@@ -115,16 +117,15 @@ void qn_native_tokenize(qn_exchange *x)
 static void detokenize(qn_exchange *x, const qn_fields *f, const quern_model *model)
 {
     quern_token *tokens;
-    size_t n_tokens, n_bytes;
-    char *text;
-    quern_error err;
+    size_t n_tokens;
+    qn_buffer text = {0};
     if (!qn_openai_read_tokens(f, "tokens", qn_field(f, "tokens"), model, &tokens, &n_tokens)) return;
-    const quern_status s = quern_detokenize(model, tokens, n_tokens, false, true, &text, &n_bytes, &err);
+    if (qn_openai_text_of(model, tokens, n_tokens, &text, &x->problem))
+        qn_reply_json(
+            x, 200,
+            json_pack("{s:o}", "content", json_stringn(text.n_bytes > 0 ? text.data : "", text.n_bytes)));
     quern_free(tokens);
-    if (s != QUERN_OK) qn_problem_take(&x->problem, "tokens", &err);
-    if (s != QUERN_OK) return;
-    qn_reply_json(x, 200, json_pack("{s:o}", "content", json_stringn(text, n_bytes)));
-    quern_free(text);
+    qn_buffer_deinit(&text);
 }
 
 void qn_native_detokenize(qn_exchange *x)

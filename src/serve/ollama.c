@@ -24,7 +24,7 @@ static void write_stream_problem(qn_buffer *out, const qn_problem *p)
     qn_buffer_putc(out, '\n');
 }
 
-const qn_dialect qn_ollama_dialect = {write_problem, write_stream_problem};
+const qn_dialect qn_ollama_dialect = {write_problem, write_stream_problem, NULL};
 
 /* ---- the request -------------------------------------------------------------------------------- */
 

@@ -97,7 +97,7 @@ void qn_ollama_show(qn_exchange *x)
 {
     const char *name = NULL;
     quern_model_info about;
-    json_t *root = qn_fields_parse(x->body.n_bytes > 0 ? x->body.data : "", x->body.n_bytes, &x->problem);
+    json_t *root = qn_exchange_parse(x);
     if (root == NULL) return;
     const qn_fields f = qn_fields_of(root, &x->problem);
     const quern_model *model = qn_openai_model(x, &f, &name);

@@ -37,7 +37,7 @@ static void write_stream_problem(qn_buffer *out, const qn_problem *p)
     qn_buffer_puts(out, "\n\n");
 }
 
-const qn_dialect qn_openai_dialect = {write_problem, write_stream_problem};
+const qn_dialect qn_openai_dialect = {write_problem, write_stream_problem, ": still working\n\n"};
 
 /* ---- what replies have in common ---------------------------------------------------------------- */
 
@@ -91,6 +91,24 @@ bool qn_openai_read_tokens(const qn_fields *f, const char *name, const json_t *l
     }
     *tokens = read, *n_tokens = json_array_size(list);
     return true;
+}
+
+bool qn_openai_text_of(const quern_model *model, const quern_token *tokens, size_t n_tokens, qn_buffer *text,
+                       qn_problem *problem)
+{
+    quern_text_stream *stream;
+    quern_error err;
+    size_t n_bytes;
+    if (quern_text_stream_create(&stream, model, true, &err) != QUERN_OK)
+        return qn_problem_take(problem, NULL, &err);
+    for (size_t i = 0; i < n_tokens; i++) {
+        const char *piece = quern_text_stream_push(stream, tokens[i], &n_bytes);
+        qn_buffer_append(text, piece, n_bytes);
+    }
+    const char *rest = quern_text_stream_finish(stream, &n_bytes);
+    qn_buffer_append(text, rest, n_bytes);
+    quern_text_stream_destroy(stream);
+    return !text->failed || qn_problem_set(problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for a text");
 }
 
 qn_openai_id qn_openai_make_id(const char *prefix)

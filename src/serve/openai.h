@@ -14,6 +14,11 @@ const quern_model *qn_openai_model(qn_exchange *x, const qn_fields *f, const cha
 bool qn_openai_read_tokens(const qn_fields *f, const char *name, const json_t *list, const quern_model *model,
                            quern_token **tokens, size_t *n_tokens);
 
+/* The text of tokens, whole characters, control tokens shown; behind what the buffer holds. False: problem
+ * noted. */
+bool qn_openai_text_of(const quern_model *model, const quern_token *tokens, size_t n_tokens, qn_buffer *text,
+                       qn_problem *problem);
+
 /* "PREFIX-" and 24 digits that nobody else has. */
 typedef struct qn_openai_id {
     char text[48];

@@ -15,7 +15,7 @@ enum { MAX_PROMPTS = 64, MAX_LOG_PROBS = 20 };
 typedef struct completion_prompt {
     quern_token *tokens; /* owned: quern_free */
     size_t n_tokens;
-    char *text; /* owned; what is shown with echo */
+    qn_buffer text; /* what is shown with echo */
 } completion_prompt;
 
 /* An answer: those of a prompt lie side by side. */
@@ -54,7 +54,7 @@ static void free_state(void *user)
 {
     completion_state *s = user;
     for (size_t i = 0; i < s->n_prompts; i++)
-        quern_free(s->prompts[i].tokens), quern_free(s->prompts[i].text);
+        quern_free(s->prompts[i].tokens), qn_buffer_deinit(&s->prompts[i].text);
     for (size_t i = 0; s->choices != NULL && i < s->n_prompts * (size_t)s->n; i++) {
         qn_buffer_deinit(&s->choices[i].text);
         drop_lists(&s->choices[i]);
@@ -78,18 +78,14 @@ static bool add_text(completion_state *s, const char *text)
     const unsigned flags = QUERN_TOKENIZE_ADD_SPECIAL | QUERN_TOKENIZE_PARSE_SPECIAL;
     if (quern_tokenize(s->model, text, strlen(text), flags, &p->tokens, &p->n_tokens, &err) != QUERN_OK)
         return qn_problem_take(s->fields.problem, "prompt", &err);
-    p->text = qn_strdup(text);
-    return p->text != NULL || fail_nomem(s);
+    return qn_buffer_puts(&p->text, text) || fail_nomem(s);
 }
 
 static bool add_tokens(completion_state *s, const json_t *list)
 {
     completion_prompt *p = &s->prompts[s->n_prompts++];
-    quern_error err;
-    if (!qn_openai_read_tokens(&s->fields, "prompt", list, s->model, &p->tokens, &p->n_tokens)) return false;
-    return quern_detokenize(s->model, p->tokens, p->n_tokens, false, true, &p->text, NULL, &err) ==
-               QUERN_OK ||
-           qn_problem_take(s->fields.problem, "prompt", &err);
+    return qn_openai_read_tokens(&s->fields, "prompt", list, s->model, &p->tokens, &p->n_tokens) &&
+           qn_openai_text_of(s->model, p->tokens, p->n_tokens, &p->text, s->fields.problem);
 }
 
 static bool add_prompt(completion_state *s, const json_t *prompt)
@@ -280,8 +276,8 @@ static void begin_choice(completion_state *s, size_t part, size_t index)
     completion_choice *c = &s->choices[index];
     if (c->has_begun) return;
     c->has_begun = true;
-    const char *text = s->prompts[part].text;
-    if (s->echoes) put_text(s, index, text, strlen(text));
+    const qn_buffer *text = &s->prompts[part].text;
+    if (s->echoes && text->n_bytes > 0) put_text(s, index, text->data, text->n_bytes);
 }
 
 static void end_choice(completion_state *s, size_t index, const quern_event *e)
@@ -382,7 +378,7 @@ void qn_openai_completions(qn_exchange *x)
     s->x = x;
     s->id = qn_openai_make_id("cmpl");
     s->created_s = (int64_t)time(NULL);
-    s->root = qn_fields_parse(x->body.n_bytes > 0 ? x->body.data : "", x->body.n_bytes, &x->problem);
+    s->root = qn_exchange_parse(x);
     if (s->root == NULL) return;
     s->fields = qn_fields_of(s->root, &x->problem);
     s->model = qn_openai_model(x, &s->fields, &s->model_name);

@@ -58,11 +58,19 @@ static embed_state *create(qn_exchange *x)
     x->state = s, x->free_state = free_state;
     x->content_type = "application/json";
     s->x = x;
-    s->root = qn_fields_parse(x->body.n_bytes > 0 ? x->body.data : "", x->body.n_bytes, &x->problem);
+    s->root = qn_exchange_parse(x);
     if (s->root == NULL) return NULL;
     s->fields = qn_fields_of(s->root, &x->problem);
     s->model = qn_openai_model(x, &s->fields, &s->model_name);
     return s->model != NULL ? s : NULL;
+}
+
+/* One vector for a text is what is wanted here, not scores and not one for each token. */
+static bool check_pooling(const embed_state *s, const quern_model_info *info)
+{
+    if (info->pooling != QUERN_POOLING_RANK && info->pooling != QUERN_POOLING_NONE) return true;
+    return qn_field_wrong(&s->fields, QN_PROBLEM_UNSUPPORTED, "model",
+                          "'%s' does not make one vector of a text", s->model_name);
 }
 
 static bool make_texts(embed_state *s, const char *field, size_t n)
@@ -149,6 +157,7 @@ static json_t *base64_of(const float *values, size_t n)
 static void cut(embed_text *t, size_t n_dimensions)
 {
     double sum = 0;
+    if (n_dimensions > t->n_values) return;
     t->n_values = n_dimensions;
     for (size_t i = 0; i < n_dimensions; i++) sum += (double)t->values[i] * (double)t->values[i];
     for (size_t i = 0; i < n_dimensions && sum > 0; i++)
@@ -215,7 +224,7 @@ void qn_openai_embeddings(qn_exchange *x)
     embed_state *s = create(x);
     if (s == NULL) return;
     quern_model_get_info(s->model, &info);
-    if (!qn_field_text(&s->fields, "encoding_format", &format) ||
+    if (!check_pooling(s, &info) || !qn_field_text(&s->fields, "encoding_format", &format) ||
         !qn_field_integer(&s->fields, "dimensions", 1, (int64_t)info.n_embd, &s->n_dimensions) ||
         !qn_field_bool(&s->fields, "truncate", &s->truncates))
         return;
@@ -249,7 +258,7 @@ void qn_openai_embed_for_ollama(qn_exchange *x)
     if (s == NULL) return;
     s->truncates = true;
     quern_model_get_info(s->model, &info);
-    if (qn_field_bool(&s->fields, "truncate", &s->truncates) &&
+    if (check_pooling(s, &info) && qn_field_bool(&s->fields, "truncate", &s->truncates) &&
         qn_field_integer(&s->fields, "dimensions", 1, (int64_t)info.n_embd, &s->n_dimensions) &&
         read_input(s))
         (void)qn_exchange_want(x, s->n_texts, 1, &ollama_writer, false);
@@ -337,6 +346,7 @@ void qn_openai_rerank(qn_exchange *x)
         return;
     }
     if (qn_field_integer(&s->fields, "top_n", 1, MAX_TEXTS, &s->n_top) &&
+        qn_field_bool(&s->fields, "truncate", &s->truncates) &&
         qn_field_bool(&s->fields, "return_documents", &s->returns_documents) && read_documents(s))
         (void)qn_exchange_want(x, s->n_texts, 1, &scores_writer, false);
 }

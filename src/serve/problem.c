@@ -1,8 +1,11 @@
 /* problem.c: see problem.h. */
 #include "serve/problem.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct problem_row {
     int status;
@@ -28,6 +31,17 @@ const char *qn_problem_code(qn_problem_kind kind)
     return rows[kind].code;
 }
 
+/* Texts from outside are quoted, and cut: what is no UTF-8 any more is replaced. */
+static void make_utf8(char *text)
+{
+    const size_t n_bytes = strlen(text);
+    for (size_t i = 0, n; i < n_bytes; i += n) {
+        uint32_t codepoint;
+        n = qn_utf8_decode(text + i, n_bytes - i, &codepoint);
+        if (n == 0) text[i] = '?', n = 1;
+    }
+}
+
 bool qn_problem_set(qn_problem *p, qn_problem_kind kind, const char *field, const char *format, ...)
 {
     va_list arguments;
@@ -37,6 +51,7 @@ bool qn_problem_set(qn_problem *p, qn_problem_kind kind, const char *field, cons
     va_start(arguments, format);
     vsnprintf(p->message, sizeof p->message, format, arguments);
     va_end(arguments);
+    make_utf8(p->field), make_utf8(p->message);
     return false;
 }
 

@@ -54,6 +54,7 @@ struct qn_server {
     atomic_size_t n_exchanges;
     int64_t started_s;
     uint64_t n_steps_seen, step_seen_ns; /* of the engine, when its health was asked for */
+    bool was_busy;
 };
 
 extern const qn_route qn_routes[];

@@ -131,7 +131,7 @@ static unsigned patience_ms(const qn_server_limits *limits, qn_waits_for what)
 static void give_life_sign(qn_exchange *x)
 {
     pthread_mutex_lock(&x->mutex);
-    x->wants_life_sign = x->streams && x->phase == QN_PHASE_ANSWERING;
+    x->wants_life_sign = x->phase == QN_PHASE_ANSWERING && x->streams;
     if (x->wants_life_sign) qn_exchange_wake(x);
     pthread_mutex_unlock(&x->mutex);
 }

@@ -32,7 +32,10 @@ static qn_exchange *next_of(qn_workers *w)
 
 static void work_on(qn_exchange *x)
 {
-    x->route->handle(x);
+    pthread_mutex_lock(&x->mutex);
+    const bool is_gone = x->is_gone;
+    pthread_mutex_unlock(&x->mutex);
+    if (!is_gone) x->route->handle(x);
     pthread_mutex_lock(&x->mutex);
     x->phase = x->n_parts > 0 && x->problem.kind == QN_PROBLEM_NONE ? QN_PHASE_ANSWERING : QN_PHASE_REPLYING;
     qn_exchange_wake(x);

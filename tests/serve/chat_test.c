@@ -172,6 +172,84 @@ static void log_probabilities_come_with_their_tokens(void **state)
     client_reply_free(&r);
 }
 
+/* The j-th number of the i-th vector. */
+static double number_of(const json_t *reply, const char *list, const char *field, size_t i, size_t j)
+{
+    const json_t *item = json_array_get(json_object_get(reply, list), i);
+    return json_real_value(json_array_get(field != NULL ? json_object_get(item, field) : item, j));
+}
+
+static void vectors_are_the_same_in_both_forms(void **state)
+{
+    client_reply r =
+        client_ask(*state, "POST", "/v1/embeddings", "{\"input\":[\"a b\",\"c\",\"a b\"],\"dimensions\":8}");
+    assert_int_equal(r.status, 200);
+    json_t *openai = client_json(&r);
+    client_reply_free(&r);
+    r = client_ask(*state, "POST", "/api/embed",
+                   "{\"input\":[\"a b\",\"c\"],\"dimensions\":8,\"model\":\"tiny:latest\"}");
+    assert_int_equal(r.status, 200);
+    json_t *ollama = client_json(&r);
+    client_reply_free(&r);
+    for (size_t j = 0; j < 8; j++) {
+        assert_true(number_of(openai, "data", "embedding", 0, j) ==
+                    number_of(ollama, "embeddings", NULL, 0, j));
+        assert_true(number_of(openai, "data", "embedding", 0, j) ==
+                    number_of(openai, "data", "embedding", 2, j));
+    }
+    json_decref(openai), json_decref(ollama);
+}
+
+static void texts_go_on_as_the_conversation_does(void **state)
+{
+    client_reply r = client_ask(
+        *state, "POST", "/v1/completions",
+        "{\"prompt\":[\"ab\",[5,200,6]],\"n\":2,\"max_tokens\":6,\"echo\":true,\"logprobs\":2,\"seed\":4}");
+    assert_int_equal(r.status, 200);
+    json_t *reply = client_json(&r), *choices = json_object_get(reply, "choices");
+    assert_int_equal(json_array_size(choices), 4);
+    assert_memory_equal(json_string_value(json_object_get(json_array_get(choices, 0), "text")), "ab", 2);
+    json_decref(reply);
+    client_reply_free(&r);
+    r = client_ask(*state, "POST", "/detokenize", "{\"tokens\":[200]}"); /* half a character */
+    assert_int_equal(r.status, 200);
+    json_decref(client_json(&r));
+    client_reply_free(&r);
+}
+
+/* The text of a reply in another dialect, whole, to the first question. */
+static char *ask_dialect(const test_server *t, const char *path, const char *body, const char *list,
+                         const char *field)
+{
+    client_reply r = client_ask(t, "POST", path, body);
+    if (r.status != 200) fail_msg("%d: %s", r.status, r.body);
+    json_t *reply = client_json(&r), *place = json_object_get(reply, list);
+    qn_buffer text = {0};
+    if (json_is_array(place)) place = json_array_get(place, 0);
+    qn_buffer_puts(&text, json_string_value(json_object_get(place, field)));
+    json_decref(reply);
+    client_reply_free(&r);
+    return qn_buffer_take(&text, NULL);
+}
+
+static void dialects_get_the_same_answer(void **state)
+{
+    char *openai = ask(*state, 3, false, 1),
+         *anthropic = ask_dialect(
+             *state, "/v1/messages",
+             "{\"messages\":[{\"role\":\"user\",\"content\":\"question 3\"}],\"seed\":3,\"temperature\":1.2,"
+             "\"max_tokens\":24}",
+             "content", "text"),
+         *ollama = ask_dialect(
+             *state, "/api/chat",
+             "{\"messages\":[{\"role\":\"user\",\"content\":\"question 3\"}],\"stream\":false,\"options\":{"
+             "\"seed\":3,\"temperature\":1.2,\"num_predict\":24}}",
+             "message", "content");
+    assert_string_equal(openai, anthropic);
+    assert_string_equal(openai, ollama);
+    quern_free(openai), quern_free(anthropic), quern_free(ollama);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +257,9 @@ int main(void)
         cmocka_unit_test(among_many_every_answer_is_the_one_alone),
         cmocka_unit_test(a_schema_binds_the_answer),
         cmocka_unit_test(log_probabilities_come_with_their_tokens),
+        cmocka_unit_test(vectors_are_the_same_in_both_forms),
+        cmocka_unit_test(texts_go_on_as_the_conversation_does),
+        cmocka_unit_test(dialects_get_the_same_answer),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -63,6 +63,7 @@ static void framing_is_strict(void **state)
     expect_raw(t, CHAT "Content-Length: +2\r\n\r\n{}", 400);
     expect_raw(t, CHAT "Content-Length: 0x2\r\n\r\n{}", 400);
     expect_raw(t, CHAT "Content-Length: 99999999999999999999\r\n\r\n", 413);
+    expect_raw(t, CHAT "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n", 400);
     expect_raw(t, CHAT "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400);
     expect_raw(t, CHAT "Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n", 400);
     expect_raw(t, "GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400);
@@ -104,11 +105,29 @@ static void unknown_places_and_methods_are_named(void **state)
     client_reply_free(&r);
 }
 
+/* What is quoted from outside need not be text, and is cut: replies are JSON all the same. */
+static void problems_are_text_whatever_is_quoted(void **state)
+{
+    const test_server *t = *state;
+    client_reply r = client_ask(t, "GET", "/%ff%fe", NULL);
+    assert_int_equal(r.status, 404);
+    json_decref(client_json(&r));
+    client_reply_free(&r);
+    expect_problem(t,
+                   "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"model\":"
+                   "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                   "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa4\xc3\xa4\xc3\xa4\"}",
+                   "model", "model_not_found");
+}
+
 static void foreign_hosts_are_refused(void **state)
 {
     const test_server *t = *state;
     expect_raw(t, "GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403);
     expect_raw(t, "GET /health HTTP/1.1\r\nHost: localhost.evil.example:8080\r\n\r\n", 403);
+    expect_raw(t, "GET /health HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\n\r\n", 403);
+    expect_raw(t, "GET /health HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n", 403);
+    expect_raw(t, "GET /health HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost:3000\r\n\r\n", 200);
     expect_raw(t, "GET /health HTTP/1.1\r\nHost: localhost:8080\r\n\r\n", 200);
     expect_raw(t, "GET /health HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", 200);
     expect_raw(t, "GET /health HTTP/1.1\r\nHost: [::1]:1\r\n\r\n", 200);
@@ -211,6 +230,7 @@ int main(void)
         cmocka_unit_test(framing_is_strict),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(unknown_places_and_methods_are_named),
+        cmocka_unit_test(problems_are_text_whatever_is_quoted),
         cmocka_unit_test(foreign_hosts_are_refused),
         cmocka_unit_test(a_connection_takes_one_request_after_the_other),
         cmocka_unit_test(fields_are_checked),
