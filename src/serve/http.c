@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -400,7 +401,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
 
 /* ---- life --------------------------------------------------------------------------------------- */
 
-static void log_line(void *user, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void log_line(void *user, const char *format, va_list arguments)
 {
     const qn_server *s = user;
     char line[512];
