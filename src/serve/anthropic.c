@@ -203,21 +203,6 @@ static bool read_system(qn_chat_answer *a)
     return ok;
 }
 
-static bool read_messages(qn_chat_answer *a)
-{
-    const json_t *list = NULL;
-    if (!read_system(a) || !qn_field_array(&a->fields, "messages", QN_MAX_MESSAGES, &list)) return false;
-    const size_t n = json_array_size(list);
-    if (n == 0)
-        return qn_field_wrong(&a->fields, QN_PROBLEM_MISSING, "messages", "at least one message is needed");
-    for (size_t i = 0; i < n; i++) {
-        qn_fields f;
-        if (!qn_field_item(&a->fields, "messages", list, i, &f) || !read_message(a, &f, i + 1 == n))
-            return false;
-    }
-    return true;
-}
-
 /* ---- tools -------------------------------------------------------------------------------------- */
 
 static bool add_tool(qn_chat_answer *a, const qn_fields *tool)
@@ -445,7 +430,8 @@ static const qn_chat_writer writer = {begin_stream, NULL, send_part, NULL, end};
 
 static bool read_prompt(qn_chat_answer *a)
 {
-    return read_messages(a) && read_tools(a) && read_thinking(a);
+    return read_system(a) && qn_chat_answer_read_messages(a, read_message) && read_tools(a) &&
+           read_thinking(a);
 }
 
 void qn_anthropic_messages(qn_exchange *x)

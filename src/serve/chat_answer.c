@@ -14,7 +14,7 @@ static void free_answer(void *user)
     for (size_t i = 0; i < QN_MAX_CHOICES_OF_REQUEST; i++) {
         qn_chat_choice *c = &a->choices[i];
         quern_chat_reader_destroy(c->reader);
-        qn_buffer_deinit(&c->content), qn_buffer_deinit(&c->reasoning);
+        qn_buffer_deinit(&c->content), qn_buffer_deinit(&c->reasoning), qn_buffer_deinit(&c->arguments);
         json_decref(c->calls), json_decref(c->log_probs);
     }
     quern_grammar_destroy(a->grammar), quern_grammar_destroy(a->content);
@@ -29,7 +29,7 @@ qn_chat_answer *qn_chat_answer_create(qn_exchange *x, const qn_chat_writer *writ
 {
     qn_chat_answer *a = qn_calloc(1, sizeof *a);
     if (a == NULL) {
-        qn_problem_set(&x->problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
+        qn_problem_nomem(&x->problem);
         return NULL;
     }
     x->state = a, x->free_state = free_answer;
@@ -46,13 +46,41 @@ qn_chat_answer *qn_chat_answer_create(qn_exchange *x, const qn_chat_writer *writ
 
 bool qn_chat_answer_fail_nomem(qn_chat_answer *a)
 {
-    return qn_problem_set(&a->x->problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
+    return qn_problem_nomem(&a->x->problem);
 }
 
 bool qn_chat_answer_add_message(qn_chat_answer *a, json_t *message)
 {
     if (message != NULL && json_array_append_new(a->messages, message) == 0) return true;
     return qn_chat_answer_fail_nomem(a);
+}
+
+bool qn_chat_answer_read_messages(qn_chat_answer *a, qn_read_message_fn *read)
+{
+    const json_t *list = NULL;
+    if (!qn_field_array(&a->fields, "messages", QN_MAX_MESSAGES, &list)) return false;
+    const size_t n = json_array_size(list);
+    if (n == 0)
+        return qn_field_wrong(&a->fields, QN_PROBLEM_MISSING, "messages", "at least one message is needed");
+    for (size_t i = 0; i < n; i++) {
+        qn_fields message;
+        if (!qn_field_item(&a->fields, "messages", list, i, &message) || !read(a, &message, i + 1 == n))
+            return false;
+    }
+    return true;
+}
+
+bool qn_chat_answer_bind(qn_chat_answer *a, const json_t *schema, const char *field)
+{
+    quern_grammar_params p = quern_grammar_params_default();
+    quern_error err;
+    char *text = schema != NULL ? json_dumps(schema, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    if (schema != NULL && text == NULL) return qn_chat_answer_fail_nomem(a);
+    p.kind = schema != NULL ? QUERN_GRAMMAR_JSON_SCHEMA : QUERN_GRAMMAR_JSON_OBJECT;
+    p.text = text, p.n_bytes = text != NULL ? strlen(text) : 0;
+    const quern_status s = quern_grammar_create(&a->content, &p, &err);
+    free(text);
+    return s == QUERN_OK || qn_problem_take(&a->x->problem, field, &err);
 }
 
 /* ---- the prompt --------------------------------------------------------------------------------- */
@@ -158,15 +186,15 @@ static void add_call(qn_chat_choice *c, const quern_chat_event *e)
                           json_pack("{s:s, s:s, s:s}", "id", e->id, "name", e->name, "arguments", ""));
 }
 
-static void add_arguments(qn_chat_choice *c, const quern_chat_event *e)
+/* Calls come one after the other; the arguments become JSON when they have ended. */
+static void end_call(qn_chat_choice *c, const quern_chat_event *e)
 {
-    json_t *call = json_array_get(c->calls, (size_t)e->call), *so_far = json_object_get(call, "arguments");
-    qn_buffer text = {0};
-    qn_buffer_append(&text, json_string_value(so_far), json_string_length(so_far));
-    qn_buffer_append(&text, e->text, e->n_bytes);
-    if (text.failed || json_object_set_new(call, "arguments", json_stringn(text.data, text.n_bytes)) != 0)
-        qn_chat_answer_fail_nomem(c->answer);
-    qn_buffer_deinit(&text);
+    const qn_buffer *text = &c->arguments;
+    json_t *call = json_array_get(c->calls, (size_t)e->call),
+           *arguments =
+               text->failed ? NULL : json_stringn(text->n_bytes > 0 ? text->data : "", text->n_bytes);
+    if (json_object_set_new(call, "arguments", arguments) != 0) qn_chat_answer_fail_nomem(c->answer);
+    qn_buffer_clear(&c->arguments);
 }
 
 static bool on_part(void *user, const quern_chat_event *e)
@@ -174,7 +202,8 @@ static bool on_part(void *user, const quern_chat_event *e)
     qn_chat_choice *c = user;
     qn_chat_answer *a = c->answer;
     if (e->part == QUERN_CHAT_CALL) c->n_calls++, add_call(c, e);
-    if (e->part == QUERN_CHAT_ARGUMENTS) add_arguments(c, e);
+    if (e->part == QUERN_CHAT_ARGUMENTS) qn_buffer_append(&c->arguments, e->text, e->n_bytes);
+    if (e->part == QUERN_CHAT_CALL_END) end_call(c, e);
     if (a->streams && a->writer->part != NULL) a->writer->part(c, e);
     if (a->streams) return true;
     if (e->part == QUERN_CHAT_CONTENT) qn_buffer_append(&c->content, e->text, e->n_bytes);
@@ -201,7 +230,6 @@ static void end_choice(qn_chat_choice *c, const quern_event *e)
     qn_chat_answer *a = c->answer;
     quern_error err;
     c->result = e->result;
-    c->has_ended = true;
     if (e->kind == QUERN_EVENT_FAILED) {
         qn_problem_take(&a->x->problem, NULL, e->error);
         return;

@@ -19,8 +19,8 @@ typedef struct qn_chat_choice {
     size_t n_calls;
     qn_buffer content, reasoning; /* where answers are kept: all of it */
     json_t *calls;                /* so far: {"id", "name", "arguments"}; NULL: none */
+    qn_buffer arguments;          /* of the call that comes */
     json_t *log_probs;            /* of OpenAI's items, that were not taken yet; or NULL */
-    bool has_ended;
     quern_request_result result;
 } qn_chat_choice;
 
@@ -67,6 +67,12 @@ qn_chat_answer *qn_chat_answer_create(qn_exchange *x, const qn_chat_writer *writ
 /* A message in the form of templates; takes its parts, and nothing where one is NULL. False: problem noted.
  */
 bool qn_chat_answer_add_message(qn_chat_answer *a, json_t *message);
+/* Has each object of "messages" read; is_last: none follows. False, of read as well: problem noted. */
+typedef bool qn_read_message_fn(qn_chat_answer *a, const qn_fields *message, bool is_last);
+bool qn_chat_answer_read_messages(qn_chat_answer *a, qn_read_message_fn *read);
+/* The content shall be any JSON object (schema NULL), or of a schema. field: of the request, for a problem.
+ */
+bool qn_chat_answer_bind(qn_chat_answer *a, const json_t *schema, const char *field);
 /* Renders the prompt: then a->n_tokens is known. */
 bool qn_chat_answer_render(qn_chat_answer *a);
 /* Renders, binds, and wants the answers of the engine. */

@@ -199,11 +199,6 @@ static qn_answer_event *copy_event(const quern_event *e)
     return copy;
 }
 
-static bool ends_answer(const quern_event *e)
-{
-    return e->kind == QUERN_EVENT_FINISHED || e->kind == QUERN_EVENT_FAILED;
-}
-
 /* On the engine's thread. Where there is no memory, or the client does not read, the answer is given up: what
  * was sent so far then ends without an end. */
 static void on_event(void *user, quern_request *request, const quern_event *event)
@@ -223,8 +218,8 @@ static void on_event(void *user, quern_request *request, const quern_event *even
     x->is_gone |= is_lost;
     qn_exchange_wake(x);
     pthread_mutex_unlock(&x->mutex);
-    if (is_lost && !ends_answer(event)) quern_request_cancel(request);
-    if (ends_answer(event)) qn_exchange_let_go(x); /* one for each answer */
+    if (is_lost && !qn_event_ends_answer(event)) quern_request_cancel(request);
+    if (qn_event_ends_answer(event)) qn_exchange_let_go(x); /* one for each answer */
 }
 
 qn_answer_event *qn_exchange_next_event(qn_exchange *x)
@@ -284,8 +279,7 @@ bool qn_exchange_want(qn_exchange *x, size_t n_parts, uint32_t n_answers, const 
                       bool streams)
 {
     x->parts = qn_calloc(n_parts, sizeof *x->parts);
-    if (x->parts == NULL)
-        return qn_problem_set(&x->problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
+    if (x->parts == NULL) return qn_problem_nomem(&x->problem);
     x->n_parts = n_parts, x->n_answers = n_answers > 1 ? n_answers : 1;
     x->writer = writer, x->streams = streams;
     return true;

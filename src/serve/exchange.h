@@ -46,6 +46,11 @@ typedef struct qn_answer_event {
     quern_error error;
 } qn_answer_event;
 
+static inline bool qn_event_ends_answer(const quern_event *e)
+{
+    return e->kind == QUERN_EVENT_FINISHED || e->kind == QUERN_EVENT_FAILED;
+}
+
 /* What an exchange asks of the engine: one request, or several of one kind, whose answers are one reply. */
 typedef struct qn_part {
     qn_exchange *x;

@@ -76,11 +76,6 @@ static enum MHD_Result refuse(qn_exchange *x)
 
 /* ---- an answer that comes ----------------------------------------------------------------------- */
 
-static bool ends_answer(const quern_event *e)
-{
-    return e->kind == QUERN_EVENT_FINISHED || e->kind == QUERN_EVENT_FAILED;
-}
-
 /* Hands events on to the dialect as long as there are some, and nothing is to be sent. */
 static void write_events(qn_exchange *x)
 {
@@ -91,7 +86,7 @@ static void write_events(qn_exchange *x)
         if (e == NULL) return;
         if (x->streams) qn_buffer_clear(&x->out), x->n_sent = 0;
         x->writer->on_event(x, e->part, &e->event);
-        if (ends_answer(&e->event)) {
+        if (qn_event_ends_answer(&e->event)) {
             x->n_open--;
             qn_exchange_submit(x);
         }

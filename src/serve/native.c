@@ -65,17 +65,17 @@ void qn_native_slots(qn_exchange *x)
 
 /* ---- tokens and templates ----------------------------------------------------------------------- */
 
-/* The request and its model; the root is to be freed. NULL: problem noted. */
-static json_t *read_request(qn_exchange *x, qn_fields *f, const quern_model **model)
+/* Has the request and its model read. */
+typedef void answer_fn(qn_exchange *x, const qn_fields *f, const quern_model *model);
+static void answer(qn_exchange *x, answer_fn *fn)
 {
     const char *name = NULL;
     json_t *root = qn_exchange_parse(x);
-    if (root == NULL) return NULL;
-    *f = qn_fields_of(root, &x->problem);
-    *model = qn_openai_model(x, f, &name);
-    if (*model != NULL) return root;
+    if (root == NULL) return;
+    const qn_fields f = qn_fields_of(root, &x->problem);
+    const quern_model *model = qn_openai_model(x, &f, &name);
+    if (model != NULL) fn(x, &f, model);
     json_decref(root);
-    return NULL;
 }
 
 static void tokenize(qn_exchange *x, const qn_fields *f, const quern_model *model)
@@ -106,12 +106,7 @@ static void tokenize(qn_exchange *x, const qn_fields *f, const quern_model *mode
 
 void qn_native_tokenize(qn_exchange *x)
 {
-    qn_fields f;
-    const quern_model *model;
-    json_t *root = read_request(x, &f, &model);
-    if (root == NULL) return;
-    tokenize(x, &f, model);
-    json_decref(root);
+    answer(x, tokenize);
 }
 
 static void detokenize(qn_exchange *x, const qn_fields *f, const quern_model *model)
@@ -130,12 +125,7 @@ static void detokenize(qn_exchange *x, const qn_fields *f, const quern_model *mo
 
 void qn_native_detokenize(qn_exchange *x)
 {
-    qn_fields f;
-    const quern_model *model;
-    json_t *root = read_request(x, &f, &model);
-    if (root == NULL) return;
-    detokenize(x, &f, model);
-    json_decref(root);
+    answer(x, detokenize);
 }
 
 void qn_native_apply_template(qn_exchange *x)

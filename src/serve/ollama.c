@@ -58,8 +58,9 @@ static json_t *read_calls(const qn_fields *message, const json_t *list)
     return calls;
 }
 
-static bool read_message(qn_chat_answer *a, const qn_fields *f)
+static bool read_message(qn_chat_answer *a, const qn_fields *f, bool is_last)
 {
+    (void)is_last;
     const char *role = NULL, *content = "", *thinking = NULL, *tool = NULL;
     const json_t *calls = NULL, *images = NULL;
     if (!qn_field_text(f, "role", &role) || !qn_field_text(f, "content", &content) ||
@@ -74,19 +75,6 @@ static bool read_message(qn_chat_answer *a, const qn_fields *f)
     return qn_chat_answer_add_message(a, json_pack("{s:s, s:s, s:s*, s:s*, s:o*}", "role", role, "content",
                                                    content, "reasoning_content", thinking, "name", tool,
                                                    "tool_calls", read));
-}
-
-static bool read_messages(qn_chat_answer *a)
-{
-    const json_t *list = NULL;
-    if (!qn_field_array(&a->fields, "messages", QN_MAX_MESSAGES, &list)) return false;
-    if (json_array_size(list) == 0)
-        return qn_field_wrong(&a->fields, QN_PROBLEM_MISSING, "messages", "at least one message is needed");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        qn_fields f;
-        if (!qn_field_item(&a->fields, "messages", list, i, &f) || !read_message(a, &f)) return false;
-    }
-    return true;
 }
 
 static bool read_text(qn_chat_answer *a)
@@ -116,23 +104,12 @@ static bool read_text(qn_chat_answer *a)
 static bool read_format(qn_chat_answer *a)
 {
     const json_t *format = qn_field(&a->fields, "format");
-    quern_grammar_params p = quern_grammar_params_default();
-    quern_error err;
-    char *text = NULL;
     if (format == NULL || (json_is_string(format) && json_string_length(format) == 0)) return true;
     const bool is_word = json_is_string(format) && strcmp(json_string_value(format), "json") == 0;
     if (!is_word && !json_is_object(format))
         return qn_field_wrong(&a->fields, QN_PROBLEM_WRONG_VALUE, "format",
                               "\"json\" or a schema is expected");
-    p.kind = is_word ? QUERN_GRAMMAR_JSON_OBJECT : QUERN_GRAMMAR_JSON_SCHEMA;
-    if (!is_word) {
-        text = json_dumps(format, JSON_COMPACT);
-        if (text == NULL) return qn_chat_answer_fail_nomem(a);
-        p.text = text, p.n_bytes = strlen(text);
-    }
-    const quern_status s = quern_grammar_create(&a->content, &p, &err);
-    free(text);
-    return s == QUERN_OK || qn_problem_take(&a->x->problem, "format", &err);
+    return qn_chat_answer_bind(a, is_word ? NULL : format, "format");
 }
 
 /* A word for how much, or a boolean. */
@@ -261,7 +238,8 @@ static void answer(qn_exchange *x, bool is_generate)
     if (a == NULL) return;
     ollama_state *s = a->of_dialect;
     *s = (ollama_state){.is_generate = is_generate, .started_ns = qn_clock_ns()};
-    if (!read_options(a) || !(is_generate ? read_text(a) : read_messages(a))) return;
+    if (!read_options(a) || !(is_generate ? read_text(a) : qn_chat_answer_read_messages(a, read_message)))
+        return;
     x->content_type = a->streams ? "application/x-ndjson" : "application/json";
     (void)qn_chat_answer_submit(a);
 }

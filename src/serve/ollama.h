@@ -18,7 +18,6 @@ typedef struct qn_ollama_time {
     char text[32];
 } qn_ollama_time;
 qn_ollama_time qn_ollama_time_of(int64_t seconds);
-void qn_ollama_embed(qn_exchange *x);   /* POST /api/embed */
 void qn_ollama_show(qn_exchange *x);    /* POST /api/show */
 void qn_ollama_tags(qn_exchange *x);    /* GET /api/tags */
 void qn_ollama_ps(qn_exchange *x);      /* GET /api/ps */

@@ -110,8 +110,3 @@ void qn_ollama_show(qn_exchange *x)
                             "capabilities", capabilities_of(&about), "modified_at",
                             qn_ollama_time_of(x->server->started_s).text));
 }
-
-void qn_ollama_embed(qn_exchange *x)
-{
-    qn_openai_embed_for_ollama(x);
-}

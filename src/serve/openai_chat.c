@@ -58,19 +58,10 @@ static json_t *read_message(const qn_fields *f)
     return message;
 }
 
-static bool read_messages(qn_chat_answer *a)
+static bool add_message(qn_chat_answer *a, const qn_fields *f, bool is_last)
 {
-    const json_t *list = NULL;
-    if (!qn_field_array(&a->fields, "messages", QN_MAX_MESSAGES, &list)) return false;
-    if (json_array_size(list) == 0)
-        return qn_field_wrong(&a->fields, QN_PROBLEM_MISSING, "messages", "at least one message is needed");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        qn_fields f;
-        if (!qn_field_item(&a->fields, "messages", list, i, &f) ||
-            !qn_chat_answer_add_message(a, read_message(&f)))
-            return false;
-    }
-    return true;
+    (void)is_last;
+    return qn_chat_answer_add_message(a, read_message(f));
 }
 
 /* ---- tools and format --------------------------------------------------------------------------- */
@@ -101,26 +92,13 @@ static bool read_tools(qn_chat_answer *a)
     return true;
 }
 
-static bool open_grammar(qn_chat_answer *a, quern_grammar_kind kind, const char *text, const char *field)
-{
-    quern_grammar_params p = quern_grammar_params_default();
-    quern_error err;
-    p.kind = kind, p.text = text, p.n_bytes = text != NULL ? strlen(text) : 0;
-    return quern_grammar_create(&a->content, &p, &err) == QUERN_OK ||
-           qn_problem_take(&a->x->problem, field, &err);
-}
-
 static bool read_schema(qn_chat_answer *a, const qn_fields *format)
 {
     qn_fields named;
     if (!qn_field_object(format, "json_schema", &named)) return false;
     const json_t *schema = named.object != NULL ? qn_field(&named, "schema") : NULL;
     if (schema == NULL) return qn_field_wrong(format, QN_PROBLEM_MISSING, "json_schema", "it has no schema");
-    char *text = json_dumps(schema, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (text == NULL) return qn_chat_answer_fail_nomem(a);
-    const bool ok = open_grammar(a, QUERN_GRAMMAR_JSON_SCHEMA, text, "response_format.json_schema.schema");
-    free(text);
-    return ok;
+    return qn_chat_answer_bind(a, schema, "response_format.json_schema.schema");
 }
 
 static bool read_format(qn_chat_answer *a)
@@ -132,7 +110,7 @@ static bool read_format(qn_chat_answer *a)
     if (!qn_field_text(&format, "type", &type)) return false;
     if (type == NULL) return qn_field_wrong(&format, QN_PROBLEM_MISSING, "type", "it is missing");
     if (strcmp(type, "text") == 0) return true;
-    if (strcmp(type, "json_object") == 0) return open_grammar(a, QUERN_GRAMMAR_JSON_OBJECT, NULL, NULL);
+    if (strcmp(type, "json_object") == 0) return qn_chat_answer_bind(a, NULL, NULL);
     if (strcmp(type, "json_schema") == 0) return read_schema(a, &format);
     return qn_field_wrong(&format, QN_PROBLEM_WRONG_VALUE, "type",
                           "'%.40s': text, json_object and json_schema are possible", type);
@@ -320,7 +298,8 @@ static qn_chat_answer *read_request(qn_exchange *x)
     qn_chat_answer *a = qn_chat_answer_create(x, &writer, sizeof(chat_state));
     if (a == NULL) return NULL;
     const bool ok = qn_sampling_read(&a->sampling, &a->fields, a->model, "stop") && read_choices(a) &&
-                    read_messages(a) && read_tools(a) && read_format(a) && read_variables(a);
+                    qn_chat_answer_read_messages(a, add_message) && read_tools(a) && read_format(a) &&
+                    read_variables(a);
     return ok ? a : NULL;
 }
 

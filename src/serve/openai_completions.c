@@ -64,11 +64,6 @@ static void free_state(void *user)
     qn_free(s);
 }
 
-static bool fail_nomem(const completion_state *s)
-{
-    return qn_problem_set(s->fields.problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
-}
-
 /* ---- the request -------------------------------------------------------------------------------- */
 
 static bool add_text(completion_state *s, const char *text)
@@ -78,7 +73,7 @@ static bool add_text(completion_state *s, const char *text)
     const unsigned flags = QUERN_TOKENIZE_ADD_SPECIAL | QUERN_TOKENIZE_PARSE_SPECIAL;
     if (quern_tokenize(s->model, text, strlen(text), flags, &p->tokens, &p->n_tokens, &err) != QUERN_OK)
         return qn_problem_take(s->fields.problem, "prompt", &err);
-    return qn_buffer_puts(&p->text, text) || fail_nomem(s);
+    return qn_buffer_puts(&p->text, text) || qn_problem_nomem(s->fields.problem);
 }
 
 static bool add_tokens(completion_state *s, const json_t *list)
@@ -286,7 +281,7 @@ static void end_choice(completion_state *s, size_t index, const quern_event *e)
     c->result = e->result;
     if (e->kind == QUERN_EVENT_FAILED) qn_problem_take(&s->x->problem, NULL, e->error);
     else if (s->streams) send_chunk(s, index, "", 0, qn_openai_finish(e->result.finish, false));
-    if (c->text.failed) fail_nomem(s);
+    if (c->text.failed) qn_problem_nomem(s->fields.problem);
 }
 
 static void on_event(qn_exchange *x, size_t part, const quern_event *e)
@@ -371,7 +366,7 @@ void qn_openai_completions(qn_exchange *x)
 {
     completion_state *s = qn_calloc(1, sizeof *s);
     if (s == NULL) {
-        qn_problem_set(&x->problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
+        qn_problem_nomem(&x->problem);
         return;
     }
     x->state = s, x->free_state = free_state;
@@ -387,7 +382,7 @@ void qn_openai_completions(qn_exchange *x)
         return;
     s->choices = qn_calloc(s->n_prompts * (size_t)s->n, sizeof *s->choices);
     if (s->choices == NULL) {
-        fail_nomem(s);
+        qn_problem_nomem(s->fields.problem);
         return;
     }
     x->content_type = s->streams ? "text/event-stream; charset=utf-8" : "application/json";

@@ -19,7 +19,6 @@ typedef struct embed_text {
 } embed_text;
 
 typedef struct embed_state {
-    qn_exchange *x;
     json_t *root;
     qn_fields fields;
     const quern_model *model;
@@ -45,19 +44,12 @@ static void free_state(void *user)
     qn_free(s);
 }
 
-static bool fail_nomem(const embed_state *s)
-{
-    return qn_problem_set(s->fields.problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
-}
-
 static embed_state *create(qn_exchange *x)
 {
     embed_state *s = qn_calloc(1, sizeof *s);
-    if (s == NULL)
-        return qn_problem_set(&x->problem, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request"), NULL;
+    if (s == NULL) return qn_problem_nomem(&x->problem), NULL;
     x->state = s, x->free_state = free_state;
     x->content_type = "application/json";
-    s->x = x;
     s->root = qn_exchange_parse(x);
     if (s->root == NULL) return NULL;
     s->fields = qn_fields_of(s->root, &x->problem);
@@ -81,7 +73,7 @@ static bool make_texts(embed_state *s, const char *field, size_t n)
                               (int)MAX_TEXTS);
     s->texts = qn_calloc(n, sizeof *s->texts);
     s->n_texts = s->texts != NULL ? n : 0;
-    return s->texts != NULL || fail_nomem(s);
+    return s->texts != NULL || qn_problem_nomem(s->fields.problem);
 }
 
 /* ---- the engine's part -------------------------------------------------------------------------- */
@@ -110,7 +102,7 @@ static void on_event(qn_exchange *x, size_t part, const quern_event *e)
     }
     t->values = qn_malloc(e->n_embedding * sizeof *t->values);
     if (t->values == NULL) {
-        fail_nomem(s);
+        qn_problem_nomem(s->fields.problem);
         return;
     }
     memcpy(t->values, e->embedding, e->n_embedding * sizeof *t->values);
@@ -311,7 +303,7 @@ static void end_scores(qn_exchange *x)
     if (x->problem.kind != QN_PROBLEM_NONE) return;
     ranked *order = qn_calloc(s->n_texts, sizeof *order);
     if (order == NULL) {
-        fail_nomem(s);
+        qn_problem_nomem(s->fields.problem);
         return;
     }
     for (size_t i = 0; i < s->n_texts; i++) order[i] = (ranked){(double)s->texts[i].values[0], i};

@@ -55,6 +55,11 @@ bool qn_problem_set(qn_problem *p, qn_problem_kind kind, const char *field, cons
     return false;
 }
 
+bool qn_problem_nomem(qn_problem *p)
+{
+    return qn_problem_set(p, QN_PROBLEM_NO_MEMORY, NULL, "no memory for the request");
+}
+
 /* A request that was read without a problem can still be one that the library refuses. */
 static qn_problem_kind kind_of(quern_status status)
 {

@@ -15,13 +15,10 @@
     X(UNSUPPORTED, 400, "invalid_request_error", "unsupported_value")                                        \
     X(CONTEXT_OVERFLOW, 400, "invalid_request_error", "context_length_exceeded")                             \
     X(TEMPLATE, 400, "invalid_request_error", "template_failed")                                             \
-    X(UNAUTHORIZED, 401, "authentication_error", "invalid_api_key")                                          \
     X(FORBIDDEN, 403, "permission_error", "forbidden")                                                       \
     X(NOT_FOUND, 404, "invalid_request_error", "not_found")                                                  \
     X(NO_MODEL, 404, "invalid_request_error", "model_not_found")                                             \
     X(NO_METHOD, 405, "invalid_request_error", "method_not_allowed")                                         \
-    X(TOO_SLOW, 408, "invalid_request_error", "request_timeout")                                             \
-    X(NO_LENGTH, 411, "invalid_request_error", "length_required")                                            \
     X(TOO_LARGE, 413, "invalid_request_error", "request_too_large")                                          \
     X(TOO_LONG_URI, 414, "invalid_request_error", "uri_too_long")                                            \
     X(BUSY, 429, "rate_limit_error", "too_many_requests")                                                    \
@@ -49,6 +46,7 @@ const char *qn_problem_code(qn_problem_kind kind);
 /* Notes a problem, unless there is one already. field may be NULL. Returns false. */
 __attribute__((format(printf, 4, 5))) bool qn_problem_set(qn_problem *p, qn_problem_kind kind,
                                                           const char *field, const char *format, ...);
+bool qn_problem_nomem(qn_problem *p); /* there is no memory for the request; false */
 /* What the library says, as a problem of the request; false. */
 bool qn_problem_take(qn_problem *p, const char *field, const quern_error *err);
 

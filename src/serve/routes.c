@@ -22,7 +22,7 @@ const qn_route qn_routes[] = {
     {"POST", "/v1/messages/count_tokens", qn_anthropic_count_tokens, true, &qn_anthropic_dialect},
     {"POST", "/api/chat", qn_ollama_chat, true, &qn_ollama_dialect},
     {"POST", "/api/generate", qn_ollama_generate, true, &qn_ollama_dialect},
-    {"POST", "/api/embed", qn_ollama_embed, true, &qn_ollama_dialect},
+    {"POST", "/api/embed", qn_openai_embed_for_ollama, true, &qn_ollama_dialect},
     {"POST", "/api/show", qn_ollama_show, true, &qn_ollama_dialect},
     {"GET", "/api/tags", qn_ollama_tags, false, &qn_ollama_dialect},
     {"GET", "/api/ps", qn_ollama_ps, false, &qn_ollama_dialect},
