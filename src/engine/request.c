@@ -308,6 +308,7 @@ void qn_request_tell(quern_request *r, const quern_event *event)
 
 void qn_request_tell_text(quern_request *r)
 {
+    r->has_lost_text |= r->fresh.failed; /* clearing forgets it */
     if (r->fresh.n_bytes == 0 && r->log_probs.n == 0) return;
     qn_request_tell(r, &(quern_event){.kind = QUERN_EVENT_TEXT,
                                       .text = r->fresh.n_bytes > 0 ? r->fresh.data : "",
@@ -422,7 +423,7 @@ void qn_request_end(quern_request *r, quern_status status, quern_error *err)
     const uint64_t now = qn_clock_ns();
     if (status == QUERN_OK && r->began_ns != 0 && !r->embeds) status = qn_answer_finish(&r->answer, err);
     qn_request_tell_text(r);
-    if (status == QUERN_OK && (r->fresh.failed || r->news.is_cut))
+    if (status == QUERN_OK && (r->has_lost_text || r->news.is_cut))
         status = qn_fail(err, QUERN_ERR_NOMEM, "request: no memory for the text of the answer");
     result->finish = r->answer.finish;
     result->stop = r->answer.stop_index;

@@ -73,6 +73,7 @@ struct quern_request {
     bool was_fetched, is_fetching;
     quern_request *next_fetched; /* list of the answers that wait for the pages of the first */
     qn_buffer fresh;             /* text that the last draw made certain */
+    bool has_lost_text;          /* there was no memory for some of it */
     /* What the last step computed; they have room for all that one can. */
     qn_log_prob_list log_probs, prompt_log_probs;
     bool wants_log_probs;

@@ -145,6 +145,34 @@ static void memory_fails(void **state)
     fail_each(FAULT_ALLOCATION, 16);
 }
 
+/* Every allocation of one request, none left out, while log-probabilities are told with the text. */
+static void memory_fails_beside_log_probabilities(void **state)
+{
+    (void)state;
+    quern_engine *e;
+    quern_error err = {0};
+    const quern_sampler_params sampler = question_sampler(&questions[1]);
+    quern_request_params p = question_request(&questions[1], &sampler);
+    bool has_struck = true;
+    p.log_probs = true, p.n_top_log_probs = 2;
+    assert_int_equal(open_engine(&e, 1, &err), QUERN_OK);
+    for (long k = 0; has_struck; k++) {
+        quern_request *r = NULL;
+        fault_plan(FAULT_ALLOCATION, k);
+        if (quern_submit(e, &p, &r, &err) == QUERN_OK) {
+            const quern_event end = question_hear(r, &told);
+            if (!told.failed) check_answer(1, &end, "allocation beside log-probabilities", k);
+        }
+        has_struck = fault_has_struck();
+        fault_plan(FAULT_ALLOCATION, -1);
+        assert_true(r != NULL || has_struck);
+        qn_buffer_deinit(&told);
+        quern_request_release(r);
+        assert_true(has_struck || k > 10);
+    }
+    quern_engine_destroy(e);
+}
+
 static void threads_fail(void **state)
 {
     (void)state;
@@ -263,9 +291,8 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory_fails),
-        cmocka_unit_test(threads_fail),
-        cmocka_unit_test(the_disk_fails),
+        cmocka_unit_test(memory_fails),         cmocka_unit_test(memory_fails_beside_log_probabilities),
+        cmocka_unit_test(threads_fail),         cmocka_unit_test(the_disk_fails),
         cmocka_unit_test(steps_take_no_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
